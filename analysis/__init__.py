@@ -1,0 +1,1 @@
+"""The analysis: stored runs in, figures out.  It judges; package `crawler` measures."""

@@ -1,0 +1,451 @@
+"""The vocabulary and every stored row, stated once.
+
+Rule of this room: nothing here measures or judges.  The Arrow schemas, the data dictionary in the
+docs and the golden schema test all derive from the classes below, so a new fact is one field.
+
+**Null means not observed; `stage` and `outcome` say why.**  A measurement that did not happen is
+unknown, never *no*.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Raised whenever a stored column changes its name, type or meaning."""
+
+
+# --- vocabulary ---------------------------------------------------------------------------------
+
+
+class Stage(StrEnum):
+    """How far a probe got, in order; named alike in all protocols so that they compare."""
+
+    CONNECT = "connect"
+    GREETING = "greeting"
+    CAPABILITIES = "capabilities"
+    UPGRADE = "upgrade"
+    HANDSHAKE = "handshake"
+    AFTER_TLS = "after_tls"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    """How a probe ended at its stage."""
+
+    OK = "ok"  #: the protocol was answered inside TLS; only with stage `done`
+    NOT_OFFERED = "not_offered"  #: capabilities were seen and STARTTLS is not among them
+    CONNECTION_REFUSED = "connection_refused"  #: RST to our SYN
+    UNREACHABLE = "unreachable"  #: no route, ICMP unreachable
+    TIMEOUT = "timeout"  #: a step or the whole target ran out of time
+    CLOSED = "closed"  #: an orderly FIN before the step was complete
+    RESET = "reset"  #: RST after the connection stood
+    REJECTED = "rejected"  #: the host said, in its protocol, that it will not talk to us
+    UPGRADE_REFUSED = "upgrade_refused"  #: STARTTLS was offered, then answered without go-ahead
+    PROTOCOL_ERROR = "protocol_error"  #: a reply outside the protocol's grammar
+    WRONG_PROTOCOL = "wrong_protocol"  #: recognisably another protocol
+    LIMIT_EXCEEDED = "limit_exceeded"  #: more bytes, lines or replies than we take (our limit)
+    TLS_ALERT = "tls_alert"  #: the host sent a fatal TLS alert
+    TLS_ERROR = "tls_error"  #: what came was not acceptable TLS
+    TLS_UNSUPPORTED_BY_US = "tls_unsupported_by_us"  #: only versions or ciphers our library lacks
+    BLOCKED_ADDRESS = "blocked_address"  #: special-purpose space that the operator did not allow
+    OPTED_OUT = "opted_out"  #: the operator of the target asked not to be probed
+    SAMPLED_OUT = "sampled_out"  #: another name at the same address was probed in its stead
+    NOT_RUN = "not_run"  #: the run ended (or a circuit breaker opened) before its turn
+    INTERNAL_ERROR = "internal_error"  #: our bug; the trace is in the log
+
+
+class Route(StrEnum):
+    """Where a domain's mail goes (RFC 5321 §5.1, RFC 7505)."""
+
+    EXPLICIT = "explicit"  #: MX records exist
+    IMPLICIT = "implicit"  #: no MX, but the domain has an address: it is its own mail host
+    NULL_MX = "null_mx"  #: a single `0 .`: takes no mail
+    NULL_MX_INVALID = "null_mx_invalid"  #: `.` among other MX records, or with another preference
+    NO_MAIL_HOST = "no_mail_host"  #: neither MX nor address
+    NXDOMAIN = "nxdomain"  #: the name does not exist
+    UNKNOWN = "unknown"  #: DNS failed; `dns_error` says how
+    INVALID = "invalid"  #: the line of the list is not a domain name
+    OPTED_OUT = "opted_out"
+
+
+class DnsError(StrEnum):
+    """Why `route` is unknown."""
+
+    SERVFAIL = "servfail"
+    REFUSED = "refused"
+    BOGUS = "bogus"
+    TIMEOUT = "timeout"
+    MALFORMED = "malformed"
+
+
+class LookupStatus(StrEnum):
+    """How the question for one name and type ended."""
+
+    OK = "ok"
+    NODATA = "nodata"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    REFUSED = "refused"
+    BOGUS = "bogus"
+    TIMEOUT = "timeout"
+    MALFORMED = "malformed"
+    NOT_ASKED = "not_asked"
+
+
+class Dnssec(StrEnum):
+    """DNSSEC state as a stub sees it through a resolver it trusts (RFC 4033 §5)."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    UNKNOWN = "unknown"
+
+
+class TlsaStatus(StrEnum):
+    """What an SMTP client may make of a host's TLSA RRset (RFC 7671, RFC 7672 §2.2)."""
+
+    ABSENT = "absent"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    LOOKUP_FAILED = "lookup_failed"
+    NOT_ASKED = "not_asked"
+    UNUSABLE = "unusable"
+    USABLE = "usable"
+
+
+class DaneStatus(StrEnum):
+    """The TLSA RRset held against the certificates received."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    UNUSABLE = "unusable"
+    ABSENT = "absent"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    UNKNOWN = "unknown"
+
+
+class MtaStsRecord(StrEnum):
+    """State of the `_mta-sts` TXT record (RFC 8461 §3.1)."""
+
+    ABSENT = "absent"
+    VALID = "valid"
+    INVALID = "invalid"
+    MULTIPLE = "multiple"
+
+
+class MtaStsFetch(StrEnum):
+    """How fetching the MTA-STS policy ended (RFC 8461 §3.3)."""
+
+    OK = "ok"
+    DNS = "dns"
+    TLS = "tls"
+    HTTP = "http"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    SYNTAX = "syntax"
+    BLOCKED_ADDRESS = "blocked_address"
+
+
+class MtaStsMode(StrEnum):
+    """Mode of an MTA-STS policy (RFC 8461 §3.2)."""
+
+    ENFORCE = "enforce"
+    TESTING = "testing"
+    NONE = "none"
+
+
+class TlsrptStatus(StrEnum):
+    """State of the `_smtp._tls` TXT record (RFC 8460 §3)."""
+
+    ABSENT = "absent"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+#: Outcomes that answer the question of TLS wherever they occur.
+_CONCLUSIVE = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.TLS_ALERT, Outcome.TLS_ERROR})
+
+
+def is_conclusive(stage: Stage | None, outcome: Outcome, reply_code: int | None) -> bool:
+    """Whether the outcome answers 'does this endpoint do TLS?', so that a retry is not expected to differ.
+
+    A refused upgrade is conclusive when refused for good (5yz, RFC 5321 §4.2.1) and not when the
+    host says 'not now' (4yz); a reply outside the grammar is conclusive only from the upgrade on,
+    because before it nothing was learnt about TLS.
+    """
+    if outcome is Outcome.UPGRADE_REFUSED:
+        return reply_code is not None and reply_code >= 500
+    if outcome is Outcome.PROTOCOL_ERROR:
+        return stage in (Stage.UPGRADE, Stage.AFTER_TLS)
+    return outcome in _CONCLUSIVE
+
+
+# --- how a column is declared -------------------------------------------------------------------
+
+TEXT = pa.string()
+TEXTS = pa.list_(pa.string())
+FLAG = pa.bool_()
+SMALL = pa.int16()
+INT = pa.int32()
+LONG = pa.int64()
+MILLISECONDS = pa.int32()
+TIME = pa.timestamp("us", tz="UTC")
+BINARY = pa.binary()
+MX = pa.list_(pa.struct([("host", TEXT), ("preference", INT)]))
+TLSA_RECORDS = pa.list_(
+    pa.struct([("usage", SMALL), ("selector", SMALL), ("matching", SMALL), ("data", BINARY), ("usable", FLAG)])
+)
+ATTEMPTS = pa.list_(pa.struct([("started_at", TIME), ("stage", TEXT), ("outcome", TEXT), ("reply_code", SMALL)]))
+
+
+def column(kind: pa.DataType, doc: str, *, default: Any = None) -> Any:
+    """Declare a stored column: its Arrow type and the sentence that the data dictionary prints."""
+    return field(default=default, metadata={"type": kind, "doc": doc})
+
+
+# --- stored rows --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Domain:
+    """One name of the list: where its mail goes and what it publishes (table `domains`)."""
+
+    domain: str | None = column(TEXT, "the name as A-label, lower case; null if `route` is `invalid`")
+    listed: str | None = column(TEXT, "the name as the list writes it")
+    rank: int | None = column(LONG, "rank in the list, 1 first; null if the list has no ranks")
+    registrable_domain: str | None = column(TEXT, "public suffix plus one label; null for a public suffix itself")
+    public_suffix: str | None = column(TEXT, "longest match in the Public Suffix List")
+    route: Route | None = column(
+        TEXT, "`explicit implicit null_mx null_mx_invalid no_mail_host nxdomain unknown invalid opted_out`"
+    )
+    dns_error: DnsError | None = column(TEXT, "why `route` is unknown: `servfail refused bogus timeout malformed`")
+    rcode: str | None = column(TEXT, "DNS response code of the MX answer, e.g. `NOERROR`; null if none came")
+    ede: list[str] | None = column(TEXTS, "extended DNS errors of the MX answer (RFC 8914), `code text`")
+    resolved_at: datetime | None = column(TIME, "when the MX question was answered or given up")
+    mx: list[dict[str, Any]] | None = column(
+        MX, "mail hosts by preference; for `implicit` the domain itself with preference 0"
+    )
+    mx_dropped: int | None = column(INT, "MX records beyond the cap that were left out")
+    cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the MX answer")
+    dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the MX answer")
+    mta_sts_record: MtaStsRecord | None = column(
+        TEXT, "`absent valid invalid multiple`; null: not asked or lookup failed"
+    )
+    mta_sts_id: str | None = column(TEXT, "`id` of a valid `_mta-sts` record")
+    mta_sts_fetch: MtaStsFetch | None = column(
+        TEXT, "`ok dns tls http timeout too_large syntax blocked_address`; null: not tried"
+    )
+    mta_sts_mode: MtaStsMode | None = column(TEXT, "`enforce testing none`")
+    mta_sts_mx: list[str] | None = column(TEXTS, "`mx` patterns of the policy")
+    mta_sts_max_age: int | None = column(LONG, "seconds the policy may be cached")
+    policy_sha256: str | None = column(TEXT, "SHA-256 (hex) of the policy text, key of table `policies`")
+    tlsrpt: TlsrptStatus | None = column(TEXT, "`absent valid invalid`; null: not asked or lookup failed")
+    tlsrpt_rua: list[str] | None = column(TEXTS, "report addresses of a valid TLSRPT record")
+
+
+@dataclass(slots=True)
+class Host:
+    """One mail host and its addresses (table `hosts`, once per host and run)."""
+
+    host: str | None = column(TEXT, "the name as A-label, lower case")
+    addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
+    cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the addresses, in order")
+    ipv4_status: LookupStatus | None = column(
+        TEXT, "`ok nodata nxdomain servfail refused bogus timeout malformed not_asked`, of the A question"
+    )
+    ipv6_status: LookupStatus | None = column(TEXT, "the same, of the AAAA question")
+    dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the address answers together")
+    ttl: int | None = column(LONG, "seconds, the smallest of the address answers")
+    resolved_at: datetime | None = column(TIME, "when the address questions were answered or given up")
+
+
+@dataclass(slots=True)
+class Tlsa:
+    """One host and port's TLSA RRset (table `tlsa`)."""
+
+    host: str | None = column(TEXT, "the mail host")
+    port: int | None = column(INT, "port of the owner name, the protocol's standard port")
+    base_domain: str | None = column(TEXT, "TLSA base domain, after CNAMEs (RFC 7671 §7)")
+    status: TlsaStatus | None = column(TEXT, "`absent insecure bogus lookup_failed not_asked unusable usable`")
+    records: list[dict[str, Any]] | None = column(TLSA_RECORDS, "the records, usable or not")
+
+
+@dataclass(slots=True)
+class Probe:
+    """One endpoint: facts of its last attempt, and verdicts on its certificates (table `probes`)."""
+
+    protocol: str | None = column(TEXT, "`smtp`, `submission`, `imap` …")
+    host: str | None = column(TEXT, "mail host: the SNI and reference name")
+    address: str | None = column(TEXT, "IP address contacted")
+    port: int | None = column(INT, "TCP port contacted")
+    source_address: str | None = column(TEXT, "our address on that connection")
+    vantage: str | None = column(TEXT, "name of the place measured from")
+    stage: Stage | None = column(
+        TEXT,
+        "stage in which it ended: `connect greeting capabilities upgrade handshake after_tls done`; null: never contacted",
+    )
+    outcome: Outcome | None = column(TEXT, "how it ended there")
+    conclusive: bool | None = column(
+        FLAG, "the outcome answers whether the endpoint does TLS; another try is not expected to differ"
+    )
+    attempts: list[dict[str, Any]] | None = column(ATTEMPTS, "every attempt of this run, first to last")
+    representative_host: str | None = column(TEXT, "for `sampled_out`: the name probed at the same address")
+    greeting: str | None = column(TEXT, "the host's greeting, lines joined by LF, other bytes backslash-escaped")
+    greeting_code: int | None = column(SMALL, "reply code of the greeting")
+    hello: str | None = column(TEXT, "`ehlo` or `helo`: which was answered")
+    hello_reply: str | None = column(TEXT, "reply to the first EHLO or HELO")
+    capabilities: list[str] | None = column(
+        TEXTS, "keywords with their parameters before TLS; null: not asked; empty: none"
+    )
+    capabilities_after_tls: list[str] | None = column(TEXTS, "the same inside TLS")
+    starttls_offered: bool | None = column(
+        FLAG, "STARTTLS among the capabilities (false also after HELO); null: no capabilities were seen"
+    )
+    starttls_masked: str | None = column(TEXT, "a keyword that looks like a masked STARTTLS, e.g. `XXXXXXXA`")
+    starttls_code: int | None = column(SMALL, "reply code to STARTTLS")
+    last_reply: str | None = column(TEXT, "the reply, or the bytes, at which it ended")
+    plaintext_after_upgrade: bytes | None = column(
+        BINARY, "plaintext received behind the go-ahead; recorded and discarded"
+    )
+    tls_version: str | None = column(TEXT, "`TLSv1 TLSv1.1 TLSv1.2 TLSv1.3`; null: no handshake was completed")
+    tls_cipher: str | None = column(TEXT, "negotiated cipher, OpenSSL's name")
+    tls_group: str | None = column(
+        TEXT, "negotiated group, e.g. `X25519MLKEM768`; null also for DHE and RSA in TLS 1.2"
+    )
+    tls_alert: str | None = column(TEXT, "fatal alert received, e.g. `handshake failure`")
+    tls_reason: str | None = column(TEXT, "OpenSSL's reason for a failed handshake")
+    tls_bytes: int | None = column(INT, "bytes received during the handshake")
+    negotiated: bool | None = column(
+        FLAG, "the protocol was answered inside TLS; false after a conclusive failure; null: unknown"
+    )
+    forward_secret: bool | None = column(
+        FLAG, "(EC)DHE key exchange; every TLS 1.3 handshake here, as none is PSK-only"
+    )
+    post_quantum: bool | None = column(FLAG, "the group is a post-quantum hybrid")
+    pq_intolerant: bool | None = column(FLAG, "failed with a post-quantum hello and succeeded with classical groups")
+    ocsp_staple: bytes | None = column(BINARY, "stapled OCSP response")
+    received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, leaf first")
+    chain_trusted: bool | None = column(FLAG, "a path to a trust anchor exists; dates and names apart")
+    chain_error_code: int | None = column(INT, "OpenSSL's X509_V_ERR code, 0 is ok")
+    chain_error_depth: int | None = column(INT, "depth in the chain of that error, 0 is the leaf")
+    chain_error: str | None = column(TEXT, "OpenSSL's words for it")
+    name_match: bool | None = column(FLAG, "the leaf names the host (RFC 9525, DNS-ID only)")
+    unexpired: bool | None = column(
+        FLAG, "every certificate of the verified path (of the received chain, if none) is within its dates"
+    )
+    strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and unexpired")
+    dane: DaneStatus | None = column(TEXT, "`match mismatch unusable absent insecure bogus unknown`")
+    dane_record: int | None = column(INT, "index of the TLSA record that matched")
+    dane_depth: int | None = column(INT, "depth of the certificate that matched")
+    started_at: datetime | None = column(TIME, "start of the last attempt")
+    connect_ms: int | None = column(MILLISECONDS, "time in stage `connect`")
+    greeting_ms: int | None = column(MILLISECONDS, "time in stage `greeting`")
+    capabilities_ms: int | None = column(MILLISECONDS, "time in stage `capabilities`")
+    upgrade_ms: int | None = column(MILLISECONDS, "time in stage `upgrade`")
+    handshake_ms: int | None = column(MILLISECONDS, "time in stage `handshake`")
+    after_tls_ms: int | None = column(MILLISECONDS, "time in stage `after_tls`")
+
+
+@dataclass(slots=True)
+class Certificate:
+    """One distinct certificate (table `certificates`)."""
+
+    sha256: str | None = column(TEXT, "SHA-256 of the DER, hex")
+    der: bytes | None = column(BINARY, "the certificate")
+    parse_error: str | None = column(TEXT, "why the facts below are null")
+    subject: str | None = column(TEXT, "RFC 4514 string")
+    issuer: str | None = column(TEXT, "RFC 4514 string")
+    issuer_organization: str | None = column(TEXT, "O of the issuer")
+    names: list[str] | None = column(TEXTS, "DNS names of the subjectAltName")
+    not_before: datetime | None = column(TIME, "start of validity")
+    not_after: datetime | None = column(TIME, "end of validity")
+    key_type: str | None = column(TEXT, "`rsa`, `ec:secp256r1`, `ed25519` …")
+    key_bits: int | None = column(INT, "size of the key in bits")
+    signature_algorithm: str | None = column(TEXT, "e.g. `sha256WithRSAEncryption`")
+    self_signed: bool | None = column(FLAG, "issuer equals subject and the signature verifies under its own key")
+    is_ca: bool | None = column(FLAG, "basicConstraints CA")
+    spki_sha256: str | None = column(TEXT, "SHA-256 of the SubjectPublicKeyInfo, hex")
+    sct_count: int | None = column(INT, "embedded signed certificate timestamps")
+
+
+@dataclass(slots=True)
+class Policy:
+    """One distinct MTA-STS policy text (table `policies`)."""
+
+    sha256: str | None = column(TEXT, "SHA-256 of the text, hex")
+    text: str | None = column(TEXT, "the policy as served, other bytes backslash-escaped")
+
+
+#: Every stored table, in the order of the flow.
+TABLES: dict[str, type] = {
+    "domains": Domain,
+    "hosts": Host,
+    "tlsa": Tlsa,
+    "probes": Probe,
+    "certificates": Certificate,
+    "policies": Policy,
+}
+
+
+# --- rows between the stages, nobody's business outside the run ----------------------------------
+
+
+@dataclass(slots=True)
+class Target:
+    """One line of the list, normalised; what RESOLVE starts from."""
+
+    domain: str | None = column(TEXT, "A-label; null if the line is not a domain name")
+    listed: str | None = column(TEXT, "as written")
+    rank: int | None = column(LONG, "rank in the list")
+    problem: str | None = column(TEXT, "why the line is not a domain name")
+
+
+@dataclass(slots=True)
+class MailHost:
+    """One distinct mail host; what the address lookups start from."""
+
+    host: str | None = column(TEXT, "A-label, lower case")
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One (protocol, host, address, port) to be probed once."""
+
+    protocol: str | None = column(TEXT, "protocol name")
+    host: str | None = column(TEXT, "mail host")
+    address: str | None = column(TEXT, "IP address")
+    port: int | None = column(INT, "TCP port")
+    base_domain: str | None = column(TEXT, "TLSA base domain")
+    tlsa_status: TlsaStatus | None = column(TEXT, "status of the TLSA RRset")
+    tlsa: list[dict[str, Any]] | None = column(TLSA_RECORDS, "TLSA records to hold the chain against")
+
+
+def schema_of(row: type) -> pa.Schema:
+    """The Arrow schema of a row class; each field carries its sentence as metadata `doc`."""
+    return pa.schema(
+        [pa.field(f.name, f.metadata["type"], metadata={"doc": f.metadata["doc"]}) for f in fields(row)],
+        metadata={"schema_version": str(SCHEMA_VERSION)},
+    )
+
+
+def printable(data: bytes) -> str:
+    """Server bytes as text: printable ASCII and LF as they are, every other byte backslash-escaped.
+
+    A backslash of the server's own is doubled, so the bytes can be had back.
+    """
+    if data.isascii() and b"\\" not in data:
+        text = data.decode("ascii")
+        if text.isprintable():
+            return text
+    return "".join(_PRINTABLE[byte] for byte in data)
+
+
+_PRINTABLE = [chr(b) if 32 <= b < 127 or b == 10 else f"\\x{b:02x}" for b in range(256)]
+_PRINTABLE[ord("\\")] = "\\\\"
