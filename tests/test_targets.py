@@ -1,0 +1,213 @@
+"""Every form of list gives the same targets, and no line is fatal."""
+
+import gzip
+import io
+import lzma
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.records import Target
+from crawler.targets import MAX_LINE, InputError, comes_once, read_targets, spool, survey
+
+
+def targets_of(tmp_path: Path, content: bytes | str, limit: int = 0) -> list[Target]:
+    path = tmp_path / "list"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return list(read_targets(path, limit))
+
+
+def named(targets: list[Target]) -> list[tuple[str | None, int | None]]:
+    return [(target.domain, target.rank) for target in targets]
+
+
+def test_a_plain_list_has_names_as_written_and_no_ranks(tmp_path: Path) -> None:
+    assert targets_of(tmp_path, "Example.COM.\nmünchen.de\n") == [
+        Target("example.com", "Example.COM."),
+        Target("xn--mnchen-3ya.de", "münchen.de"),
+    ]
+
+
+def test_comments_and_blank_lines_are_skipped(tmp_path: Path) -> None:
+    text = "# a list\n\n  \t\nexample.com  # the first\r\n#example.net\n   example.org"
+    assert targets_of(tmp_path, text) == [
+        Target("example.com", "example.com"),
+        Target("example.org", "example.org"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,example.com\n2,example.org\n",
+        "1,example.com\r\n2,example.org\r\n",
+        "\ufeff1,example.com\n2,example.org",
+        "rank,domain\n1,example.com\n2,example.org\n",
+        "Domain;Rank\nexample.com;1\nexample.org;2\n",
+        "1\texample.com\n2\texample.org\n",
+        '"1","example.com"\n"2","example.org"\n',
+        "# made today\n\n1, example.com\n2, example.org\n",
+        "1,1,example.com,com,1000\n2,2,example.org,org,900\n",
+        "GlobalRank,TldRank,Domain,TLD,RefIPs,IDN_Domain\n1,1,example.com,com,2,x\n2,7,example.org,org,2,x\n",
+    ],
+)
+def test_a_csv_with_ranks_is_read_with_and_without_header(tmp_path: Path, text: str) -> None:
+    assert named(targets_of(tmp_path, text)) == [("example.com", 1), ("example.org", 2)]
+
+
+def test_a_header_without_rank_leaves_ranks_null(tmp_path: Path) -> None:
+    assert named(targets_of(tmp_path, "domain,messages\nexample.com,17\n")) == [("example.com", None)]
+    assert named(targets_of(tmp_path, "domain\nexample.com\n")) == [("example.com", None)]
+
+
+def test_bad_lines_are_targets_with_a_problem_and_never_fatal(tmp_path: Path) -> None:
+    long = b"a" * (3 * MAX_LINE)
+    lines = [b"http://example.com/", b"*.example.com", b"caf\xe9.example", b"a\0b.example", long, b"a,b", b"192.0.2.1"]
+    got = targets_of(tmp_path, b"example.com\n" * 9 + b"\n".join(lines) + b"\nlast.example")[9:]
+    assert [target.domain for target in got] == [None] * len(lines) + ["last.example"]
+    assert [target.problem for target in got] == [
+        "a URL, not a domain name",
+        "a wildcard, not a domain name",
+        "not UTF-8 text",
+        "character '\\x00' is not allowed",
+        f"longer than {MAX_LINE} bytes",
+        "character ',' is not allowed",
+        "an IP address, not a domain name",
+        None,
+    ]
+    assert got[2].listed == "caf\\xe9.example"
+    assert got[4].listed == "a" * 256
+
+
+def test_bad_lines_of_a_csv_keep_what_they_say(tmp_path: Path) -> None:
+    got = targets_of(
+        tmp_path, '1,example.com\nx,example.net\nexample.org\n4\n5,"broken\n99999999999999999999,b.example\n'
+    )
+    assert named(got) == [
+        ("example.com", 1),
+        ("example.net", None),
+        ("example.org", None),
+        (None, None),
+        (None, None),
+        ("b.example", None),
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 10])
+def test_the_limit_counts_lines_of_the_list(tmp_path: Path, limit: int) -> None:
+    got = targets_of(tmp_path, "# head\na.example\n\nbad line\nb.example\nc.example\n", limit)
+    assert [target.listed for target in got] == ["a.example", "bad line", "b.example", "c.example"][:limit]
+
+
+def zipped(data: bytes, names: tuple[str, ...] = ("top-1m.csv",)) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def two_frames(data: bytes) -> bytes:
+    return zstandard.compress(data[:100]) + zstandard.compress(data[100:])
+
+
+PACKERS = [gzip.compress, lzma.compress, zstandard.compress, two_frames, zipped]
+LIST = "".join(f"{n},name{n * n}.example\n" for n in range(1, 3001)).encode()
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_a_packed_list_is_known_by_its_first_bytes(tmp_path: Path, pack) -> None:
+    plain = targets_of(tmp_path, LIST)
+    assert targets_of(tmp_path, pack(LIST)) == plain
+    assert survey(tmp_path / "list").lines == 3000
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_a_damaged_packed_list_is_refused_with_one_line(tmp_path: Path, pack) -> None:
+    packed = pack(LIST)
+    path = tmp_path / "list"
+    for damaged in (packed[: len(packed) // 2], packed[:12], packed[:-5]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="damaged") as caught:
+            survey(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"\xef\xbb\xbf", "empty"),
+        (b"# nothing\n\n   \n", "empty"),
+        (b"rank,domain\n", "empty"),
+        (gzip.compress(b""), "empty"),
+        (bytes(range(256)) * 40, "binary"),
+        (b"\x7fELF" + bytes(100), "binary"),
+        (b"PAR1\x15\x04\x15\x10\x15\x14", "binary"),
+        ("example.com\n".encode("utf-16"), "binary"),
+        (gzip.compress(bytes(1000)), "binary"),
+        (zipped(b"a.example", ("one.csv", "two.csv")), "2 files"),
+    ],
+)
+def test_what_is_no_list_is_refused_with_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        survey(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_list_a_directory_and_a_device_are_refused(tmp_path: Path) -> None:
+    for path, words in ((tmp_path / "none", "No such file"), (tmp_path, "directory"), (Path("/dev/zero"), "regular")):
+        with pytest.raises(InputError, match=words):
+            survey(path)
+
+
+def test_the_survey_tells_one_list_from_another(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"a.example\nb.example")
+    first = survey(path)
+    assert (first.size, first.lines) == (19, 2)
+    path.write_bytes(b"a.example\nc.example")
+    assert survey(path).sha256 != first.sha256
+
+
+def test_a_list_that_comes_once_is_spooled(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    assert comes_once(fifo)
+    spool(io.BytesIO(b"a.example\n"), tmp_path / "spooled")
+    assert not comes_once(tmp_path / "spooled")
+    assert survey(tmp_path / "spooled").lines == 1
+    spool(io.BytesIO(gzip.compress(b"a.example\n")), tmp_path / "packed")
+    assert survey(tmp_path / "packed").lines == 1
+    with pytest.raises(InputError, match="binary"):
+        spool(io.BytesIO(bytes(5000)), tmp_path / "junk")
+    assert (tmp_path / "junk").stat().st_size == 0
+
+
+@given(st.binary(max_size=4000))
+def test_any_bytes_are_targets_or_an_input_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_bytes(data)
+    try:
+        survey(path)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    for target in read_targets(path):
+        assert target.listed is not None
+        assert (target.domain is None) == (target.problem is not None)
+
+
+@given(st.lists(st.text(alphabet="ab.,-\"';\t #é", max_size=12)))
+def test_any_text_lines_are_targets(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> None:
+    path = tmp_path_factory.getbasetemp() / "lines"
+    path.write_text("\n".join(["seed.example", *lines]), "utf-8")
+    for target in read_targets(path):
+        assert (target.domain is None) == (target.problem is not None)
