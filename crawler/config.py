@@ -102,16 +102,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """How many at once and how often; the targets' interest, not ours."""
+    """How many at once and how often; the targets' interest, not ours.
+
+    To one address there is never more than one connection at a time: big providers allow about two
+    a minute (Internet.nl #400).
+    """
 
     in_flight: int = setting(2_000, "connections open at once in one process", low=1, high=60_000)
-    per_address: int = setting(
-        1,
-        "connections at once to one address; big providers allow about two a minute (Internet.nl #400)",
-        low=1,
-        high=100,
-    )
     per_network: int = setting(8, "connections at once to one /24 or /48", low=1, high=10_000)
+    names_per_address: int = setting(
+        16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
+    )
     rate: float = setting(0.0, "new connections a second, all processes together; 0 is no limit", low=0, high=1e6)
     attempts: int = setting(2, "tries of an endpoint whose first outcome was transient", low=1, high=5)
     retry_delay: float = setting(

@@ -178,8 +178,10 @@ def is_conclusive(stage: Stage | None, outcome: Outcome, reply_code: int | None)
 
     A refused upgrade is conclusive when refused for good (5yz, RFC 5321 §4.2.1) and not when the
     host says 'not now' (4yz); a reply outside the grammar is conclusive only from the upgrade on,
-    because before it nothing was learnt about TLS.
+    because before it nothing was learnt about TLS; and whoever turns us away inside TLS does TLS.
     """
+    if outcome is Outcome.REJECTED:
+        return stage is Stage.AFTER_TLS
     if outcome is Outcome.UPGRADE_REFUSED:
         return reply_code is not None and reply_code >= 500
     if outcome is Outcome.PROTOCOL_ERROR:

@@ -1,0 +1,63 @@
+"""Replies of three digits, as SMTP, FTP and NNTP share them (RFC 5321 §4.2.1, RFC 959 §4.2)."""
+
+from __future__ import annotations
+
+import re
+
+from crawler.config import Limits
+from crawler.dialogs import Ended, Reply, stray
+from crawler.records import Outcome
+
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
+_OPENING = re.compile(rb"[2-5](?:\Z|[0-9](?:\Z|[0-9](?:\Z|[ \r\n-])))")
+_TEXT = 4  # where the text of a line begins
+
+
+class ThreeDigitReplies:
+    """Cuts multi-line replies out of a stream; a TCP segment is never taken for a reply.
+
+    Lines end with LF, with or without CR before it.  The bare `250` without a space is legal.
+    Every reply is held to `limits`: bytes in all, bytes of a line, number of lines.
+    """
+
+    __slots__ = ("_begin", "_limits", "_lines", "_scanned")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lines: list[bytes] = []
+        self._begin = 0  # of the line being looked for
+        self._scanned = 0  # no line end before this
+
+    def cut(self, buffer: bytearray) -> Reply | None:
+        """See `Replies.cut`."""
+        limits = self._limits
+        while True:
+            end = buffer.find(b"\n", self._scanned)
+            if end < 0:
+                # Bytes that can no longer become a reply line are not waited upon.
+                if not _OPENING.match(buffer, self._begin, self._begin + _TEXT) and len(buffer) > self._begin:
+                    raise stray(buffer[self._begin :])
+                if len(buffer) - self._begin > limits.line_bytes or len(buffer) > limits.reply_bytes:
+                    raise Ended(Outcome.LIMIT_EXCEEDED)
+                self._scanned = len(buffer)
+                return None
+            line = bytes(buffer[self._begin : end]).removesuffix(b"\r")
+            match = _LINE.match(line)
+            if match is None:
+                raise stray(line)
+            self._lines.append(match[3] or b"")
+            self._begin = self._scanned = end + 1
+            if (
+                len(line) > limits.line_bytes
+                or self._begin > limits.reply_bytes
+                or len(self._lines) > limits.reply_lines
+            ):
+                raise Ended(Outcome.LIMIT_EXCEEDED)
+            if match[2] != b"-":
+                break
+        raw = bytes(buffer[: self._begin])
+        del buffer[: self._begin]
+        lines, self._lines = self._lines, []
+        self._begin = self._scanned = 0
+        # The last line's code stands for the reply, should the lines disagree (Postfix reads it so).
+        return Reply(int(match[1]), lines, raw)

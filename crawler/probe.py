@@ -1,0 +1,223 @@
+"""The use case PROBE: endpoints in, one `Probe` row for each out, kindly paced.
+
+Every endpoint gets exactly one row, whatever happens.  Outcomes that may pass (421, 454, time-out,
+reset …) are tried again late, with every attempt on record; if they persist the row stays not
+conclusive.  A handshake that fails is tried once more with classical groups only, for it may have
+been the size of our post-quantum hello.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import anyio
+
+from crawler.certificates import Known, TrustStore, name_match
+from crawler.config import Config
+from crawler.conversation import Conversation, Identity
+from crawler.dialogs import protocol
+from crawler.exclusions import Exclusions
+from crawler.network import converse
+from crawler.pacing import Budget, Lanes
+from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
+from crawler.tls import TlsClient, TlsContexts
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[Any], None]
+
+_PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
+_HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An endpoint that will be tried again."""
+
+    endpoint: Endpoint
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    classical: bool = False  #: offer classical groups only
+
+
+class Prober:
+    """What one process needs to probe: identity, trust, TLS contexts, exclusions, budget.
+
+    Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.exclusions = Exclusions(config)
+        self.trust = TrustStore(config.ca_file)
+        self._config = config
+        self._contexts = TlsContexts()
+        self._budget = Budget(config.pacing.in_flight, config.pacing.rate)
+        self._sources = {":" in source: source for source in config.source_address}
+
+    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:
+        """Probe the endpoints of one shard; several shards may run at once and share the budget."""
+        shard = _Shard(emit)
+        pending = [_Pending(endpoint) for endpoint in endpoints]
+        for number in range(1, self._config.pacing.attempts + 1):
+            last = number == self._config.pacing.attempts
+            if number > 1:
+                await anyio.sleep(self._config.pacing.retry_delay)
+            pending = await self._pass(pending, shard, last)
+            if not pending:
+                break
+
+    async def probe_one(self, endpoint: Endpoint, *, classical: bool = False) -> tuple[Probe, list[Known]]:
+        """One attempt at one endpoint: its row with verdicts, and the certificates received."""
+        probe = Probe(
+            protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
+            vantage=self._config.vantage or None, started_at=datetime.now(UTC),
+        )  # fmt: skip
+        host, address, port = endpoint.host or "", endpoint.address or "", endpoint.port or 0
+        context = self._contexts.classical if classical else self._contexts.modern
+        conversation = Conversation(
+            probe,
+            protocol(endpoint.protocol or "smtp"),
+            Identity(self._config.ehlo_name.encode(), host.encode("ascii", "replace") or None),
+            self._config.limits,
+            lambda name: TlsClient(context, name),
+            time.monotonic,
+        )
+        await converse(
+            conversation, address, port,
+            timeouts=self._config.timeouts, guard=self.exclusions.address, source=self._sources.get(":" in address),
+        )  # fmt: skip
+        chain = self._judge(probe, conversation)
+        probe.attempts = [
+            {
+                "started_at": probe.started_at,
+                "stage": probe.stage,
+                "outcome": probe.outcome,
+                "reply_code": conversation.reply_code,
+            }
+        ]
+        return probe, chain
+
+    # --- one pass over a shard ---
+
+    async def _pass(self, pending: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
+        """Try every pending endpoint once; returns those to be tried again."""
+        lanes = Lanes(((item.endpoint.address or "", item) for item in pending), self._config.pacing.per_network)
+        again: list[_Pending] = []
+        freed = anyio.Event()
+
+        async def work(address: str, lane: list[_Pending]) -> None:
+            try:
+                again.extend(await self._lane(lane, shard, last))
+            finally:
+                self._budget.slots.release()
+                lanes.done(address)
+                freed.set()
+
+        async with anyio.create_task_group() as tasks:
+            while lanes:
+                await self._budget.slots.acquire()
+                lane = lanes.next()
+                if lane is None:  # every lane left waits for room in its network
+                    self._budget.slots.release()
+                    freed = anyio.Event()
+                    await freed.wait()
+                    continue
+                tasks.start_soon(work, *lane)
+        return again
+
+    async def _lane(self, lane: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
+        """Probe the names of one address one after the other."""
+        again = []
+        representative: str | None = None
+        for number, item in enumerate(lane):
+            endpoint = item.endpoint
+            if self.exclusions.host(endpoint.host or ""):
+                shard.emit(_unprobed(endpoint, Outcome.OPTED_OUT))
+                continue
+            if number >= self._config.pacing.names_per_address:
+                row = _unprobed(endpoint, Outcome.SAMPLED_OUT)
+                row.representative_host = representative
+                shard.emit(row)
+                continue
+            representative = representative or endpoint.host
+            await self._budget.turn()
+            probe, chain = await self._attempt(item)
+            if not last and (classical := _second_try(probe, item)) is not None:
+                again.append(_Pending(endpoint, probe.attempts or [], classical))
+            else:
+                shard.emit_with_chain(probe, chain)
+        return again
+
+    async def _attempt(self, item: _Pending) -> tuple[Probe, list[Known]]:
+        endpoint = item.endpoint
+        try:
+            probe, chain = await self.probe_one(endpoint, classical=item.classical)
+        except Exception:
+            log.exception("probing %s at %s failed", endpoint.host, endpoint.address)
+            probe, chain = _unprobed(endpoint, Outcome.INTERNAL_ERROR), []
+            probe.attempts = []
+        if probe.tls_version is not None:
+            probe.pq_intolerant = item.classical
+        probe.attempts = item.attempts + (probe.attempts or [])
+        if probe.outcome in (Outcome.BLOCKED_ADDRESS, Outcome.OPTED_OUT):
+            probe.stage = probe.started_at = probe.attempts = probe.connect_ms = None  # never contacted
+        return probe, chain
+
+    def _judge(self, probe: Probe, conversation: Conversation) -> list[Known]:
+        """Write the three verdicts on the chain received, each for itself."""
+        if not conversation.chain:
+            return []
+        chain = [self.trust.known(certificate) for certificate in conversation.chain]
+        verdict = self.trust.judge(chain)
+        probe.received_chain = [known.row.sha256 or "" for known in chain]
+        probe.chain_trusted = verdict.trusted
+        probe.chain_error_code, probe.chain_error = verdict.error_code, verdict.error
+        probe.chain_error_depth = verdict.error_depth
+        probe.unexpired = verdict.unexpired(probe.started_at or datetime.now(UTC))
+        probe.name_match = name_match(chain[0], probe.host or "")
+        probe.strict_valid = probe.chain_trusted and probe.name_match and probe.unexpired
+        return chain
+
+
+class _Shard:
+    """Where a shard's rows go; a certificate goes there once."""
+
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self._seen: set[str] = set()
+
+    def emit_with_chain(self, probe: Probe, chain: list[Known]) -> None:
+        self.emit(probe)
+        for known in chain:
+            row: Certificate = known.row
+            if row.sha256 is not None and row.sha256 not in self._seen:
+                self._seen.add(row.sha256)
+                self.emit(row)
+
+
+def _unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
+    """The row of an endpoint that was not contacted."""
+    return Probe(
+        protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
+        outcome=outcome, conclusive=False,
+    )  # fmt: skip
+
+
+def _second_try(probe: Probe, item: _Pending) -> bool | None:
+    """Whether to try again, and if so whether with classical groups only.  None: leave it.
+
+    Permanent refusals (5yz) and refused connections are left; our own limits and faults too.
+    """
+    outcome = probe.outcome
+    if probe.stage in (Stage.HANDSHAKE, Stage.AFTER_TLS) and outcome in _HELLO_MAY_BE_TOO_LARGE:
+        return True
+    if outcome in _PASSING or outcome is Outcome.UNREACHABLE:
+        return item.classical
+    code = (probe.attempts or [{}])[-1].get("reply_code")
+    if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and code is not None and 400 <= code < 500:
+        return item.classical
+    return None

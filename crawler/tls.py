@@ -1,0 +1,214 @@
+"""The TLS handshake over memory buffers: what we offer, what was negotiated, the chain as sent.
+
+Rule of this room: bytes in, bytes out; no sockets.  The library is pyOpenSSL, whose `cryptography`
+wheel carries its own current OpenSSL, so groups are readable, X25519MLKEM768 is offered, and the
+received chain is to be had without verifying it.  The chain is judged elsewhere.
+
+Accepted, so that it can be counted: TLS 1.0 to 1.3, every cipher of the wheel but anonymous ones,
+servers from before RFC 5746.  SSLv3, RC4, 3DES and EXPORT are not in the wheel; what fails for that
+reason is `tls_unsupported_by_us`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from OpenSSL._util import lib
+
+from crawler.records import Outcome
+
+#: Anonymous suites would yield no certificate, NULL ones no encryption.
+CIPHERS = b"ALL:!aNULL:!eNULL:@SECLEVEL=0"
+#: For a second try with hosts that stumble over the size of a post-quantum hello.
+CLASSICAL_GROUPS = b"X25519:P-256:X448:P-384:P-521"
+
+_READ = 16_384
+_OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNORE_UNEXPECTED_EOF
+
+#: OpenSSL's reasons that mean 'our library cannot', by their beginning.
+_OURS = (
+    "unsupported protocol",
+    "wrong ssl version",
+    "unknown cipher returned",
+    "wrong cipher returned",
+    "unknown protocol",
+    "no ciphers available",
+    "unsupported elliptic curve",
+    "unsupported ssl version",
+)
+#: … and that mean 'more than we take'.
+_TOO_MUCH = ("excessive message size", "too many key updates", "certificate list too large")
+
+
+class TlsFailure(Exception):
+    """The handshake failed, or what came later was not TLS.
+
+    `outcome` is `tls_alert` (with `alert`), `tls_unsupported_by_us`, `limit_exceeded` or `tls_error`;
+    `reason` is OpenSSL's own words.
+    """
+
+    def __init__(self, outcome: Outcome, reason: str, alert: str | None = None) -> None:
+        super().__init__(reason)
+        self.outcome, self.reason, self.alert = outcome, reason, alert
+
+
+class TlsContexts:
+    """The two client contexts of a process: with post-quantum hybrid groups, and classical only."""
+
+    def __init__(self) -> None:
+        self.modern = _context()
+        self.classical = _context()
+        restrict_groups(self.classical, CLASSICAL_GROUPS)
+
+
+def _context() -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_VERSION)
+    context.set_cipher_list(CIPHERS)
+    context.set_options(_OPTIONS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_ocsp_client_callback(_keep_staple)
+    return context
+
+
+def restrict_groups(context: SSL.Context, groups: bytes) -> None:
+    """Offer only these groups.  pyOpenSSL has no public call for it; this is the one place that knows."""
+    # Raising here, at start-up, is the self-test: a wheel without the call must not measure.
+    if lib.SSL_CTX_set1_curves_list(context._context, groups) != 1:
+        raise RuntimeError(f"OpenSSL refused the groups {groups.decode()}")
+
+
+def _keep_staple(connection: SSL.Connection, staple: bytes, _: Any) -> bool:
+    connection.set_app_data(staple)
+    return True
+
+
+class TlsClient:
+    """One client connection: `start`, then `feed` until `established`, then `write` and `read`."""
+
+    __slots__ = ("_connection", "established")
+
+    def __init__(self, context: SSL.Context, server_name: bytes | None) -> None:
+        """Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes)."""
+        self._connection = SSL.Connection(context)
+        self._connection.set_connect_state()
+        self._connection.request_ocsp()
+        self.established = False
+        if server_name is not None:
+            try:
+                self._connection.set_tlsext_host_name(server_name)
+            except SSL.Error as error:
+                raise TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, "host name does not fit into SNI") from error
+
+    def start(self) -> bytes:
+        """The ClientHello."""
+        return self.feed(b"")
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the handshake, return what to send.  Raises `TlsFailure`, our alert unsent."""
+        connection = self._connection
+        if data:
+            connection.bio_write(data)
+        try:
+            connection.do_handshake()
+            self.established = True
+        except SSL.WantReadError:
+            pass
+        except SSL.Error as error:
+            raise _failure(error) from None
+        return self._pending()
+
+    def write(self, plain: bytes) -> bytes:
+        """Encrypt; returns what to send, together with what the handshake left to be sent."""
+        try:
+            self._connection.send(plain)
+        except SSL.Error as error:
+            raise _failure(error) from None
+        return self._pending()
+
+    def read(self, data: bytes) -> tuple[bytes, bool]:
+        """Decrypt; returns plaintext and whether the host has closed TLS.  Raises `TlsFailure`."""
+        connection = self._connection
+        if data:
+            connection.bio_write(data)
+        plain = b""
+        try:
+            while True:
+                plain += connection.recv(_READ)
+        except SSL.WantReadError:
+            return plain, False
+        except (SSL.ZeroReturnError, SSL.SysCallError):
+            return plain, True
+        except SSL.Error as error:
+            if plain:
+                return plain, False  # the failure comes again with the next read
+            raise _failure(error) from None
+
+    def _pending(self) -> bytes:
+        try:
+            return self._connection.bio_read(_READ)
+        except SSL.WantReadError:
+            return b""
+
+    # --- facts, once established ---
+
+    def version(self) -> str:
+        """`TLSv1 TLSv1.1 TLSv1.2 TLSv1.3`."""
+        return self._connection.get_protocol_version_name()
+
+    def cipher(self) -> str | None:
+        """Negotiated cipher, OpenSSL's name."""
+        return self._connection.get_cipher_name()
+
+    def group(self) -> str | None:
+        """Negotiated group; None for finite-field DHE and static RSA in TLS 1.2 and older."""
+        return self._connection.get_group_name()
+
+    def staple(self) -> bytes | None:
+        """The OCSP response stapled to the handshake."""
+        return self._connection.get_app_data() or None
+
+    def chain(self) -> list[crypto.X509]:
+        """Certificates as sent, leaf first."""
+        return self._connection.get_peer_cert_chain() or []
+
+
+def _failure(error: SSL.Error) -> TlsFailure:
+    """The first error OpenSSL queued is the cause; later ones are consequences."""
+    queued = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    reason = queued[0][2] if queued else type(error).__name__
+    before, found, alert = reason.partition(" alert ")
+    if found and before in ("tlsv1", "ssl/tls", "sslv3", "tlsv13", "tls"):
+        return TlsFailure(Outcome.TLS_ALERT, reason, alert)
+    if reason.startswith(_OURS):
+        return TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, reason)
+    if reason.startswith(_TOO_MUCH):
+        return TlsFailure(Outcome.LIMIT_EXCEEDED, reason)
+    return TlsFailure(Outcome.TLS_ERROR, reason)
+
+
+def is_forward_secret(version: str, cipher: str) -> bool:
+    """(EC)DHE key exchange; every TLS 1.3 handshake here, as we never offer PSK (RFC 9325 §4.1)."""
+    return version == "TLSv1.3" or cipher.startswith(("ECDHE-", "DHE-", "EDH-"))
+
+
+def is_post_quantum(group: str | None) -> bool:
+    """Whether the group holds ML-KEM, alone or as a hybrid (RFC 9936's names and OpenSSL's)."""
+    return group is not None and "MLKEM" in group.upper()
+
+
+def offered() -> dict[str, Any]:
+    """What our ClientHello offers, for the manifest: versions, ciphers, groups, SNI rule, one hello in hex."""
+    contexts = TlsContexts()
+    hello = TlsClient(contexts.modern, b"mx.example").start()
+    return {
+        "library": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
+        "versions": ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"],
+        "cipher_string": CIPHERS.decode(),
+        "ciphers": SSL.Connection(contexts.modern).get_cipher_list(),
+        "groups": "OpenSSL's default, with X25519MLKEM768",
+        "groups_of_second_try": CLASSICAL_GROUPS.decode(),
+        "server_name": "the mail host",
+        "client_hello": hello.hex(),
+    }
