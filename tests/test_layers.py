@@ -1,0 +1,188 @@
+"""The house rules about structure, read off the source: who may import whom, and how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+
+#: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
+STOREYS = (
+    {"crawler", "crawler.records", "crawler.config"},
+    {"crawler.names", "crawler.dns.codec", "crawler.route", "crawler.dialogs", "crawler.certificates"}
+    | {"crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list", "crawler.targets"},
+    {
+        "crawler.dns",
+        "crawler.network",
+        "crawler.conversation",
+        "crawler.tls",
+        "crawler.storage",
+        "crawler.pacing",
+        "crawler.exclusions",
+    },
+    {"crawler.resolve", "crawler.probe"},
+    {"crawler.scan", "crawler.cluster", "crawler.lab"},
+    {"crawler.cli", "crawler.__main__"},
+)
+PURE = STOREYS[0] | STOREYS[1]
+
+#: Modules with which a room would touch a socket, a clock it waits on, or another process.
+IO_MODULES = {"anyio", "asyncio", "concurrent", "http", "multiprocessing", "select", "selectors", "signal", "socket"}
+IO_MODULES |= {"ssl", "subprocess", "threading", "urllib", "uvloop"}
+
+BANNED_NAMES = {
+    "utils",
+    "util",
+    "helper",
+    "helpers",
+    "manager",
+    "managers",
+    "handler",
+    "handlers",
+    "info",
+    "data2",
+    "flag",
+}
+
+
+def module_of(path: Path) -> str:
+    """Dotted name of a source file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports_of(module: str) -> Iterator[str]:
+    """Modules of this project and top-level names of others that a module imports, those inside functions included."""
+    path = MODULES[module]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import; write the full name"
+            assert node.module is not None
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
+
+
+def room_of(module: str) -> str | None:
+    """The entry of STOREYS that a module of the crawler belongs to: the longest that is it or holds it."""
+    rooms = [room for storey in STOREYS for room in storey if module == room or module.startswith(f"{room}.")]
+    best = max(rooms, key=len, default=None)
+    return None if best == "crawler" != module else best
+
+
+def storey_of(module: str) -> int:
+    """Number of the storey of a module of the crawler."""
+    room = room_of(module)
+    assert room is not None, f"{module} has no storey; give it one in {Path(__file__).name} and docs/architecture.md"
+    return next(number for number, storey in enumerate(STOREYS) if room in storey)
+
+
+CRAWLER = [module for module in MODULES if module.split(".")[0] == "crawler"]
+ANALYSIS = [module for module in MODULES if module.split(".")[0] == "analysis"]
+
+
+@pytest.mark.parametrize("module", CRAWLER)
+def test_imports_of_the_crawler_point_downward_only(module: str) -> None:
+    upward = [name for name in imports_of(module) if name in CRAWLER and storey_of(name) > storey_of(module)]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", CRAWLER)
+def test_the_crawler_never_imports_the_analysis(module: str) -> None:
+    assert [name for name in imports_of(module) if name.split(".")[0] == "analysis"] == []
+
+
+@pytest.mark.parametrize("module", ANALYSIS)
+def test_the_analysis_imports_only_the_vocabulary_and_the_pure_rooms(module: str) -> None:
+    impure = [name for name in imports_of(module) if name.split(".")[0] == "crawler" and room_of(name) not in PURE]
+    assert impure == []
+
+
+@pytest.mark.parametrize("module", [module for module in CRAWLER if room_of(module) in PURE])
+def test_pure_rooms_import_nothing_that_does_input_or_output(module: str) -> None:
+    assert [name for name in imports_of(module) if name.split(".")[0] in IO_MODULES] == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    reached: dict[str, set[str]] = {module: {n for n in imports_of(module) if n in MODULES} for module in MODULES}
+
+    def closed(module: str, seen: tuple[str, ...]) -> tuple[str, ...] | None:
+        if module in seen:
+            return (*seen[seen.index(module) :], module)
+        done.add(module)
+        rings = (closed(name, (*seen, module)) for name in sorted(reached[module]) if name not in done or name in seen)
+        return next((ring for ring in rings if ring), None)
+
+    for module in MODULES:
+        done: set[str] = set()
+        assert closed(module, ()) is None
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_every_file_opens_by_saying_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_room_bears_a_name_that_says_nothing(path: Path) -> None:
+    assert not BANNED_NAMES & set(path.with_suffix("").name.split("_"))
+    assert path.parent.name not in BANNED_NAMES
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_a_large_room_is_two_rooms(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LARGEST.get(module_of(path), 320)
+
+
+#: Rooms that may be larger, each with its reason.
+LARGEST = {
+    "crawler.records": 500,  # the vocabulary is stated once, and in one place
+    "crawler.config": 400,  # so are the settings
+}
+
+
+def test_the_source_names_no_place_of_one_machine() -> None:
+    """Paths and addresses of the machine it was written on would be lies on any other."""
+    found = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in [
+            *FILES,
+            *ROOT.glob("tests/**/*.py"),
+            *ROOT.glob("docs/**/*.md"),
+            *ROOT.glob("*.md"),
+            ROOT / "Makefile",
+        ]
+        for word in ("/" + "home/", "/" + "root/", "/" + "work/")
+        if word in path.read_text("utf-8")
+    ]
+    assert found == []
+
+
+def test_modules_of_others_come_from_declared_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.split(r"[^A-Za-z0-9_.-]", text)[0].lower().replace("_", "-") for text in project["dependencies"]}
+    distributions = packages_distributions()
+    undeclared = {
+        name
+        for module in MODULES
+        for name in {name.split(".")[0] for name in imports_of(module)}
+        - sys.stdlib_module_names
+        - {"crawler", "analysis"}
+        if not declared & {owner.lower().replace("_", "-") for owner in distributions.get(name, [])}
+    }
+    # pandas and pyarrow stand on numpy, and hand it on.
+    assert undeclared <= {"numpy"}
