@@ -24,6 +24,8 @@ _MS_COLUMN: dict[Stage, str] = {stage: f"{stage}_ms" for stage in Stage if stage
 #: Outcomes after which the host still expects us to take our leave.
 _PARTED_ON_SPEAKING_TERMS = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.UPGRADE_REFUSED, Outcome.REJECTED})
 
+_RECORD_TYPES = range(20, 24)  # change_cipher_spec to application_data (RFC 8446 §5.1)
+
 
 class Identity(NamedTuple):
     """Who we are to the host, and whom we ask for."""
@@ -41,8 +43,24 @@ class Conversation:
     """
 
     __slots__ = (
-        "_buffer", "_clock", "_dialog", "_identity", "_limits", "_make_tls", "_protocol", "_replies", "_reply_count",
-        "_since", "_tls", "_turn", "chain", "turns", "ended", "probe", "reply_code", "stage",
+        "_buffer",
+        "_clock",
+        "_dialog",
+        "_identity",
+        "_limits",
+        "_make_tls",
+        "_protocol",
+        "_replies",
+        "_reply_count",
+        "_since",
+        "_tls",
+        "_turn",
+        "chain",
+        "ended",
+        "probe",
+        "reply_code",
+        "stage",
+        "turns",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +108,7 @@ class Conversation:
         except Ended as end:
             return self._finish(end.outcome)
         except TlsFailure as failure:
-            return self._fail_tls(failure, data)
+            return self._fail_tls(failure)
 
     def end(self, outcome: Outcome) -> None:
         """Ended from outside: `closed` (FIN), `reset`, `timeout`, `connection_refused`, `unreachable` …"""
@@ -145,6 +163,8 @@ class Conversation:
     def _shake(self, data: bytes) -> bytes:
         probe, tls = self.probe, self._tls
         assert tls is not None and probe.tls_bytes is not None
+        if self._buffer or (not probe.tls_bytes and data[0] not in _RECORD_TYPES):
+            self._buffer += data[: self._limits.plaintext_bytes]  # not TLS; kept until OpenSSL has seen so too
         probe.tls_bytes += len(data)
         if probe.tls_bytes > self._limits.handshake_bytes:
             raise Ended(Outcome.LIMIT_EXCEEDED)
@@ -169,10 +189,11 @@ class Conversation:
             raise Ended(Outcome.CLOSED)
         return say if self.ended or not say else self._tls.write(say)
 
-    def _fail_tls(self, failure: TlsFailure, data: bytes) -> bytes:
+    def _fail_tls(self, failure: TlsFailure) -> bytes:
         self.probe.tls_alert, self.probe.tls_reason = failure.alert, failure.reason
-        if self.probe.tls_bytes == len(data) and failure.outcome is Outcome.TLS_ERROR:
-            self.probe.last_reply = printable(data[: self._limits.kept_text])  # the host's first words were not TLS
+        if self._buffer and self.stage is Stage.HANDSHAKE:  # the host's first words were not TLS
+            self.probe.plaintext_after_upgrade = bytes(self._buffer[: self._limits.plaintext_bytes])
+            self.probe.last_reply = printable(self.probe.plaintext_after_upgrade)
         return self._finish(failure.outcome)
 
     # --- the end ---

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 from crawler.config import Limits
-from crawler.dialogs import Ended, Reply, stray
+from crawler.dialogs import FOREIGN_BYTES, Ended, Reply, stray
 from crawler.records import Outcome
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
-_OPENING = re.compile(rb"[2-5](?:\Z|[0-9](?:\Z|[0-9](?:\Z|[ \r\n-])))")
-_TEXT = 4  # where the text of a line begins
+_OPENING = re.compile(rb"[2-5][0-9][0-9][ \r-]")
 
 
 class ThreeDigitReplies:
@@ -34,9 +33,10 @@ class ThreeDigitReplies:
         while True:
             end = buffer.find(b"\n", self._scanned)
             if end < 0:
-                # Bytes that can no longer become a reply line are not waited upon.
-                if not _OPENING.match(buffer, self._begin, self._begin + _TEXT) and len(buffer) > self._begin:
-                    raise stray(buffer[self._begin :])
+                # Bytes that can no longer become a reply line are not waited upon, once there are
+                # enough of them to tell what they are: the verdict must not depend on segments.
+                if len(buffer) >= self._begin + FOREIGN_BYTES and not _OPENING.match(buffer, self._begin):
+                    raise stray(bytes(buffer[self._begin :]))
                 if len(buffer) - self._begin > limits.line_bytes or len(buffer) > limits.reply_bytes:
                     raise Ended(Outcome.LIMIT_EXCEEDED)
                 self._scanned = len(buffer)

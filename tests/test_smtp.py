@@ -1,0 +1,192 @@
+"""SMTP conversations, each a transcript played whole and byte by byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.config import Limits
+from crawler.records import Outcome, Probe, Stage
+from tests.kit import play, play_whole
+
+GREETING = "S: 220 mx.example ESMTP\nC: EHLO probe.example\n"
+OFFER = GREETING + "S: 250-mx.example\nS: 250-SIZE 1000\nS: 250 STARTTLS\nC: STARTTLS\n"
+
+
+def end(transcript: str, limits: Limits | None = None) -> tuple[Stage | None, Outcome | None, Probe]:
+    probe = play(transcript, limits=limits).probe
+    return probe.stage, probe.outcome, probe
+
+
+def test_a_whole_conversation_ends_inside_tls_with_quit() -> None:
+    heard = play(
+        OFFER
+        + "S: 220 go ahead\nTLS\nC: EHLO probe.example\nS: 250-mx.example hello\nS: 250-SIZE 1000\nS: 250 AUTH PLAIN\nC: QUIT\n"
+    )
+    probe = heard.probe
+    assert (probe.stage, probe.outcome, probe.conclusive) == (Stage.DONE, Outcome.OK, True)
+    assert probe.greeting == "220 mx.example ESMTP" and probe.greeting_code == 220
+    assert probe.capabilities == ["SIZE 1000", "STARTTLS"]
+    assert probe.capabilities_after_tls == ["SIZE 1000", "AUTH PLAIN"]
+    assert probe.starttls_offered and probe.negotiated and probe.starttls_code == 220
+    assert probe.tls_version == "TLSv1.3" and probe.tls_group == "X25519MLKEM768"
+    assert probe.forward_secret and probe.post_quantum
+    assert probe.plaintext_after_upgrade is None
+    assert len(heard.conversation.chain) == 1
+    assert all(getattr(probe, f"{stage}_ms") is not None for stage in Stage if stage is not Stage.DONE)
+
+
+def test_the_host_name_is_not_a_keyword() -> None:
+    assert end(GREETING + "S: 250 STARTTLS\nC: QUIT\n")[:2] == (Stage.CAPABILITIES, Outcome.NOT_OFFERED)
+
+
+def test_a_keyword_is_not_found_within_another() -> None:
+    stage, outcome, probe = end(GREETING + "S: 250-mx\nS: 250-XSTARTTLS\nS: 250 STARTTLSX\nC: QUIT\n")
+    assert (stage, outcome, probe.starttls_offered) == (Stage.CAPABILITIES, Outcome.NOT_OFFERED, False)
+    assert probe.negotiated is False and probe.conclusive
+
+
+def test_a_keyword_may_come_in_any_case_with_parameters() -> None:
+    assert end(GREETING + "S: 250-mx\nS: 250 starttls required\nC: STARTTLS\nFIN\n")[2].starttls_offered is True
+
+
+def test_ehlo_is_said_whatever_the_banner() -> None:
+    assert end("S: 220 ***************\nC: EHLO probe.example\nFIN\n")[:2] == (Stage.CAPABILITIES, Outcome.CLOSED)
+
+
+def test_helo_after_a_permanent_refusal_of_ehlo() -> None:
+    stage, outcome, probe = end(GREETING + "S: 502 no\nC: HELO probe.example\nS: 250 mx\nC: QUIT\n")
+    assert (stage, outcome, probe.hello) == (Stage.CAPABILITIES, Outcome.NOT_OFFERED, "helo")
+    assert probe.starttls_offered is False and probe.capabilities == []
+
+
+def test_a_hangup_after_a_refused_ehlo_is_a_rejection() -> None:
+    stage, outcome, probe = end(GREETING + "S: 550 5.7.1 blocked\nC: HELO probe.example\nFIN\n")
+    assert (stage, outcome, probe.conclusive) == (Stage.CAPABILITIES, Outcome.REJECTED, False)
+    assert probe.starttls_offered is None and probe.negotiated is None
+
+
+@pytest.mark.parametrize("code", [421, 450, 554])
+def test_a_refusing_banner_leaves_tls_unknown(code: int) -> None:
+    stage, outcome, probe = end(f"S: {code} not you\nC: QUIT\n")
+    assert (stage, outcome, probe.greeting_code) == (Stage.GREETING, Outcome.REJECTED, code)
+    assert probe.conclusive is False and probe.starttls_offered is None and probe.negotiated is None
+
+
+def test_454_is_a_refused_upgrade_that_may_pass() -> None:
+    stage, outcome, probe = end(OFFER + "S: 454 TLS not available\nC: QUIT\n")
+    assert (stage, outcome, probe.starttls_code) == (Stage.UPGRADE, Outcome.UPGRADE_REFUSED, 454)
+    assert probe.conclusive is False and probe.negotiated is None and probe.starttls_offered is True
+
+
+def test_502_to_starttls_is_conclusive() -> None:
+    probe = end(OFFER + "S: 502 unimplemented\nC: QUIT\n")[2]
+    assert probe.outcome is Outcome.UPGRADE_REFUSED and probe.conclusive and probe.negotiated is False
+
+
+def test_a_masked_keyword_is_kept() -> None:
+    stage, outcome, probe = end(GREETING + "S: 250-mx\nS: 250-XXXXXXXA\nS: 250 SIZE\nC: QUIT\n")
+    assert (outcome, probe.starttls_masked, probe.starttls_offered) == (Outcome.NOT_OFFERED, "XXXXXXXA", False)
+    assert stage is Stage.CAPABILITIES
+
+
+def test_plaintext_behind_the_go_ahead_is_recorded_and_never_answered() -> None:
+    injected = "220 go\\r\\n250-injected\\r\\n250 STARTTLS\\r\\n"
+    heard = play_whole(OFFER + f"S- {injected}\nTLS\nC: EHLO probe.example\nS: 250 mx\nC: QUIT\n")
+    assert heard.probe.plaintext_after_upgrade == b"250-injected\r\n250 STARTTLS\r\n"
+    assert (heard.probe.outcome, heard.probe.capabilities_after_tls) == (Outcome.OK, [])
+
+
+def test_plaintext_that_comes_after_our_hello_is_recorded_too_but_ends_it() -> None:
+    probe = end(OFFER + "S: 220 go\nS: 250-injected\n")[2]
+    assert (probe.stage, probe.outcome) == (Stage.HANDSHAKE, Outcome.TLS_ERROR)
+    assert probe.plaintext_after_upgrade == b"250-injected\r\n"
+
+
+def test_a_late_banner_is_a_timeout_not_a_no() -> None:
+    stage, outcome, probe = end("LATE\n")
+    assert (stage, outcome, probe.starttls_offered, probe.conclusive) == (Stage.GREETING, Outcome.TIMEOUT, None, False)
+
+
+@pytest.mark.parametrize("ending", ["FIN", "RST", "LATE"])
+@pytest.mark.parametrize(
+    ("before", "stage"),
+    [("", Stage.GREETING), (GREETING, Stage.CAPABILITIES), (OFFER, Stage.UPGRADE)],
+)
+def test_an_ending_is_booked_on_the_stage_it_hit(before: str, stage: Stage, ending: str) -> None:
+    wanted = {"FIN": Outcome.CLOSED, "RST": Outcome.RESET, "LATE": Outcome.TIMEOUT}[ending]
+    assert end(before + ending)[:2] == (stage, wanted)
+
+
+@pytest.mark.parametrize(
+    "banner",
+    [
+        "SSH-2.0-OpenSSH_9.2",
+        "HTTP/1.1 400 Bad Request",
+        "* OK IMAP4rev1 ready",
+        "+OK POP3 ready",
+        "<html>",
+        "\\x15\\x03\\x01\\x00\\x02\\x02\\x46",
+    ],
+)
+def test_a_foreign_protocol_is_recognised(banner: str) -> None:
+    assert end("S: " + banner)[:2] == (Stage.GREETING, Outcome.WRONG_PROTOCOL)
+
+
+@pytest.mark.parametrize("banner", ["hello", "22 x", "2200 x", "99 x", "\\xff\\xfe", "220x"])
+def test_what_is_no_reply_is_a_protocol_error(banner: str) -> None:
+    assert end("S: " + banner)[:2] == (Stage.GREETING, Outcome.PROTOCOL_ERROR)
+
+
+def test_bytes_that_cannot_become_a_reply_are_not_waited_upon() -> None:
+    assert end("S- J\\x00\\x00\\x00\\x0a8.0.36-0ubuntu".replace("\\x0a", "\\x01"))[:2] == (
+        Stage.GREETING,
+        Outcome.PROTOCOL_ERROR,
+    )
+
+
+def test_the_bare_code_and_bare_line_feeds_are_legal() -> None:
+    probe = end("S- 220-mx\\n220\\n\nC: EHLO probe.example\nS: 250\nC: QUIT\n")[2]
+    assert probe.capabilities == [] and probe.greeting == "220-mx\n220"
+
+
+def test_a_banner_of_other_bytes_is_kept_escaped() -> None:
+    probe = end("S: 220 caf\\xe9 \\\\ \\x00\nC: EHLO probe.example\nFIN\n")[2]
+    assert probe.greeting == "220 caf\\xe9 \\\\ \\x00"
+
+
+@pytest.mark.parametrize(
+    ("limits", "transcript"),
+    [
+        (Limits(line_bytes=64), "S: 220 " + "x" * 80),
+        (Limits(line_bytes=64), "S- 220 " + "x" * 80),
+        (Limits(reply_lines=4), GREETING + "S: 250-a\n" * 6),
+        (Limits(reply_bytes=512), GREETING + ("S: 250-" + "b" * 90 + "\n") * 8),
+    ],
+)
+def test_more_than_we_take_is_our_limit_and_ends_the_conversation(limits: Limits, transcript: str) -> None:
+    probe = end(transcript, limits)[2]
+    assert probe.outcome is Outcome.LIMIT_EXCEEDED and probe.conclusive is False and probe.negotiated is None
+
+
+def test_garbage_instead_of_tls_is_a_tls_error_with_the_bytes() -> None:
+    heard = play(OFFER + "S: 220 go\nS: this is not TLS at all\n")
+    assert (heard.probe.stage, heard.probe.outcome) == (Stage.HANDSHAKE, Outcome.TLS_ERROR)
+    assert heard.probe.negotiated is False and heard.probe.tls_version is None
+
+
+def test_a_fatal_alert_is_named() -> None:
+    probe = end(OFFER + "S: 220 go\nS- \\x15\\x03\\x03\\x00\\x02\\x02\\x28\n")[2]
+    assert (probe.stage, probe.outcome) == (Stage.HANDSHAKE, Outcome.TLS_ALERT)
+    assert probe.tls_alert == "handshake failure" and probe.conclusive and probe.negotiated is False
+
+
+def test_a_host_that_hangs_up_inside_tls_has_not_negotiated_for_certain() -> None:
+    probe = end(OFFER + "S: 220 go\nTLS\nC: EHLO probe.example\nFIN\n")[2]
+    assert (probe.stage, probe.outcome) == (Stage.AFTER_TLS, Outcome.CLOSED)
+    assert probe.tls_version == "TLSv1.3" and probe.negotiated is None and probe.conclusive is False
+
+
+def test_a_refusal_inside_tls_is_still_tls() -> None:
+    probe = end(OFFER + "S: 220 go\nTLS\nC: EHLO probe.example\nS: 421 busy\nC: QUIT\n")[2]
+    assert (probe.stage, probe.outcome, probe.negotiated) == (Stage.AFTER_TLS, Outcome.REJECTED, True)
+    assert probe.conclusive
