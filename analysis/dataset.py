@@ -1,0 +1,231 @@
+"""Open one stored run and ask it questions in SQL.
+
+Rule of this room: it reads `DIR/run=ID` and never writes there.  DuckDB scans the Parquet parts
+under a hard memory limit and spills to a temporary directory, so a run may be larger than memory;
+what leaves this room is a pandas frame of *counted* rows, unless the caller's SQL asks for more.
+
+The tables of the contract are views of their own names: `domains hosts tlsa probes certificates
+policies`.  A column that an older run lacks is null, a table without parts is empty.
+`analysis.deliveries` adds `candidates`, `deliveries` and the units that figures count.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from analysis import deliveries
+from crawler.config import UsageError
+from crawler.records import SCHEMA_VERSION, TABLES, schema_of
+
+MEMORY_LIMIT = "2GB"
+"""What DuckDB may hold before it spills; 20 M probes joined with 2 M certificates needed 1 GB."""
+
+MANIFEST = "manifest.json"
+
+
+class Run:
+    """One stored run, opened for reading; a context manager.
+
+    `protocol` chooses whose endpoints are judged; mail is delivered over `smtp`.
+    """
+
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], *, protocol: str = "smtp", memory_limit: str = MEMORY_LIMIT
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.protocol = protocol
+        self._temporary = tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True)
+        work = Path(self._temporary.name)
+        self._built: set[str] = set()
+        try:
+            # A file, not `:memory:`, because tables in a file are compressed and evicted.
+            self._database = duckdb.connect(str(work / "run.duckdb"))
+            self._database.execute("SET autoinstall_known_extensions = false")
+            self._database.execute("SET enable_progress_bar = false")
+            self._database.execute("SET preserve_insertion_order = false")
+            self._database.execute(f"SET memory_limit = '{memory_limit}'")
+            self._database.execute(f"SET temp_directory = '{_quoted(work / 'spill')}'")
+            for name in TABLES:
+                self._view(name)
+            for statement in deliveries.views(protocol):
+                self._database.execute(statement)
+        except duckdb.Error as error:
+            self.close()
+            raise _unreadable(path, error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, data: Path, run_id: str | None = None, **options: Any) -> Run:
+        """Open run `run_id` of `data`, or the newest finished one (the newest, if none is finished).
+
+        Raises `UsageError`: no such directory or run, a manifest or a part that cannot be read.
+        """
+        path = find_run(data, run_id)
+        return cls(path, read_manifest(path), **options)
+
+    @property
+    def id(self) -> str:
+        """The run's name, which is its UTC start time unless `--run` said otherwise."""
+        return self.path.name.removeprefix("run=")
+
+    @property
+    def finished(self) -> bool:
+        """Whether every shard is in; figures of an unfinished run cover what there is."""
+        return bool(self.manifest.get("state") == "finished")
+
+    @property
+    def list_hash(self) -> str:
+        """SHA-256 (hex) of the list that was scanned, or `unknown`."""
+        source = self.manifest.get("list")
+        return str((source.get("sha256") if isinstance(source, dict) else source) or "unknown")
+
+    @property
+    def version(self) -> str:
+        """Version of the crawler that measured, or `unknown`."""
+        versions = self.manifest.get("versions")
+        return str((versions.get("starttls-crawler") if isinstance(versions, dict) else None) or "unknown")
+
+    def frame(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> pd.DataFrame:
+        """The answer to `sql` as a frame; `deliveries` and the tables may be named in it.
+
+        Raises `UsageError` if a stored part turns out unreadable.
+        """
+        self._build_what_is_named(sql)
+        try:
+            frame: pd.DataFrame = self._database.sql(sql, params=parameters).to_arrow_table().to_pandas()
+        except duckdb.Error as error:
+            if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+                raise _unreadable(self.path, error) from error
+            raise
+        return frame
+
+    def execute(self, sql: str, parameters: Any = ()) -> None:
+        """Run a statement that makes something in the temporary database."""
+        self._build_what_is_named(sql)
+        self._database.execute(sql, parameters)
+
+    def has(self, table: str) -> bool:
+        """Whether `execute` has made a table of that name."""
+        return bool(self._database.execute("FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone())
+
+    def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
+        """The answer to `sql` in pieces, for what is too long to be held at once."""
+        self._build_what_is_named(sql)
+        yield from self._database.cursor().sql(sql).to_arrow_reader(50_000)
+
+    def add_rows(self, table: str, columns: dict[str, Sequence[Any]]) -> None:
+        """Append rows to a table made with `execute`."""
+        self._database.register("rows_to_add", pa.table({name: list(values) for name, values in columns.items()}))
+        self._database.execute(f"INSERT INTO {table} SELECT * FROM rows_to_add")
+        self._database.unregister("rows_to_add")
+
+    def close(self) -> None:
+        """Let go of the database and everything spilled."""
+        if hasattr(self, "_database"):
+            self._database.close()
+        self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _view(self, name: str) -> None:
+        schema = schema_of(TABLES[name])
+        self._database.register(f"no_{name}", schema.empty_table())
+        self._database.execute(f"CREATE TABLE empty_{name} AS FROM no_{name}")
+        self._database.unregister(f"no_{name}")
+        rows = f"FROM empty_{name}"
+        if next((self.path / name).glob("*.parquet"), None) is not None:
+            parts = _quoted(self.path / name / "*.parquet")
+            rows += (
+                f" UNION ALL BY NAME SELECT * FROM read_parquet('{parts}', union_by_name = true,"
+                " hive_partitioning = false)"
+            )
+        if name == "certificates" and not self.finished:
+            rows = f"SELECT DISTINCT ON (sha256) * FROM ({rows})"  # merged only when the run ends
+        self._database.execute(f"CREATE VIEW {name} AS {rows}")
+
+    def _build_what_is_named(self, sql: str) -> None:
+        """Make the derived tables that `sql` speaks of, once and only when they are wanted."""
+        for table, needs in deliveries.BUILT.items():
+            if table in sql and table not in self._built:
+                for name in (*needs, table):
+                    if name not in self._built:
+                        self._built.add(name)
+                        try:
+                            self._database.execute(deliveries.statement(name))
+                        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+                            raise _unreadable(self.path, error) from error
+
+
+def find_run(data: Path, run_id: str | None = None) -> Path:
+    """Directory of run `run_id` in `data`, or of the newest finished run, or of the newest.
+
+    Raises `UsageError`.
+    """
+    if not data.is_dir():
+        what = "is not a directory" if data.exists() else "no such directory"
+        raise UsageError(f"{data}: {what}; --data takes the directory that `scan --data` wrote to")
+    if run_id is not None:
+        path = data / f"run={run_id}"
+        if not path.is_dir():
+            known = ", ".join(p.name.removeprefix("run=") for p in _runs(data)[-5:]) or "none"
+            raise UsageError(f"{data}: has no run {run_id!r}; runs here: {known}")
+        return path
+    runs = [(path, read_manifest(path)) for path in _runs(data) if (path / MANIFEST).exists()]
+    if not runs:
+        hint = "it is itself a run; give the directory above it" if (data / MANIFEST).exists() else "start with `scan`"
+        raise UsageError(f"{data}: holds no run; {hint}")
+    return max(runs, key=lambda run: (run[1].get("state") == "finished", _start(run[1]), run[0].name))[0]
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the run in directory `path`.
+
+    Raises `UsageError` if there is none, it is not JSON, or it is of a newer format than this.
+    """
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror}); is {path} a run?") from error
+    except ValueError as error:
+        raise UsageError(f"{file}: is not JSON ({error}); the run cannot be read without it") from error
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{file}: is not the manifest of a run")
+    schema = manifest.get("schema_version", SCHEMA_VERSION)
+    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+        raise UsageError(f"{file}: schema {schema} is newer than this program reads ({SCHEMA_VERSION}); update it")
+    return manifest
+
+
+def _runs(data: Path) -> list[Path]:
+    return sorted(path for path in data.glob("run=*") if path.is_dir())
+
+
+def _start(manifest: dict[str, Any]) -> str:
+    return str(manifest.get("started_at") or "")
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _unreadable(path: Path, error: duckdb.Error) -> UsageError:
+    return UsageError(f"{path}: cannot be read as a run ({str(error).splitlines()[0]})")

@@ -1,0 +1,28 @@
+"""Where the mail of the list goes, before anything is probed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import pandas as pd
+
+from analysis.indicators import indicator
+from analysis.shares import Distribution, distribution_of
+
+
+@indicator(title="Mail routes", population="names of the list, duplicates dropped", unit="list")
+def routes(lines: pd.DataFrame) -> Distribution:
+    """Explicit MX, implicit MX (own address), null MX, no mail host, no such name, DNS failure, not a name.
+    Only the first two, and failures as unknown, enter the figures of domains.
+    """
+    return distribution_of(lines, _route)
+
+
+def _route(line: dict[Hashable, Any]) -> str | None:
+    route, error = line["route"], line["dns_error"]
+    if route == "unknown":
+        return f"unknown ({error})" if pd.notna(error) else "unknown"
+    if route in ("explicit", "implicit") and not line["counted"]:
+        return f"{route}, but no mail host has an address"
+    return str(route) if pd.notna(route) else None

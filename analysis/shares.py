@@ -1,0 +1,138 @@
+"""What a figure is: a share or a distribution, with its counts, bounds and signature.
+
+Rule of this room: pure.  It counts frames that `Run` hands over, and reads nothing.
+
+A list is a census, not a sample, so there are no confidence intervals here.  What we do not know is
+*unknown* units, and the bounds say how much it could matter: all of them no, all of them yes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of units, three-valued.  Counts are whole unless units are weighted or averaged."""
+
+    yes: float
+    no: float
+    unknown: float
+    inferred: float = 0.0  #: how much of yes + no rests on another name at the same address
+
+    @property
+    def decided(self) -> float:
+        """The denominator of the share."""
+        return self.yes + self.no
+
+    @property
+    def observed(self) -> float:
+        """How much of yes + no rests on the unit's own probes."""
+        return self.decided - self.inferred
+
+    @property
+    def all(self) -> float:
+        """Every unit of the population, the unknown ones too."""
+        return self.decided + self.unknown
+
+    @property
+    def share(self) -> float | None:
+        """yes / (yes + no); None if nothing was decided."""
+        return self.yes / self.decided if self.decided else None
+
+    @property
+    def unknown_share(self) -> float | None:
+        """unknown / all; None for an empty population."""
+        return self.unknown / self.all if self.all else None
+
+    @property
+    def lower(self) -> float | None:
+        """The share if every unknown unit were a no."""
+        return self.yes / self.all if self.all else None
+
+    @property
+    def upper(self) -> float | None:
+        """The share if every unknown unit were a yes."""
+        return (self.yes + self.unknown) / self.all if self.all else None
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Units by label, most frequent first.
+
+    With `exclusive` the labels divide the decided units; without, a unit may carry several or none.
+    """
+
+    rows: pd.DataFrame  #: `label count inferred share`; share is of the decided units
+    total: float  #: the population, and units that may belong to it
+    unknown: float = 0.0  #: units whose label, or whose belonging to the population, is not known
+    exclusive: bool = True
+
+    @property
+    def decided(self) -> float:
+        """The denominator of the shares."""
+        return self.total - self.unknown
+
+
+def share_of(units: pd.DataFrame, criterion: str) -> Share:
+    """Add up a criterion over counted units.
+
+    A row of `units` stands for `weight` units that are alike; its columns `<criterion>_yes _no _unknown`
+    divide each of them, and `_inferred` says which part of yes and no is decided by inference.
+    """
+
+    def total(part: str) -> float:
+        return round(math.fsum(units[f"{criterion}_{part}"] * units["weight"]), 9)  # in whatever order the rows come
+
+    return Share(total("yes"), total("no"), total("unknown"), total("inferred"))
+
+
+def distribution_of(
+    counted: pd.DataFrame,
+    label: str | Callable[[dict[Hashable, Any]], str | None],
+    *,
+    among: str | None = None,
+) -> Distribution:
+    """Count by a column, or by a function of the row; a null label is unknown.
+
+    A row of `counted` stands for `weight` units that are alike.  `among` names a three-valued column:
+    rows where it is false are left out, rows where it is null may belong and are unknown.
+    """
+    rows = counted if among is None else counted[~counted[among].eq(False)]
+    labels = [row[label] if isinstance(label, str) else label(row) for row in rows.to_dict("records")]
+    known = pd.Series(labels, index=rows.index, dtype="object").notna()
+    if among is not None:
+        known &= rows[among].eq(True)
+    count = rows["weight"].where(known, 0.0)
+    table = pd.DataFrame({"label": labels, "count": count, "inferred": count.where(rows["inferred"], 0.0)})
+    table = table[known].groupby("label", as_index=False).sum()
+    return _ranked(table, total=rows["weight"].sum(), unknown=rows["weight"][~known].sum())
+
+
+def overlapping(counted: pd.DataFrame, labels: dict[str, pd.Series[bool]], *, unknown: pd.Series[bool]) -> Distribution:
+    """Count each label apart; a row may carry several.  `labels` and `unknown` are masks over `counted`."""
+    weight = counted["weight"]
+    table = pd.DataFrame(
+        {
+            "label": list(labels),
+            "count": [weight[mask].sum() for mask in labels.values()],
+            "inferred": [weight[mask & counted["inferred"]].sum() for mask in labels.values()],
+        }
+    )
+    return _ranked(table, total=weight.sum(), unknown=weight[unknown].sum(), exclusive=False)
+
+
+def _ranked(table: pd.DataFrame, *, total: float, unknown: float, exclusive: bool = True) -> Distribution:
+    table = table.sort_values(["count", "label"], ascending=[False, True], ignore_index=True)
+    table["share"] = table["count"] / (total - unknown) if total > unknown else None
+    return Distribution(table, float(total), float(unknown), exclusive)
+
+
+def plain(number: float) -> str:
+    """A count without a trailing `.0`; six digits where it is not whole."""
+    return str(int(number)) if float(number).is_integer() else f"{number:.6f}".rstrip("0")

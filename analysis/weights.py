@@ -1,0 +1,99 @@
+"""Message volumes per domain, from a CSV `domain,messages`: what makes shares of domains shares of messages.
+
+Rule of this room: a weight that matches nothing is counted and shown, never dropped in silence.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from analysis.dataset import Run
+from crawler.config import UsageError
+from crawler.names import InvalidName, a_label
+
+_BATCH = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a weights file holds and how much of it meets the run.  Counts are messages unless named domains."""
+
+    sha256: str  #: of the file, hex
+    domains: int  #: distinct domains in the file
+    messages: float
+    counted: float  #: to domains whose mail has somewhere to go: the population of weighted figures
+    undeliverable: float  #: to domains of the run that take no mail, or were not asked
+    unmatched: float  #: to domains that are not in the run
+    unmatched_domains: int
+    domains_without_weight: int  #: domains that figures count and the file does not name
+
+
+def load_weights(path: Path, run: Run) -> Weights:
+    """Read the file into the run's table `weights`; domains named twice are added up.
+
+    Raises `UsageError` with file, line and reason: unreadable, not CSV with the header
+    `domain,messages`, a name that is not a domain, a number that is not a finite count >= 0.
+    """
+    run.execute("CREATE OR REPLACE TABLE weights_read (domain VARCHAR, messages DOUBLE)")
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as binary:
+            for block in iter(lambda: binary.read(1 << 20), b""):
+                digest.update(block)
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            rows = csv.reader(text)
+            header = [name.strip().lower() for name in next(rows, [])]
+            if header[:2] != ["domain", "messages"]:
+                raise UsageError(f"{path}:1: the header must be `domain,messages`, not {','.join(header)[:60]!r}")
+            read = (_row(row, path, rows.line_num) for row in rows if row)
+            while batch := list(islice(read, _BATCH)):
+                names, counts = zip(*batch, strict=True)
+                run.add_rows("weights_read", {"domain": names, "messages": counts})
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); --weights takes a CSV domain,messages") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: is not CSV text ({error}); --weights takes a CSV domain,messages") from error
+    run.execute(
+        "CREATE OR REPLACE TABLE weights AS SELECT domain, sum(messages) AS messages FROM weights_read GROUP BY domain"
+    )
+    summary = run.frame("""
+        SELECT count(*) AS domains, coalesce(sum(messages), 0) AS messages,
+            coalesce(sum(messages) FILTER (WHERE counted), 0) AS counted,
+            coalesce(sum(messages) FILTER (WHERE listed AND counted IS NULL), 0) AS undeliverable,
+            coalesce(sum(messages) FILTER (WHERE listed IS NULL), 0) AS unmatched,
+            count(*) FILTER (WHERE listed IS NULL) AS unmatched_domains,
+            (SELECT count(*) FROM domain_units ANTI JOIN weights USING (domain)) AS domains_without_weight
+        FROM weights LEFT JOIN (SELECT domain, true AS counted FROM domain_units) USING (domain)
+        LEFT JOIN (SELECT DISTINCT domain, true AS listed FROM domains) USING (domain)
+    """).iloc[0]
+    return Weights(
+        digest.hexdigest(),
+        domains=int(summary["domains"]),
+        messages=float(summary["messages"]),
+        counted=float(summary["counted"]),
+        undeliverable=float(summary["undeliverable"]),
+        unmatched=float(summary["unmatched"]),
+        unmatched_domains=int(summary["unmatched_domains"]),
+        domains_without_weight=int(summary["domains_without_weight"]),
+    )
+
+
+def _row(row: list[str], path: Path, line: int) -> tuple[str, float]:
+    if len(row) < 2:
+        raise UsageError(f"{path}:{line}: {','.join(row)[:60]!r} has no second column; the file is domain,messages")
+    try:
+        domain = a_label(row[0].strip())
+    except InvalidName as error:
+        raise UsageError(f"{path}:{line}: {row[0][:60]!r} is not a domain name ({error})") from error
+    try:
+        messages = float(row[1])
+    except ValueError:
+        messages = math.nan
+    if not (math.isfinite(messages) and messages >= 0):
+        raise UsageError(f"{path}:{line}: {row[1][:60]!r} is not a number of messages (a number, 0 or more)")
+    return domain, messages

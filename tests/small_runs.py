@@ -1,0 +1,148 @@
+"""Small runs written straight from rows, so that every rule of the analysis meets a truth computed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.dataset import Run
+from crawler.names import suffixes
+from crawler.records import TABLES, Certificate, Domain, Host, Outcome, Probe, Stage, is_conclusive, schema_of
+
+LEAF = "1f" * 32
+
+
+def domain(name: str, *mail_hosts: str | tuple[str, int], route: str = "explicit", **columns: Any) -> Domain:
+    """A domain with mail hosts, of preference 10 where none is said."""
+    mx = [
+        {"host": h, "preference": 10} if isinstance(h, str) else {"host": h[0], "preference": h[1]} for h in mail_hosts
+    ]
+    registrable, suffix = suffixes(name)
+    made = Domain(domain=name, listed=name, route=route, mx=mx, registrable_domain=registrable, public_suffix=suffix)
+    for column, value in columns.items():
+        setattr(made, column, value)
+    return made
+
+
+def host(name: str, *addresses: str, ipv4: str = "", ipv6: str = "") -> Host:
+    """A mail host; without statuses each family is `ok` where it has an address and `nodata` where not."""
+    has_v6 = any(":" in address for address in addresses)
+    has_v4 = any(":" not in address for address in addresses)
+    return Host(
+        host=name,
+        addresses=list(addresses),
+        ipv4_status=ipv4 or ("ok" if has_v4 else "nodata"),
+        ipv6_status=ipv6 or ("ok" if has_v6 else "nodata"),
+    )
+
+
+def probe(host: str, address: str, kind: str = "strict", **columns: Any) -> Probe:
+    """A probe that ended as `KINDS` describes."""
+    stage, outcome, code, facts = KINDS[kind]
+    made = Probe(protocol="smtp", host=host, address=address, port=25, stage=stage, outcome=outcome)
+    made.conclusive = is_conclusive(stage, outcome, code)
+    for column, value in (facts | columns).items():
+        setattr(made, column, value)
+    return made
+
+
+_TLS = {
+    "starttls_offered": True,
+    "negotiated": True,
+    "tls_version": "TLSv1.3",
+    "tls_cipher": "TLS_AES_256_GCM_SHA384",
+    "tls_group": "x25519",
+    "forward_secret": True,
+    "post_quantum": False,
+    "received_chain": [LEAF],
+    "chain_trusted": True,
+    "name_match": True,
+    "unexpired": True,
+    "strict_valid": True,
+}
+_BAD = {"strict_valid": False}
+_NO_SECRECY = {"tls_version": "TLSv1.2", "tls_cipher": "AES128-SHA", "tls_group": None, "forward_secret": False}
+
+#: Name -> stage, outcome, reply code, facts.
+KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
+    "strict": (Stage.DONE, Outcome.OK, None, _TLS),
+    "quantum": (Stage.DONE, Outcome.OK, None, _TLS | {"tls_group": "X25519MLKEM768", "post_quantum": True}),
+    "self_signed": (
+        Stage.DONE,
+        Outcome.OK,
+        None,
+        _TLS | _BAD | {"chain_trusted": False, "received_chain": ["5e" * 32]},
+    ),
+    "untrusted": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"chain_trusted": False}),
+    "wrong_name": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"name_match": False}),
+    "expired": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"unexpired": False}),
+    "static_rsa": (Stage.DONE, Outcome.OK, None, _TLS | _NO_SECRECY),
+    "not_offered": (Stage.CAPABILITIES, Outcome.NOT_OFFERED, None, {"starttls_offered": False}),
+    "tls_alert": (Stage.HANDSHAKE, Outcome.TLS_ALERT, None, {"starttls_offered": True, "negotiated": False}),
+    "garbage": (Stage.HANDSHAKE, Outcome.TLS_ERROR, None, {"starttls_offered": True, "negotiated": False}),
+    "refused_for_good": (Stage.UPGRADE, Outcome.UPGRADE_REFUSED, 554, {"starttls_offered": True, "negotiated": False}),
+    "not_now": (Stage.UPGRADE, Outcome.UPGRADE_REFUSED, 454, {"starttls_offered": True}),
+    "our_library": (Stage.HANDSHAKE, Outcome.TLS_UNSUPPORTED_BY_US, None, {"starttls_offered": True}),
+    "handshake_timeout": (Stage.HANDSHAKE, Outcome.TIMEOUT, None, {"starttls_offered": True}),
+    "silent_after_tls": (
+        Stage.AFTER_TLS,
+        Outcome.TIMEOUT,
+        None,
+        {name: value for name, value in _TLS.items() if name != "negotiated"},
+    ),
+    "rejected": (Stage.GREETING, Outcome.REJECTED, 554, {}),
+    "too_busy": (Stage.GREETING, Outcome.REJECTED, 421, {}),
+    "greeting_timeout": (Stage.GREETING, Outcome.TIMEOUT, None, {}),
+    "closed": (Stage.GREETING, Outcome.CLOSED, None, {}),
+    "connection_refused": (Stage.CONNECT, Outcome.CONNECTION_REFUSED, None, {}),
+    "connect_timeout": (Stage.CONNECT, Outcome.TIMEOUT, None, {}),
+    "blocked_address": (None, Outcome.BLOCKED_ADDRESS, None, {}),
+    "opted_out": (None, Outcome.OPTED_OUT, None, {}),
+    "not_run": (None, Outcome.NOT_RUN, None, {}),
+    "internal_error": (Stage.HANDSHAKE, Outcome.INTERNAL_ERROR, None, {}),
+    "sampled_out": (None, Outcome.SAMPLED_OUT, None, {}),
+}
+
+
+def certificate(sha256: str = LEAF, *names: str, **columns: Any) -> Certificate:
+    """A stored certificate with DNS names."""
+    made = Certificate(sha256=sha256, names=list(names), self_signed=False)
+    for column, value in columns.items():
+        setattr(made, column, value)
+    return made
+
+
+def write_run(data: Path, rows: Iterable[Any], *, run: str = "20260101T000000Z", **manifest: Any) -> Path:
+    """Write rows as the run `run` of `data`; `manifest` replaces entries of the manifest."""
+    path = data / f"run={run}"
+    path.mkdir(parents=True)
+    for name, kind in TABLES.items():
+        table = [asdict(row) for row in rows if isinstance(row, kind)]
+        if table:
+            (path / name).mkdir()
+            pq.write_table(pa.Table.from_pylist(table, schema=schema_of(kind)), path / name / "part-0.parquet")
+    stated = {
+        "state": "finished",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "list": {"sha256": "ab" * 32},
+        "versions": {"starttls-crawler": "0.1.0"},
+    }
+    (path / "manifest.json").write_text(json.dumps(stated | manifest), "utf-8")
+    return path
+
+
+@contextmanager
+def opened(*rows: Any, **manifest: Any) -> Iterator[Run]:
+    """A run of these rows, opened."""
+    with TemporaryDirectory() as data:
+        write_run(Path(data), rows, **manifest)
+        with Run.open(Path(data)) as run:
+            yield run

@@ -1,0 +1,316 @@
+"""From stored rows to verdicts: every rule of `analysis.deliveries` against a truth worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from service_identity.exceptions import CertificateError
+from service_identity.hazmat import DNS_ID, DNSPattern
+
+from analysis.dataset import Run
+from analysis.deliveries import CRITERIA, DOMAIN_RULES
+from crawler.records import Outcome, Route
+from tests.small_runs import KINDS, LEAF, certificate, domain, host, opened, probe
+
+Y, N, U = True, False, None
+
+#: Kind of probe -> offered, negotiated, forward secret, post-quantum, strict, forward secret and strict; basis; accepts.
+TRUTH: dict[str, tuple[bool | None, ...]] = {
+    "strict": (Y, Y, Y, N, Y, Y, "observed", Y),
+    "quantum": (Y, Y, Y, Y, Y, Y, "observed", Y),
+    "self_signed": (Y, Y, Y, N, N, N, "observed", Y),
+    "untrusted": (Y, Y, Y, N, N, N, "observed", Y),
+    "wrong_name": (Y, Y, Y, N, N, N, "observed", Y),
+    "expired": (Y, Y, Y, N, N, N, "observed", Y),
+    "static_rsa": (Y, Y, N, N, Y, N, "observed", Y),
+    "not_offered": (N, N, N, N, N, N, "observed", Y),
+    "tls_alert": (Y, N, N, N, N, N, "observed", Y),
+    "garbage": (Y, N, N, N, N, N, "observed", Y),
+    "refused_for_good": (Y, N, N, N, N, N, "observed", Y),
+    "not_now": (Y, U, U, U, U, U, "unknown", Y),
+    "our_library": (Y, U, U, U, U, U, "unknown", Y),
+    "handshake_timeout": (Y, U, U, U, U, U, "unknown", Y),
+    # What was seen in the handshake can rule a criterion out, not in: the host never answered inside TLS.
+    "silent_after_tls": (Y, U, U, N, U, U, "unknown", Y),
+    "rejected": (U, U, U, U, U, U, "unknown", Y),
+    "too_busy": (U, U, U, U, U, U, "unknown", Y),
+    "greeting_timeout": (U, U, U, U, U, U, "unknown", Y),
+    "closed": (U, U, U, U, U, U, "unknown", Y),
+    "connection_refused": (U, U, U, U, U, U, "unknown", N),
+    "connect_timeout": (U, U, U, U, U, U, "unknown", N),
+    "blocked_address": (U, U, U, U, U, U, "unknown", N),
+    "opted_out": (U, U, U, U, U, U, "unknown", U),
+    "not_run": (U, U, U, U, U, U, "unknown", U),
+    "internal_error": (U, U, U, U, U, U, "unknown", Y),
+    "sampled_out": (U, U, U, U, U, U, "unknown", U),  # its representative was not probed
+}
+
+
+def values(run: Run, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of an answer, nulls as None."""
+    return [tuple(None if pd.isna(value) else value for value in row) for row in run.frame(sql).itertuples(index=False)]
+
+
+def verdicts(run: Run, name: str, criterion: str = "strict_valid") -> dict[str, bool | None]:
+    """A domain's verdict on one criterion by each rule."""
+    columns = ", ".join(f"{criterion}_{rule}" for rule in DOMAIN_RULES)
+    (row,) = values(run, f"SELECT {columns} FROM domain_units WHERE domain = '{name}'")
+    return dict(zip(DOMAIN_RULES, row, strict=True))
+
+
+def test_each_end_of_a_probe_decides_what_it_can_and_leaves_the_rest_unknown() -> None:
+    assert set(TRUTH) == set(KINDS)
+    names = {kind: f"{kind.replace('_', '-')}.example" for kind in TRUTH}
+    rows = [
+        row
+        for number, (kind, name) in enumerate(names.items())
+        for address in [f"192.0.2.{number}"]
+        for row in (domain(name, f"mx.{name}"), host(f"mx.{name}", address), probe(f"mx.{name}", address, kind))
+    ]
+    with opened(*rows) as run:
+        found = values(run, f"SELECT domain, {', '.join(CRITERIA)}, basis, accepts FROM deliveries")
+    assert {row[0]: row[1:] for row in found} == {names[kind]: truth for kind, truth in TRUTH.items()}
+
+
+def test_the_kinds_of_probe_above_cover_every_way_not_to_finish_that_the_vocabulary_names() -> None:
+    left_out = {  # decided like others of their stage
+        Outcome.UNREACHABLE,
+        Outcome.RESET,
+        Outcome.PROTOCOL_ERROR,
+        Outcome.WRONG_PROTOCOL,
+        Outcome.LIMIT_EXCEEDED,
+    }
+    assert {kind[1] for kind in KINDS.values()} == set(Outcome) - left_out
+
+
+def test_only_domains_with_mail_or_with_failed_dns_are_counted() -> None:
+    rows = [domain(f"{route.value.replace('_', '-')}.example", "mx.example", route=route) for route in Route]
+    with opened(*rows, host("mx.example", "192.0.2.1"), probe("mx.example", "192.0.2.1")) as run:
+        counted = values(run, "SELECT domain, strict_valid_any FROM domain_units ORDER BY domain")
+        delivered = values(run, "SELECT DISTINCT route FROM deliveries JOIN domains USING (domain) ORDER BY route")
+    assert counted == [("explicit.example", Y), ("implicit.example", Y), ("unknown.example", U)]
+    assert delivered == [("explicit",), ("implicit",)]
+
+
+def test_a_mail_host_verified_to_have_no_address_is_no_candidate() -> None:
+    with opened(
+        domain("half.example", "dangling.example", "mx.example"),
+        domain("dead.example", "dangling.example"),
+        host("dangling.example", ipv4="nxdomain", ipv6="nxdomain"),
+        host("mx.example", "192.0.2.1"),
+        probe("mx.example", "192.0.2.1"),
+    ) as run:
+        assert set(verdicts(run, "half.example").values()) == {Y}
+        assert values(run, "SELECT domain FROM domain_units") == [("half.example",)]
+        assert values(run, "SELECT host FROM host_units") == [("mx.example",)]
+
+
+@pytest.mark.parametrize("status", ["servfail", "refused", "bogus", "timeout", "malformed"])
+def test_a_mail_host_whose_addresses_could_not_be_looked_up_is_an_unknown_delivery(status: str) -> None:
+    with opened(domain("a.example", "mx.example"), host("mx.example", ipv4=status)) as run:
+        assert values(run, "SELECT address, basis, accepts FROM deliveries") == [(None, "unknown", None)]
+        assert set(verdicts(run, "a.example").values()) == {U}
+
+
+def test_a_mail_host_not_resolved_yet_is_an_unknown_delivery() -> None:
+    with opened(domain("a.example", "mx.example"), state="running") as run:
+        assert values(run, "SELECT host, address, basis FROM deliveries") == [("mx.example", None, "unknown")]
+
+
+def test_a_failed_lookup_of_one_family_leaves_open_whether_all_endpoints_pass() -> None:
+    with opened(
+        domain("a.example", "mx.example"),
+        host("mx.example", "192.0.2.1", ipv6="servfail"),
+        probe("mx.example", "192.0.2.1"),
+    ) as run:
+        found = verdicts(run, "a.example")
+    assert (found["any"], found["all"]) == (Y, U)
+
+
+def test_a_family_that_was_not_asked_counts_only_where_the_other_has_no_address() -> None:
+    with opened(
+        domain("a.example", "mx.example"),
+        domain("b.example", "v6only.example"),
+        host("mx.example", "192.0.2.1", ipv6="not_asked"),
+        host("v6only.example", ipv6="not_asked"),
+        probe("mx.example", "192.0.2.1"),
+    ) as run:
+        assert set(verdicts(run, "a.example").values()) == {Y}
+        assert set(verdicts(run, "b.example").values()) == {U}
+
+
+def test_an_address_without_a_probe_is_an_unknown_delivery() -> None:
+    with opened(domain("a.example", "mx.example"), host("mx.example", "192.0.2.1"), state="running") as run:
+        assert values(run, "SELECT address, basis, offered FROM deliveries") == [("192.0.2.1", "unknown", None)]
+
+
+def test_mail_hosts_beyond_the_cap_are_one_more_unknown_delivery_but_never_primary() -> None:
+    with opened(
+        domain("a.example", "mx.example", mx_dropped=7),
+        host("mx.example", "192.0.2.1"),
+        probe("mx.example", "192.0.2.1"),
+    ) as run:
+        assert verdicts(run, "a.example") == {"any": Y, "all": U, "primary_any": Y, "primary_all": Y, "worst": U}
+
+
+def test_a_host_named_twice_counts_once_at_its_better_preference() -> None:
+    with opened(
+        domain("a.example", ("mx.example", 30), ("other.example", 20), ("mx.example", 10)),
+        host("mx.example", "192.0.2.1"),
+        host("other.example", "192.0.2.2"),
+    ) as run:
+        found = values(run, "SELECT host, preference, is_primary FROM deliveries ORDER BY host")
+    assert found == [("mx.example", 10, True), ("other.example", 20, False)]
+
+
+def test_any_needs_one_yes_and_all_needs_no_no_and_unknown_stands_between() -> None:
+    kinds = {"yes": "strict", "no": "not_offered", "unknown": "greeting_timeout"}
+    rows: list[Any] = []
+    for number, (name, kind) in enumerate(kinds.items()):
+        rows += [host(f"{name}.example", f"192.0.2.{number}"), probe(f"{name}.example", f"192.0.2.{number}", kind)]
+    truth = {
+        ("yes", "no", "unknown"): (Y, N),
+        ("yes", "unknown"): (Y, U),
+        ("no", "unknown"): (U, N),
+        ("yes", "no"): (Y, N),
+        ("unknown",): (U, U),
+        ("no",): (N, N),
+        ("yes",): (Y, Y),
+    }
+    rows += [domain(f"{'-'.join(names)}.example", *(f"{name}.example" for name in names)) for names in truth]
+    with opened(*rows) as run:
+        found = {names: verdicts(run, f"{'-'.join(names)}.example") for names in truth}
+    assert {names: (one["any"], one["all"]) for names, one in found.items()} == truth
+    assert {names: (one["primary_any"], one["primary_all"]) for names, one in found.items()} == truth
+
+
+def test_primary_looks_at_the_best_preference_and_only_at_what_accepts_connections() -> None:
+    with opened(
+        domain("a.example", ("good.example", 10), ("refused.example", 10), ("bad.example", 20)),
+        domain("nolisting.example", ("refused.example", 10), ("good.example", 20)),
+        domain("opted.example", ("good.example", 10), ("opted.example", 10)),
+        host("good.example", "192.0.2.1"),
+        host("bad.example", "192.0.2.2"),
+        host("refused.example", "192.0.2.3"),
+        host("opted.example", "192.0.2.4"),
+        probe("good.example", "192.0.2.1"),
+        probe("bad.example", "192.0.2.2", "not_offered"),
+        probe("refused.example", "192.0.2.3", "connection_refused"),
+        probe("opted.example", "192.0.2.4", "opted_out"),
+    ) as run:
+        primary = verdicts(run, "a.example")
+        nolisting = verdicts(run, "nolisting.example")
+        opted = verdicts(run, "opted.example")
+    assert primary == {"any": Y, "all": N, "primary_any": Y, "primary_all": Y, "worst": N}
+    assert nolisting == {"any": Y, "all": U, "primary_any": U, "primary_all": U, "worst": Y}
+    assert opted == {"any": Y, "all": U, "primary_any": Y, "primary_all": U, "worst": U}
+
+
+def test_a_sampled_endpoint_has_its_representatives_session_and_a_name_match_of_its_own() -> None:
+    with opened(
+        domain("a.example", "named.example"),
+        domain("b.example", "stranger.example"),
+        host("named.example", "192.0.2.1"),
+        host("stranger.example", "192.0.2.1"),
+        probe("representative.example", "192.0.2.1"),
+        probe("named.example", "192.0.2.1", "sampled_out", representative_host="representative.example"),
+        probe("stranger.example", "192.0.2.1", "sampled_out", representative_host="representative.example"),
+        certificate(LEAF, "representative.example", "named.example"),
+    ) as run:
+        found = values(
+            run,
+            "SELECT host, negotiated, tls_group, name_match, strict_valid, basis, accepts FROM deliveries ORDER BY host",
+        )
+    assert found == [
+        ("named.example", True, "x25519", True, True, "inferred", True),
+        ("stranger.example", True, "x25519", False, False, "inferred", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored", "truth"),
+    [
+        ("not_offered", [certificate(LEAF, "a.example")], (N, N, N, "inferred")),
+        ("greeting_timeout", [certificate(LEAF, "a.example")], (U, U, U, "unknown")),
+        ("strict", [], (Y, Y, U, "inferred")),
+        ("strict", [certificate(LEAF, parse_error="broken")], (Y, Y, U, "inferred")),
+        ("untrusted", [], (Y, Y, N, "inferred")),
+    ],
+)
+def test_what_a_representative_did_not_show_stays_unknown(
+    kind: str, stored: list[Any], truth: tuple[bool | str | None, ...]
+) -> None:
+    with opened(
+        domain("a.example", "a.example"),
+        host("a.example", "192.0.2.1"),
+        probe("b.example", "192.0.2.1", kind),
+        probe("a.example", "192.0.2.1", "sampled_out", representative_host="b.example"),
+        *stored,
+    ) as run:
+        assert values(run, "SELECT offered, negotiated, strict_valid, basis FROM deliveries") == [truth]
+
+
+def test_a_verdict_is_inferred_only_where_observation_alone_does_not_decide_it() -> None:
+    with opened(
+        domain("a.example", "seen.example", "sampled.example"),
+        host("seen.example", "192.0.2.1"),
+        host("sampled.example", "192.0.2.2"),
+        probe("seen.example", "192.0.2.1"),
+        probe("other.example", "192.0.2.2"),
+        probe("sampled.example", "192.0.2.2", "sampled_out", representative_host="other.example"),
+        certificate(LEAF, "sampled.example"),
+    ) as run:
+        found = values(
+            run,
+            "SELECT strict_valid_any, strict_valid_any_observed, strict_valid_all, strict_valid_all_observed"
+            " FROM domain_units",
+        )
+    assert found == [(Y, Y, Y, U)]
+
+
+@pytest.fixture(scope="module")
+def rules() -> Iterator[Run]:
+    """An empty run: only its rules are wanted."""
+    with opened() as run:
+        yield run
+
+
+_LABEL = st.sampled_from(["a", "b", "mail", "xn--bcher-kva", "example", "com", "*", "m*"])
+_NAME = st.lists(_LABEL, min_size=1, max_size=4).map(".".join)
+
+
+@given(names=st.lists(_NAME, max_size=3), host=_NAME.filter(lambda name: "*" not in name))
+def test_names_of_a_certificate_are_held_against_a_host_as_service_identity_does(
+    rules: Run, names: list[str], host: str
+) -> None:
+    patterns = []
+    for name in names:
+        try:
+            patterns.append(DNSPattern.from_bytes(name.upper().encode()))
+        except CertificateError:  # not a pattern: matches nothing
+            continue
+    truth = any(DNS_ID(host).verify(pattern) for pattern in patterns)
+    found = rules.frame("SELECT names_host($names::VARCHAR[], $host) AS verdict", {"names": names, "host": host})
+    assert found["verdict"].tolist() == [truth]
+
+
+@given(verdicts=st.lists(st.sampled_from([Y, N, U]), max_size=6), in_scope=st.lists(st.booleans(), min_size=6))
+def test_any_is_not_all_of_the_opposite_and_every_resolution_of_unknowns_agrees(
+    rules: Run, verdicts: list[bool | None], in_scope: list[bool]
+) -> None:
+    rows = {"x": verdicts, "scope": in_scope[: len(verdicts)]}
+    found = rules.frame(
+        "SELECT any_of(x, scope), all_of(NOT x, scope) FROM (SELECT unnest($x::BOOLEAN[]) AS x, unnest($scope) AS scope)",
+        rows if verdicts else {"x": [], "scope": [True]},
+    )
+    any_of, all_of_opposite = (None if pd.isna(value) else bool(value) for value in found.iloc[0])
+    assert any_of == (None if all_of_opposite is None else not all_of_opposite)
+    seen = [verdict for verdict, counts in zip(verdicts, in_scope, strict=False) if counts]
+    resolved = {any(one) for one in product(*([Y, N] if verdict is None else [verdict] for verdict in seen))}
+    assert any_of == (resolved.pop() if len(resolved) == 1 and seen else None)
