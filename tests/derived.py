@@ -1,85 +1,123 @@
-"""Texts derived from crawler/records.py: the golden schema and the data dictionary.  `make golden` writes them anew."""
+"""Pages derived from the source: golden schema, data dictionary, settings.  `make golden` writes them anew."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from crawler import records
+from crawler.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "tests" / "golden" / "schema.json"
 DICTIONARY = ROOT / "docs" / "data.md"
-MARK = "<!-- From here on written by `make golden` from crawler/records.py; edit that. -->\n"
+SETTINGS = ROOT / "docs" / "settings.md"
+MARK = "<!-- From here on written by `make golden` from crawler/{source}; edit that. -->\n"
 
 
 def schema() -> str:
     """Name and Arrow type of every stored column, and every word of the vocabulary."""
-    tables = {
-        table: {field.name: str(field.type) for field in records.schema_of(row)}
-        for table, row in records.TABLES.items()
+    content = {
+        "schema_version": records.SCHEMA_VERSION,
+        "tables": {
+            table: {field.name: str(field.type) for field in records.schema_of(row)}
+            for table, row in records.TABLES.items()
+        },
+        "vocabulary": {kind.__name__: [str(word) for word in kind] for kind in vocabulary()},
     }
-    words = {kind.__name__: [str(word) for word in kind] for kind in vocabulary()}
-    content = {"schema_version": records.SCHEMA_VERSION, "tables": tables, "vocabulary": words}
     return json.dumps(content, indent=2) + "\n"
 
 
-def vocabulary() -> list[type[records.StrEnum]]:
+def vocabulary() -> list[type[StrEnum]]:
     """The enumerations of records.py, in the order in which it states them."""
-    return [
-        value
-        for value in vars(records).values()
-        if isinstance(value, type) and issubclass(value, records.StrEnum) and value is not records.StrEnum
-    ]
+    kinds = [value for value in vars(records).values() if isinstance(value, type) and issubclass(value, StrEnum)]
+    return [kind for kind in kinds if kind is not StrEnum]
 
 
-def dictionary() -> str:
-    """One table of Markdown for each stored table."""
-    lines = []
+def data_page() -> str:
+    """docs/data.md with its derived half as it should be."""
+    return _page(DICTIONARY, "records.py", [*_tables(), *_words()])
+
+
+def settings_page() -> str:
+    """docs/settings.md with its derived half as it should be."""
+    return _page(SETTINGS, "config.py", list(_settings(Config(), "")))
+
+
+def _page(path: Path, source: str, lines: list[str]) -> str:
+    mark = MARK.format(source=source)
+    return path.read_text("utf-8").partition(mark)[0] + mark + "\n" + "\n".join(lines).rstrip() + "\n"
+
+
+def _tables() -> Iterator[str]:
     for table, row in records.TABLES.items():
-        lines += [f"## `{table}`", "", (row.__doc__ or "").strip(), "", "| column | type | meaning |", "|---|---|---|"]
+        yield from (f"## `{table}`", "", inspect.getdoc(row) or "", "")
+        yield from ("| column | type | meaning |", "|---|---|---|")
         for field in records.schema_of(row):
             assert field.metadata is not None
-            lines.append(f"| `{field.name}` | {kind_of(field.type)} | {field.metadata[b'doc'].decode()} |")
-        lines.append("")
-    lines += ["## Words", ""]
+            yield f"| `{field.name}` | {_kind(field.type)} | {field.metadata[b'doc'].decode()} |"
+        yield ""
+
+
+def _kind(kind: pa.DataType) -> str:
+    """An Arrow type in a reader's words."""
+    if pa.types.is_list(kind):
+        return f"list of {_kind(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        members = [kind.field(number) for number in range(kind.num_fields)]
+        return "(" + ", ".join(f"{member.name} {_kind(member.type)}" for member in members) + ")"
+    return {"string": "text", "bool": "boolean", "timestamp[us, tz=UTC]": "timestamp (µs, UTC)"}.get(
+        str(kind), str(kind)
+    )
+
+
+def _words() -> Iterator[str]:
+    yield from ("## Words", "")
     for kind in vocabulary():
-        lines += [f"**{kind.__name__}**: {(kind.__doc__ or '').strip()}", ""]
-        lines += [f"- `{word}`" + (f": {meaning}" if meaning else "") for word, meaning in meanings(kind).items()]
-        lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+        yield from (f"**{kind.__name__}**: {inspect.getdoc(kind)}", "")
+        yield from (f"- `{word}`" + (f": {meaning}" if meaning else "") for word, meaning in _meanings(kind).items())
+        yield ""
 
 
-def meanings(kind: type[records.StrEnum]) -> dict[str, str]:
+def _meanings(kind: type[StrEnum]) -> dict[str, str]:
     """Each word of an enumeration with the `#:` comment that stands behind it, empty if none does."""
     found = re.findall(r'^    [A-Z0-9_]+ = "(\w+)"(?:  #: (.+))?$', inspect.getsource(kind), re.MULTILINE)
     assert [word for word, _ in found] == [str(word) for word in kind]
     return dict(found)
 
 
-def kind_of(kind: pa.DataType) -> str:
-    """An Arrow type in a reader's words."""
-    if pa.types.is_list(kind):
-        return f"list of {kind_of(kind.value_type)}"
-    if pa.types.is_struct(kind):
-        return (
-            "(" + ", ".join(f"{kind.field(i).name} {kind_of(kind.field(i).type)}" for i in range(kind.num_fields)) + ")"
-        )
-    return {"string": "text", "bool": "boolean", "timestamp[us, tz=UTC]": "timestamp (µs, UTC)"}.get(
-        str(kind), str(kind)
-    )
+def _settings(group: Any, title: str) -> Iterator[str]:
+    inner = [field for field in fields(group) if is_dataclass(getattr(group, field.name))]
+    if title:
+        yield from (f"## `[{title}]`", "", inspect.getdoc(group) or "", "")
+    yield from ("| setting | default | range | meaning |", "|---|---|---|---|")
+    for field in fields(group):
+        if field not in inner:
+            low, high = field.metadata["low"], field.metadata["high"]
+            bounds = " – ".join(
+                f"{bound:,g}" if bound < 1e6 else f"{bound:,.0f}" for bound in (low, high) if bound is not None
+            )
+            bounds = f"≥ {bounds}" if bounds and high is None else bounds
+            yield f"| `{field.name}` | {_toml(getattr(group, field.name))} | {bounds} | {field.metadata['doc']} |"
+    yield ""
+    for field in inner:
+        yield from _settings(getattr(group, field.name), field.name)
 
 
-def data_page() -> str:
-    """docs/data.md with its derived half as it should be."""
-    return DICTIONARY.read_text("utf-8").partition(MARK)[0] + MARK + "\n" + dictionary()
+def _toml(value: Any) -> str:
+    return "`{}`" if value == {} else f"`{json.dumps(value)}`"
 
 
 if __name__ == "__main__":
     SCHEMA.parent.mkdir(exist_ok=True)
     SCHEMA.write_text(schema(), "utf-8")
     DICTIONARY.write_text(data_page(), "utf-8")
+    SETTINGS.write_text(settings_page(), "utf-8")

@@ -30,7 +30,7 @@ STOREYS = (
         "crawler.exclusions",
     },
     {"crawler.resolve", "crawler.probe"},
-    {"crawler.scan", "crawler.cluster", "crawler.lab"},
+    {"crawler.scan", "crawler.plan", "crawler.manifest", "crawler.cluster", "crawler.lab"},
     {"crawler.cli", "crawler.__main__"},
 )
 PURE = STOREYS[0] | STOREYS[1]

@@ -20,6 +20,11 @@ def test_the_data_dictionary_is_up_to_date() -> None:
     assert derived.data_page() == derived.DICTIONARY.read_text("utf-8")
 
 
+def test_the_page_of_settings_is_up_to_date() -> None:
+    """`make golden` writes it."""
+    assert derived.settings_page() == derived.SETTINGS.read_text("utf-8")
+
+
 @pytest.mark.parametrize("table", records.TABLES)
 def test_every_column_may_be_null_and_is_unless_observed(table: str) -> None:
     row = records.TABLES[table]()
