@@ -18,17 +18,11 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
     {"crawler", "crawler.records", "crawler.config"},
-    {"crawler.names", "crawler.dns.codec", "crawler.route", "crawler.dialogs", "crawler.certificates"}
-    | {"crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list", "crawler.targets"},
-    {
-        "crawler.dns",
-        "crawler.network",
-        "crawler.conversation",
-        "crawler.tls",
-        "crawler.storage",
-        "crawler.pacing",
-        "crawler.exclusions",
-    },
+    {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
+    | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
+    | {"crawler.targets"},
+    {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
+    | {"crawler.parts", "crawler.storage"},
     {"crawler.resolve", "crawler.probe"},
     {"crawler.scan", "crawler.plan", "crawler.manifest", "crawler.cluster", "crawler.lab"},
     {"crawler.cli", "crawler.__main__"},
