@@ -1,0 +1,149 @@
+"""Facts of certificates and the three verdicts, each for itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
+from OpenSSL import crypto
+
+from crawler.certificates import ChainVerdict, Recent, TrustStore, facts, name_match
+from crawler.config import ConfigError
+from tests.kit import ROOT, Authority, Leaf
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> TrustStore:
+    path = tmp_path_factory.mktemp("trust") / "anchors.pem"
+    path.write_bytes(ROOT.certificate.public_bytes(serialization.Encoding.PEM))
+    return TrustStore(str(path))
+
+
+def verdict(trust: TrustStore, *certificates: x509.Certificate) -> ChainVerdict:
+    return trust.judge([trust.known(crypto.X509.from_cryptography(certificate)) for certificate in certificates])
+
+
+def matches(trust: TrustStore, leaf: Leaf, host: str) -> bool:
+    return name_match(trust.known(crypto.X509.from_cryptography(leaf.certificate)), host)
+
+
+def test_a_leaf_of_the_anchor_is_trusted_and_unexpired(trust: TrustStore) -> None:
+    found = verdict(trust, ROOT.issue("mx.example").certificate)
+    assert found.trusted and found.error_code == 0 and found.unexpired(NOW)
+
+
+def test_expiry_is_apart_from_trust(trust: TrustStore) -> None:
+    found = verdict(trust, ROOT.issue("mx.example", days=(-30, -1)).certificate)
+    assert found.trusted and found.unexpired(NOW) is False
+    assert found.unexpired(NOW - timedelta(days=10)) is False, "the root began yesterday, and the whole path counts"
+
+
+def test_a_certificate_of_tomorrow_is_not_yet_unexpired(trust: TrustStore) -> None:
+    found = verdict(trust, ROOT.issue("mx.example", days=(1, 2)).certificate)
+    assert found.trusted and found.unexpired(NOW) is False
+
+
+def test_an_unknown_root_is_untrusted_with_openssls_reason(trust: TrustStore) -> None:
+    found = verdict(trust, Authority("Elsewhere").issue("mx.example").certificate)
+    assert not found.trusted and found.error_code == 20 and found.error_depth == 0
+    assert found.error == "unable to get local issuer certificate" and found.unexpired(NOW)
+
+
+def test_self_signed_has_its_own_code(trust: TrustStore) -> None:
+    assert verdict(trust, Authority("Alone").certificate).error_code == 18
+
+
+def test_an_intermediate_must_have_been_sent(trust: TrustStore) -> None:
+    middle = Authority("Middle", parent=ROOT)
+    leaf = middle.issue("mx.example").certificate
+    assert verdict(trust, leaf, middle.certificate).trusted
+    assert not verdict(trust, leaf).trusted
+
+
+def test_a_client_certificate_is_not_for_servers(trust: TrustStore) -> None:
+    found = verdict(trust, ROOT.issue("mx.example", usage=ExtendedKeyUsageOID.CLIENT_AUTH).certificate)
+    assert not found.trusted and found.error == "unsuitable certificate purpose"
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "wanted"),
+    [
+        (["mx.example"], "mx.example", True),
+        (["MX.Example"], "mx.example", True),
+        (["mx.example"], "mx.example.", True),
+        (["*.example.org"], "mx.example.org", True),
+        (["*.example.org"], "a.mx.example.org", False),
+        (["*.example.org"], "example.org", False),
+        (["m*.example.org"], "mx.example.org", False),
+        (["a.*.org"], "a.example.org", False),
+        (["other.example"], "mx.example", False),
+        (["192.0.2.1", "mx.example"], "mx.example", True),
+        (["mx.example\x00.evil.test"], "mx.example", False),
+        ([], "leaf", False),
+        (["mx_1.example.org"], "mx_1.example.org", True),
+        (["mx.example"], "", False),
+    ],
+)
+def test_names_match_as_rfc_9525_says(trust: TrustStore, names: list[str], host: str, wanted: bool) -> None:
+    assert matches(trust, ROOT.issue(*names), host) is wanted
+
+
+def test_the_common_name_is_ignored(trust: TrustStore) -> None:
+    assert matches(trust, ROOT.issue(common_name="mx.example"), "mx.example") is False
+
+
+def test_facts_of_a_leaf() -> None:
+    row = facts(ROOT.issue("mx.example", "*.mx.example").certificate.public_bytes(serialization.Encoding.DER))
+    assert row.names == ["mx.example", "*.mx.example"]
+    assert (row.key_type, row.key_bits, row.is_ca, row.self_signed) == ("ec:secp256r1", 256, False, False)
+    assert row.issuer_organization == "Test Root" and row.signature_algorithm == "ecdsa-with-SHA256"
+    assert row.parse_error is None and row.not_after is not None and row.not_after > NOW
+
+
+def test_facts_of_a_root() -> None:
+    row = facts(ROOT.certificate.public_bytes(serialization.Encoding.DER))
+    assert row.self_signed and row.is_ca and row.names == []
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_make_the_parser_raise(der: bytes) -> None:
+    row = facts(der)
+    assert row.parse_error and row.der == der and row.names is None
+
+
+@given(st.integers(0, 500), st.binary(min_size=1, max_size=4))
+def test_no_damaged_certificate_makes_the_parser_raise(at: int, damage: bytes) -> None:
+    der = bytearray(ROOT.certificate.public_bytes(serialization.Encoding.DER))
+    der[at % len(der) : at % len(der) + len(damage)] = damage
+    assert facts(bytes(der)).sha256
+
+
+def test_a_chain_is_judged_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf = ROOT.issue("once.example").certificate
+    first = verdict(trust, leaf)
+    monkeypatch.setattr("crawler.certificates._judge", None)
+    assert verdict(trust, leaf) is first
+
+
+def test_memory_of_what_was_computed_is_bounded() -> None:
+    recent: Recent[int, int] = Recent(2)
+    assert [recent.of(key, lambda key=key: key * 10) for key in (1, 2, 1, 3)] == [10, 20, 10, 30]
+    assert recent.of(1, lambda: -1) == 10, "used lately, so kept"
+    assert recent.of(2, lambda: -1) == -1, "least recently used, so forgotten"
+
+
+def test_bad_trust_anchors_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read .* --ca-file"):
+        TrustStore(str(tmp_path / "none.pem"))
+    empty = tmp_path / "empty.pem"
+    empty.write_text("nothing")
+    with pytest.raises(ConfigError, match="holds no PEM certificates"):
+        TrustStore(str(empty))

@@ -1,0 +1,218 @@
+"""The network edge against real sockets on loopback; deadlines are short, never exact."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+
+import anyio
+import pytest
+
+from crawler.config import Limits, Timeouts
+from crawler.conversation import Conversation, Identity
+from crawler.dialogs import protocol
+from crawler.network import OUTCOMES, converse, outcome_of
+from crawler.records import Outcome, Probe, Stage
+from crawler.tls import TlsClient
+from tests.kit import CONTEXTS
+
+QUICK = Timeouts(connect=1.0, greeting=0.3, reply=0.3, handshake=0.3, quit=0.2, target=2.0)
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def conversation() -> Conversation:
+    return Conversation(
+        Probe(protocol="smtp", host="mx.example"),
+        protocol("smtp"),
+        Identity(b"probe.example", b"mx.example"),
+        Limits(),
+        lambda name: TlsClient(CONTEXTS.modern, name),
+        time.monotonic,
+    )
+
+
+def probe(serve: Serve, timeouts: Timeouts = QUICK) -> tuple[Probe, float]:
+    """The row of one conversation with `serve`, and how long it took."""
+
+    async def run() -> tuple[Probe, float]:
+        async with host(serve) as port:
+            talk = conversation()
+            begin = time.monotonic()
+            await converse(talk, "127.0.0.1", port, timeouts=timeouts, guard=lambda _: None)
+            return talk.probe, time.monotonic() - begin
+
+    return anyio.run(run)
+
+
+@asynccontextmanager
+async def host(serve: Serve) -> AsyncIterator[int]:
+    """A server on loopback for a moment; yields its port, leaves no connection behind."""
+    serving: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.current_task())  # type: ignore[arg-type]
+        try:
+            await serve(reader, writer)
+            writer.close()
+        except (ConnectionError, asyncio.CancelledError):
+            writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await asyncio.sleep(0.01)
+
+
+def test_silence_is_a_timeout_in_the_greeting() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    row, took = probe(serve)
+    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.TIMEOUT)
+    assert 0.25 < took < 1.5 and row.source_address == "127.0.0.1"
+
+
+def test_a_dripping_host_does_not_stretch_the_deadline_of_a_step() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in b"220-" + b"x" * 40:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    row, took = probe(serve)
+    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.TIMEOUT) and took < 1.5
+
+
+def test_the_deadline_of_the_target_holds_over_all_steps() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(b"220 mx\r\n")
+        await reader.readline()
+        await asyncio.sleep(0.2)
+        writer.write(b"502 no\r\n")
+        await reader.read()
+
+    row, took = probe(serve, Timeouts(connect=1, greeting=1, reply=1, handshake=1, quit=0, target=0.5))
+    assert (row.stage, row.outcome) == (Stage.CAPABILITIES, Outcome.TIMEOUT) and 0.4 < took < 0.9
+
+
+def test_a_reset_is_not_a_close() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    assert probe(serve)[0].outcome is Outcome.RESET
+
+
+def test_a_close_is_not_a_timeout() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    row, took = probe(serve)
+    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.CLOSED) and took < 0.25
+
+
+def test_we_take_our_leave_and_do_not_wait_long_for_an_answer() -> None:
+    heard = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx\r\n")
+        await reader.readline()
+        writer.write(b"250 mx\r\n")
+        heard.extend(await reader.readline())
+        await reader.read()
+
+    row, took = probe(serve)
+    assert row.outcome is Outcome.NOT_OFFERED and bytes(heard) == b"QUIT\r\n" and took < 1.0
+
+
+def test_an_endless_stream_is_cut_off() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"220-" + b"x" * 500 + b"\r\n")
+            await writer.drain()
+
+    row, took = probe(serve)
+    assert row.outcome is Outcome.LIMIT_EXCEEDED and took < 1.0
+
+
+def test_a_refused_connection_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    talk = conversation()
+    anyio.run(lambda: converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
+    assert (talk.probe.stage, talk.probe.outcome) == (Stage.CONNECT, Outcome.CONNECTION_REFUSED)
+    assert talk.probe.conclusive is False
+
+
+def test_no_packet_is_sent_to_a_guarded_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = count()
+
+    async def run() -> Probe:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "create_connection", lambda *_, **__: next(tried))
+        talk = conversation()
+        await converse(talk, "10.0.0.1", 25, timeouts=QUICK, guard=lambda _: Outcome.BLOCKED_ADDRESS)
+        return talk.probe
+
+    assert anyio.run(run).outcome is Outcome.BLOCKED_ADDRESS
+    assert next(tried) == 0
+
+
+def test_cancelling_closes_the_connection() -> None:
+    async def run() -> bool:
+        gone = anyio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await reader.read()
+            finally:
+                gone.set()
+
+        async with host(serve) as port:
+            with anyio.move_on_after(0.1) as scope:
+                await converse(conversation(), "127.0.0.1", port, timeouts=Timeouts(), guard=lambda _: None)
+            with anyio.fail_after(2):
+                await gone.wait()
+        return scope.cancelled_caught
+
+    assert anyio.run(run)
+
+
+def test_our_own_bug_does_not_pass_for_a_finding(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx\r\n")
+        await reader.read()
+
+    monkeypatch.setattr(Conversation, "receive", lambda *_: 1 // 0)
+    row = probe(serve)[0]
+    assert row.outcome is Outcome.INTERNAL_ERROR and row.conclusive is False
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(("number", "wanted"), OUTCOMES.items())
+def test_every_listed_error_of_the_kernel_has_its_outcome(number: int, wanted: Outcome) -> None:
+    assert outcome_of(OSError(number, "as the kernel says")) is wanted
+
+
+def test_the_deepest_known_cause_decides() -> None:
+    error = OSError("All connection attempts failed")
+    error.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+    assert outcome_of(error) is Outcome.CONNECTION_REFUSED
+
+
+def test_running_out_of_descriptors_is_our_fault() -> None:
+    assert outcome_of(OSError(errno.EMFILE, "too many open files")) is Outcome.INTERNAL_ERROR

@@ -1,0 +1,207 @@
+"""The use case PROBE: one row an endpoint, late second tries, kind pacing; the network is played."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from crawler import probe as room
+from crawler.config import Config, Pacing
+from crawler.conversation import Conversation
+from crawler.pacing import Budget, Lanes, network_of
+from crawler.probe import Prober
+from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
+from tests.kit import LEAF, ROOT, Leaf
+
+LOOPBACK = ("127.0.0.0/8",)
+OK = "220 mx\r\n"
+Script = Callable[[str, int], str | Outcome]
+
+
+class Played:
+    """Runs a `Prober` whose network is a function: (address, number of the try) -> banner or ending."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: Script, **pacing: Any) -> None:
+        self.tries: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.rows: list[Any] = []
+        self.script = script
+        monkeypatch.setattr(room, "converse", self.converse)
+        settings = {"retry_delay": 0.0, "attempts": 2} | pacing
+        self.prober = Prober(Config(allow_network=LOOPBACK, ehlo_name="probe.example", pacing=Pacing(**settings)))
+
+    async def converse(self, talk: Conversation, address: str, port: int, **_: Any) -> None:
+        for key in (address, network_of(address)):
+            self.busy[key] += 1
+            self.most[key] = max(self.most[key], self.busy[key])
+        self.tries[address] += 1
+        talk.connected()
+        await anyio.sleep(0.001)
+        answer = self.script(address, self.tries[address])
+        if isinstance(answer, Outcome):
+            talk.end(answer)
+        else:
+            talk.receive(answer.encode())
+        talk.end(Outcome.CLOSED)
+        for key in (address, network_of(address)):
+            self.busy[key] -= 1
+
+    def probe(self, *endpoints: tuple[str, str]) -> list[Probe]:
+        rows = [Endpoint("smtp", host, address, 25) for host, address in endpoints]
+        anyio.run(self.prober.probe_endpoints, rows, self.rows.append)
+        return [row for row in self.rows if isinstance(row, Probe)]
+
+
+def attempts(row: Probe) -> list[tuple[Any, Any]]:
+    return [(attempt["outcome"], attempt["reply_code"]) for attempt in row.attempts or []]
+
+
+def test_every_endpoint_gets_exactly_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 go away\r\n")
+    wanted = [(f"mx{n}.example", f"127.0.{n % 7}.{n % 50}") for n in range(200)]
+    rows = played.probe(*wanted)
+    assert sorted((row.host, row.address) for row in rows) == sorted(set(wanted))
+
+
+def test_what_may_pass_is_tried_again_with_every_attempt_on_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda _, number: "421 busy\r\n" if number == 1 else "554 no\r\n")
+    (row,) = played.probe(("mx.example", "127.0.0.1"))
+    assert attempts(row) == [(Outcome.REJECTED, 421), (Outcome.REJECTED, 554)]
+    assert row.greeting_code == 554, "the facts are those of the last attempt"
+
+
+@pytest.mark.parametrize("passing", [Outcome.TIMEOUT, Outcome.RESET, Outcome.CLOSED, Outcome.UNREACHABLE])
+def test_what_persists_stays_not_conclusive(monkeypatch: pytest.MonkeyPatch, passing: Outcome) -> None:
+    (row,) = Played(monkeypatch, lambda *_: passing).probe(("mx.example", "127.0.0.1"))
+    assert attempts(row) == [(passing, None)] * 2
+    assert row.conclusive is False and row.starttls_offered is None and row.negotiated is None
+
+
+@pytest.mark.parametrize("final", ["554 no\r\n", Outcome.CONNECTION_REFUSED])
+def test_what_is_final_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, final: str | Outcome) -> None:
+    (row,) = Played(monkeypatch, lambda *_: final).probe(("mx.example", "127.0.0.1"))
+    assert len(row.attempts or []) == 1
+
+
+def test_an_address_is_never_spoken_to_twice_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", names_per_address=50)
+    played.probe(*((f"mx{n}.example", "127.0.0.1") for n in range(20)))
+    assert played.tries["127.0.0.1"] == 20 and played.most["127.0.0.1"] == 1
+
+
+def test_a_network_has_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", per_network=3)
+    rows = played.probe(*((f"mx{n}.example", f"127.0.0.{n}") for n in range(1, 41)))
+    assert len(rows) == 40 and played.most[network_of("127.0.0.1")] == 3
+
+
+def test_names_beyond_the_cap_are_inferred_from_one_that_was_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", names_per_address=2)
+    rows = played.probe(*((f"mx{n}.example", "127.0.0.1") for n in range(5)))
+    sampled = [row for row in rows if row.outcome is Outcome.SAMPLED_OUT]
+    assert len(sampled) == 3 and played.tries["127.0.0.1"] == 2
+    probed = {row.host for row in rows} - {row.host for row in sampled}
+    assert all(row.representative_host in probed and row.stage is None and not row.conclusive for row in sampled)
+
+
+def test_special_purpose_space_is_recorded_as_never_contacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    prober = Prober(Config(ehlo_name="probe.example"))
+    rows: list[Any] = []
+    anyio.run(prober.probe_endpoints, [Endpoint("smtp", "mx.example", "10.0.0.1", 25)], rows.append)
+    (row,) = rows
+    assert (row.stage, row.outcome, row.attempts, row.started_at) == (None, Outcome.BLOCKED_ADDRESS, None, None)
+
+
+def test_our_own_bug_costs_one_endpoint_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    played = Played(monkeypatch, lambda address, _: 1 // 0 if address == "127.0.0.1" else "554 no\r\n")  # type: ignore[arg-type, return-value]
+    rows = played.probe(("a.example", "127.0.0.1"), ("b.example", "127.0.1.2"))
+    assert {row.host: row.outcome for row in rows} == {
+        "a.example": Outcome.INTERNAL_ERROR,
+        "b.example": Outcome.REJECTED,
+    }
+    assert "ZeroDivisionError" in caplog.text
+
+
+def handshake(monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, fail_first: bool = False) -> list[Any]:
+    """The rows of a full conversation with a TLS server in memory."""
+    from tests.kit import _Stage  # the stage of a transcript, here without its script
+
+    numbers = iter(range(9))
+
+    async def converse(talk: Conversation, *_: Any, **__: Any) -> None:
+        first = next(numbers) == 0
+        stage = _Stage(size=0, context=leaf.context())
+        stage.conversation = talk
+        stage.said = talk.connected()
+        for line in (b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n"):
+            talk.receive(line)
+        stage.said = talk.receive(b"220 go\r\n")
+        if fail_first and first:
+            talk.end(Outcome.RESET)
+            return
+        stage.upgrade()
+        stage.host_says(b"250 mx\r\n")
+
+    monkeypatch.setattr(room, "converse", converse)
+    anchors = tmp_path / "anchors.pem"
+    anchors.write_bytes(ROOT.certificate.public_bytes(serialization.Encoding.PEM))
+    config = Config(ca_file=str(anchors), ehlo_name="probe.example", pacing=Pacing(retry_delay=0))
+    rows: list[Any] = []
+    anyio.run(Prober(config).probe_endpoints, [Endpoint("smtp", "mx.example", "127.0.0.1", 25)], rows.append)
+    return rows
+
+
+def test_verdicts_and_certificates_come_with_the_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    row, certificate = handshake(monkeypatch, LEAF, tmp_path)
+    assert (row.stage, row.outcome, row.negotiated, row.strict_valid) == (Stage.DONE, Outcome.OK, True, True)
+    assert isinstance(certificate, Certificate) and row.received_chain == [certificate.sha256]
+    assert row.pq_intolerant is False
+
+
+def test_the_three_verdicts_are_independent(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    row, _ = handshake(monkeypatch, ROOT.issue("other.example", days=(-9, -5)), tmp_path)
+    assert (row.chain_trusted, row.name_match, row.unexpired, row.strict_valid) == (True, False, False, False)
+
+
+def test_a_host_that_stumbles_over_a_large_hello_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    row, _ = handshake(monkeypatch, LEAF, tmp_path, fail_first=True)
+    assert [attempt["outcome"] for attempt in row.attempts] == [Outcome.RESET, Outcome.OK]
+    assert row.pq_intolerant is True and row.tls_group == "x25519" and row.post_quantum is False
+
+
+def test_the_rate_spreads_connections_over_time() -> None:
+    now = [0.0]
+    waits: list[float] = []
+
+    async def run() -> None:
+        budget = Budget(10, rate=10, clock=lambda: now[0])
+        for _ in range(5):
+            await budget.turn()
+            waits.append(now[0])
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crawler.pacing.anyio.sleep", sleep)
+        anyio.run(run)
+    assert waits[-1] >= 0.3 and waits == sorted(waits)
+
+
+def test_lanes_wait_for_room_in_their_network_and_lose_nothing() -> None:
+    lanes = Lanes([("127.0.0.1", "a"), ("127.0.0.2", "b"), ("127.0.1.1", "c")], per_network=1)
+    first, second = lanes.next(), lanes.next()
+    assert first is not None and second is not None and lanes.next() is None and lanes
+    lanes.done(first[0])
+    lanes.done(second[0])
+    third = lanes.next()
+    assert third is not None and not lanes
+    assert sorted(first[1] + second[1] + third[1]) == ["a", "b", "c"]
