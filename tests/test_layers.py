@@ -24,7 +24,15 @@ STOREYS = (
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.parts", "crawler.storage"},
     {"crawler.resolve", "crawler.probe"},
-    {"crawler.scan", "crawler.plan", "crawler.manifest", "crawler.cluster", "crawler.lab"},
+    {
+        "crawler.scan",
+        "crawler.plan",
+        "crawler.manifest",
+        "crawler.preflight",
+        "crawler.worker",
+        "crawler.cluster",
+        "crawler.lab",
+    },
     {"crawler.cli", "crawler.__main__"},
 )
 PURE = STOREYS[0] | STOREYS[1]
