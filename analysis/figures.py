@@ -16,8 +16,14 @@ from crawler import __version__
 
 FACEBOOK = "facebook_2014"
 
-#: What `--by` breaks down, in the order of its columns.
-MAIN = ("starttls_offered", "tls_negotiated", "forward_secrecy", "strict_validation", FACEBOOK)
+#: What `--by` breaks down, in the order of its columns, with a short name.
+MAIN = {
+    "starttls_offered": "offered",
+    "tls_negotiated": "negotiated",
+    "forward_secrecy": "forward secret",
+    "strict_validation": "strictly valid",
+    FACEBOOK: "both (Facebook)",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,16 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """One row of a distribution; `share` is of the decided units."""
+
+    label: str
+    count: float
+    inferred: float
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Distribution:
     """Units by label, most frequent first.
 
@@ -77,6 +87,13 @@ class Distribution:
     def decided(self) -> float:
         """The denominator of the shares."""
         return self.total - self.unknown
+
+    def table(self) -> list[Labelled]:
+        """The rows one by one."""
+        return [
+            Labelled(label, float(count), float(inferred), None if pd.isna(share) else float(share))
+            for label, count, inferred, share in self.rows.itertuples(index=False)
+        ]
 
 
 def share_of(units: pd.DataFrame, criterion: str) -> Share:

@@ -1,0 +1,1 @@
+"""Commands that `starttls-crawler` finds by entry point: arguments in, exit code out; no logic of measuring."""

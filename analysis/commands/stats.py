@@ -1,0 +1,57 @@
+"""`stats`: adoption figures of one run as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+GROUPS = ("tld", "provider", "rank")
+LARGEST = {"table": 20, "csv": 1_000, "json": 1_000}
+"""Groups kept apart by `--by`; the rest is one group, so that output stays bounded."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to the parser of `starttls-crawler`."""
+    parser = subparsers.add_parser(
+        "stats",
+        help="print adoption figures of a run",
+        description="Print adoption figures of a run, with what is observed, inferred and unknown.",
+    )
+    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
+    parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
+    parser.add_argument("--by", choices=GROUPS, help="break the main figures down by this")
+    parser.add_argument(
+        "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
+    )
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures; raises `UsageError` for what cannot be read."""
+    # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
+    from analysis.dataset import Run
+    from analysis.figures import figures, figures_by
+    from analysis.publish import machine, terminal
+    from analysis.weights import load_weights
+
+    with Run.open(args.data, args.run_id) as opened:
+        if not opened.finished:
+            sys.stderr.write(
+                f"run {opened.id} is not finished (state: {opened.manifest.get('state', 'unknown')}); "
+                "these figures cover what is there\n"
+            )
+        weights = None if args.weights is None else load_weights(args.weights, opened)
+        made = figures(opened, weights)
+        groups = None if args.by is None else figures_by(opened, args.by, weights, largest=LARGEST[args.format])
+        if args.format == "json":
+            document = machine.document(opened, made, weights=weights, by=args.by, groups=groups)
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        elif args.format == "csv":
+            sys.stdout.write(machine.table(made if groups is None else groups))
+        else:
+            terminal.print_stats(terminal.console(), opened, made, weights, groups, args.by)
+    return 0

@@ -1,0 +1,166 @@
+"""Figures for programs: one JSON document, one CSV table.
+
+Rule of this room: names here are a contract (docs/figures.md); add freely, rename only with a new `FORMAT`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import Any
+
+from analysis.dataset import Run
+from analysis.figures import FACEBOOK, Figure, facebook
+from analysis.shares import Share
+from analysis.weights import Weights
+from crawler import __version__
+
+FORMAT = 1
+
+COLUMNS = (
+    "group",
+    "figure",
+    "title",
+    "unit",
+    "rule",
+    "label",
+    "share",
+    "numerator",
+    "denominator",
+    "unknown",
+    "all",
+    "lower",
+    "upper",
+    "observed",
+    "inferred",
+    "population",
+    "signature",
+)
+
+
+def document(
+    run: Run,
+    figures: list[Figure],
+    *,
+    weights: Weights | None = None,
+    by: str | None = None,
+    groups: list[Figure] | None = None,
+) -> dict[str, Any]:
+    """Everything that `stats --format json` prints; numbers that are not known are null."""
+    headline = facebook(figures)
+    made: dict[str, Any] = {
+        "format": FORMAT,
+        "run": {
+            "id": run.id,
+            "state": run.manifest.get("state", "unknown"),
+            "finished": run.finished,
+            "started_at": run.manifest.get("started_at"),
+            "ended_at": run.manifest.get("ended_at"),
+            "list_sha256": run.list_hash,
+            "protocol": run.protocol,
+            "measured_with": run.version,
+            "counted_with": __version__,
+        },
+        FACEBOOK: share_fields(headline)
+        | {
+            "weighted_by_messages": weights is not None,
+            "words": headline.indicator.words,
+        },
+        "weights": None if weights is None else asdict(weights),
+        "shares": {figure.id: share_fields(figure) for figure in figures if isinstance(figure.value, Share)},
+        "distributions": {
+            figure.id: distribution_fields(figure) for figure in figures if not isinstance(figure.value, Share)
+        },
+    }
+    if by is not None:
+        made["by"] = by
+        made["groups"] = _grouped(groups or [])
+    return made
+
+
+def share_fields(figure: Figure) -> dict[str, Any]:
+    """One share with its counts, bounds, words and recipe."""
+    value = figure.value
+    assert isinstance(value, Share)
+    return {
+        "title": figure.indicator.title,
+        "unit": figure.view.unit,
+        "rule": figure.view.rule,
+        "share": _rounded(value.share),
+        "numerator": _whole(value.yes),
+        "denominator": _whole(value.decided),
+        "unknown": _whole(value.unknown),
+        "unknown_share": _rounded(value.unknown_share),
+        "all": _whole(value.all),
+        "bounds": [_rounded(value.lower), _rounded(value.upper)],
+        "observed": _whole(value.observed),
+        "inferred": _whole(value.inferred),
+        "population": figure.population,
+        "signature": figure.signature,
+    }
+
+
+def distribution_fields(figure: Figure) -> dict[str, Any]:
+    """One distribution, most frequent label first."""
+    value = figure.value
+    assert not isinstance(value, Share)
+    return {
+        "title": figure.indicator.title,
+        "unit": figure.view.unit,
+        "exclusive": value.exclusive,
+        "all": _whole(value.total),
+        "unknown": _whole(value.unknown),
+        "denominator": _whole(value.decided),
+        "values": [
+            {
+                "label": row.label,
+                "count": _whole(row.count),
+                "share": _rounded(row.share),
+                "observed": _whole(row.count - row.inferred),
+                "inferred": _whole(row.inferred),
+            }
+            for row in value.table()
+        ],
+        "population": figure.population,
+        "signature": figure.signature,
+    }
+
+
+def table(figures: list[Figure]) -> str:
+    """The same as CSV: a line for each share, and for each label of a distribution."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    for figure in figures:
+        same = {"group": figure.group or "", "figure": figure.id}
+        if isinstance(figure.value, Share):
+            fields = share_fields(figure)
+            lower, upper = fields["bounds"]
+            _write(writer, fields | same | {"lower": lower, "upper": upper})
+        else:
+            fields = distribution_fields(figure)
+            for row in fields["values"]:
+                _write(writer, fields | same | row | {"numerator": row["count"]})
+    return text.getvalue()
+
+
+def _write(writer: csv.DictWriter[str], fields: dict[str, Any]) -> None:
+    writer.writerow({name: "" if fields.get(name) is None else fields[name] for name in COLUMNS})
+
+
+def _grouped(groups: list[Figure]) -> list[dict[str, Any]]:
+    made: dict[str, dict[str, Any]] = {}
+    for figure in groups:
+        group = made.setdefault(str(figure.group), {"group": figure.group, "shares": {}})
+        group["shares"][figure.indicator.name] = share_fields(figure)
+    return list(made.values())
+
+
+def _whole(number: float) -> int | float:
+    """A count: whole where it is, else to six digits (means and weights)."""
+    return int(number) if float(number).is_integer() else round(float(number), 6)
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 6)
