@@ -204,7 +204,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"{file}: cannot be read ({error.strerror}); is {path} a run?") from error
+        raise UsageError(f"{file}: cannot be read ({error.strerror}); without it this is no run") from error
     except ValueError as error:
         raise UsageError(f"{file}: is not JSON ({error}); the run cannot be read without it") from error
     if not isinstance(manifest, dict):

@@ -1,0 +1,219 @@
+"""`stats` and the opening of runs: what a person and a program get, and one clear line for bad input."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.commands import stats
+from analysis.dataset import Run, find_run
+from crawler.config import UsageError
+from tests.small_runs import certificate, domain, host, probe, write_run
+
+ROWS = [
+    domain("a.example", "mx.a.example", rank=1),
+    domain("b.example", "mx.b.example", rank=2),
+    domain("c.example", "mx.c.example", rank=3),
+    domain("d.example", "mx.d.example", rank=4),
+    *(host(f"mx.{name}.example", f"192.0.2.{n}") for n, name in enumerate("abcd")),
+    probe("mx.a.example", "192.0.2.0"),
+    probe("mx.b.example", "192.0.2.1", "not_offered"),
+    probe("mx.c.example", "192.0.2.2", "connect_timeout"),
+    probe("mx.d.example", "192.0.2.3", "self_signed"),
+    certificate(),
+]
+
+
+def run_stats(*arguments: str) -> int:
+    """Parse and run `stats` as the command line does."""
+    parser = argparse.ArgumentParser()
+    stats.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["stats", *arguments])
+    code = args.run(args)
+    assert isinstance(code, int)
+    return code
+
+
+def test_json_states_the_facebook_figure_with_all_that_is_needed_to_judge_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, ROWS)
+    assert run_stats("--data", str(tmp_path), "--format", "json") == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    figure = document["facebook_2014"]
+    assert err == ""
+    assert {name: figure[name] for name in ("numerator", "denominator", "unknown", "all", "observed", "inferred")} == {
+        "numerator": 1,
+        "denominator": 3,
+        "unknown": 1,
+        "all": 4,
+        "observed": 3,
+        "inferred": 0,
+    }
+    assert figure["share"] == pytest.approx(1 / 3, abs=1e-6)
+    assert figure["bounds"] == [0.25, 0.5]
+    assert figure["weighted_by_messages"] is False
+    assert (figure["unit"], figure["rule"]) == ("domains", "primary")
+    assert figure["population"] and figure["signature"].startswith("facebook_2014|run:")
+    assert document["run"]["finished"] is True
+    assert document["shares"]["starttls_offered.domains.any"]["numerator"] == 2
+    assert document["distributions"]["tls_versions.endpoints"]["values"][0]["label"] == "TLSv1.3"
+
+
+def test_json_of_weighted_figures_says_what_the_weights_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, ROWS)
+    weights = tmp_path / "weights.csv"
+    weights.write_text("domain,messages\na.example,97\nb.example,3\nother.example,11\n", "utf-8")
+    run_stats("--data", str(tmp_path), "--format", "json", "--weights", str(weights))
+    document = json.loads(capsys.readouterr().out)
+    assert document["facebook_2014"]["share"] == 0.97
+    assert (document["facebook_2014"]["unit"], document["facebook_2014"]["denominator"]) == ("messages", 100)
+    assert document["weights"]["unmatched"] == 11
+
+
+def test_csv_has_a_line_for_each_share_and_each_label(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, ROWS)
+    run_stats("--data", str(tmp_path), "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    offered = next(row for row in rows if row["figure"] == "starttls_offered.domains.primary")
+    assert (offered["numerator"], offered["denominator"], offered["lower"], offered["upper"]) == (
+        "2",
+        "3",
+        "0.5",
+        "0.75",
+    )
+    version = next(row for row in rows if row["figure"] == "tls_versions.endpoints")
+    assert (version["label"], version["numerator"], version["share"]) == ("TLSv1.3", "2", "1.0")
+
+
+@pytest.mark.parametrize("by", ["tld", "provider", "rank"])
+def test_figures_are_broken_down_in_every_format(by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, ROWS)
+    expected = {"tld": "example", "provider": "a.example", "rank": "1 to 100"}[by]
+    run_stats("--data", str(tmp_path), "--by", by, "--format", "json")
+    document = json.loads(capsys.readouterr().out)
+    assert (document["by"], document["groups"][0]["group"]) == (by, expected)
+    run_stats("--data", str(tmp_path), "--by", by, "--format", "csv")
+    assert f"\n{expected},starttls_offered.domains.primary," in capsys.readouterr().out
+    run_stats("--data", str(tmp_path), "--by", by)
+    assert f"\n{expected} " in capsys.readouterr().out
+
+
+def test_a_table_in_a_pipe_is_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, ROWS)
+    run_stats("--data", str(tmp_path))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "33.3 %  Forward secrecy and strict certificate validation (Facebook 2014)" in out
+    assert "unknown 25.0 % of 4 domains: the share lies in 25.0–50.0 %; observed 3, inferred 0" in out
+    assert max(map(len, out.splitlines())) <= 240
+
+
+def test_an_unfinished_run_gives_figures_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, [*ROWS, certificate()], state="running")  # a certificate met by two shards
+    run_stats("--data", str(tmp_path), "--format", "json")
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run"]["state"] == "running"
+    assert json.loads(out)["distributions"]["certificate_problems.endpoints"]["all"] == 3
+    assert err.count("\n") == 1 and "is not finished (state: running)" in err
+
+
+def test_a_run_without_any_part_has_no_figures_but_no_error_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, [], state="running")
+    assert run_stats("--data", str(tmp_path), "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["facebook_2014"]["share"] is None
+    assert run_stats("--data", str(tmp_path)) == 0
+    assert run_stats("--data", str(tmp_path), "--by", "tld") == 0
+
+
+def test_the_newest_finished_run_is_chosen_and_the_newest_of_all_if_none_is(tmp_path: Path) -> None:
+    write_run(tmp_path, [], run="zz", started_at="2026-01-01T00:00:00+00:00")
+    write_run(tmp_path, [], run="aa", started_at="2026-01-02T00:00:00+00:00")
+    write_run(tmp_path, [], run="mm", started_at="2026-01-03T00:00:00+00:00", state="running")
+    (tmp_path / "run=yy").mkdir()
+    assert find_run(tmp_path).name == "run=aa"
+    assert find_run(tmp_path, "mm").name == "run=mm"
+    other = tmp_path / "other"
+    write_run(other, [], run="1", started_at="2026-01-01T00:00:00+00:00", state="running")
+    write_run(other, [], run="0", started_at="2026-01-02T00:00:00+00:00", state="interrupted")
+    assert find_run(other).name == "run=0"
+
+
+def broken(path: Path, how: str) -> list[str]:
+    """Make the data directory wrong in one way; returns the arguments."""
+    data = path / "data"
+    if how == "no such directory":
+        return ["--data", str(data)]
+    if how == "is not a directory":
+        data.write_text("x", "utf-8")
+    elif how == "holds no run; start with `scan`":
+        data.mkdir()
+    elif how == "give the directory above it":
+        return ["--data", str(write_run(data, ROWS))]
+    elif how == "runs here: 20260101T000000Z":
+        write_run(data, ROWS)
+        return ["--data", str(data), "--run", "nope"]
+    elif how == "is not JSON":
+        (write_run(data, ROWS) / "manifest.json").write_text("{", "utf-8")
+    elif how == "is not the manifest of a run":
+        (write_run(data, ROWS) / "manifest.json").write_text("[]", "utf-8")
+    elif how == "is newer than this program reads":
+        write_run(data, ROWS, schema_version=999)
+    elif how == "cannot be read as a run":
+        (write_run(data, ROWS) / "probes" / "part-1.parquet").write_bytes(b"junk" * 100)
+    elif how == "without it this is no run":
+        (write_run(data, ROWS) / "manifest.json").unlink()
+        return ["--data", str(data), "--run", "20260101T000000Z"]
+    return ["--data", str(data)]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no such directory",
+        "is not a directory",
+        "holds no run; start with `scan`",
+        "give the directory above it",
+        "runs here: 20260101T000000Z",
+        "is not JSON",
+        "is not the manifest of a run",
+        "is newer than this program reads",
+        "cannot be read as a run",
+        "without it this is no run",
+    ],
+)
+def test_what_cannot_be_read_as_a_run_is_one_clear_line(how: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=how) as error:
+        run_stats(*broken(tmp_path, how))
+    assert "\n" not in str(error.value)
+
+
+def test_a_column_that_an_older_run_lacks_is_null(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = write_run(tmp_path, ROWS) / "probes" / "part-0.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["post_quantum"]), path)
+    with Run.open(tmp_path) as run:
+        assert run.frame("SELECT DISTINCT post_quantum FROM deliveries WHERE negotiated")["post_quantum"].isna().all()
+
+
+def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    write_run(tmp_path / "data", ROWS)
+    with Run.open(tmp_path / "data") as run:
+        run.frame("SELECT * FROM domain_units")
+        assert list(temporary.iterdir())
+    (tmp_path / "data" / "run=20260101T000000Z" / "manifest.json").write_text("{", "utf-8")
+    with pytest.raises(UsageError):
+        Run.open(tmp_path / "data")
+    assert list(temporary.iterdir()) == []
