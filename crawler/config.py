@@ -51,6 +51,9 @@ class DnsSettings:
     rate: float = setting(0.0, "questions a second to one resolver, per process; 0 is no limit", low=0, high=1e7)
     udp_payload: int = setting(1_232, "EDNS UDP size (DNS Flag Day 2020)", low=512, high=4096)
     cache_size: int = setting(100_000, "answers for host and policy names kept in one process", low=0, high=10_000_000)
+    cache_ttl: float = setting(
+        3_600.0, "seconds an answer is kept at most, and without a TTL of its own", low=0, high=86_400
+    )
     use_0x20: bool = setting(False, "random letter case in questions (draft-vixie-dnsext-dns0x20); off on loopback")
     max_mx: int = setting(100, "MX records kept of one domain, by preference; the rest is counted", low=1, high=10_000)
     max_addresses: int = setting(32, "addresses of one family kept of one host", low=1, high=1_000)
@@ -148,6 +151,7 @@ class Config:
     tlsrpt: bool = setting(True, "ask for TLSRPT")
     ipv4: bool = setting(True, "ask for and probe IPv4 addresses")
     ipv6: bool = setting(True, "ask for and probe IPv6 addresses")
+    post_quantum: bool = setting(True, "offer post-quantum hybrid groups; the hello grows to about 1,600 bytes")
     limit: int = setting(0, "the first N names of the list; 0: all", low=0)
     workers: int = setting(0, "processes; 0: one per core", low=0, high=1_024)
     max_runtime: float = setting(0.0, "seconds after which the run stops by itself, to be resumed; 0: none", low=0)

@@ -1,0 +1,1 @@
+"""DNS as a stub sees it: reading and writing messages, and asking many questions at once.  Nothing of mail."""

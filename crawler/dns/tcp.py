@@ -1,0 +1,79 @@
+"""Answers too large for a datagram: one TCP connection to one server.
+
+Rule of this room: it carries messages; what they mean is not its business.
+RFC 7766 (DNS over TCP), RFC 1035 §4.2.2 (length before each message).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from crawler.dns.question import Pending, Question
+
+
+class Pipe(asyncio.Protocol):
+    """One TCP connection to a server, questions pipelined (RFC 7766 §6.2.1.1), answers in any order."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        timeout: float,
+        received: Callable[[bytes, Pending], None],
+        lose: Callable[[Question], None],
+    ) -> None:
+        self.pending: Pending = {}
+        self.closed = False
+        self._timeout = timeout
+        self._received = received
+        self._lose = lose
+        self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
+        self._buffer = bytearray()
+        self._connecting = asyncio.get_running_loop().create_task(self._connect(host, port))
+
+    async def _connect(self, host: str, port: int) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+        except (OSError, TimeoutError):
+            self.connection_lost(None)
+
+    def send(self, wire: bytes) -> None:
+        """Write one message with its length (RFC 1035 §4.2.2), once connected."""
+        framed = len(wire).to_bytes(2, "big") + wire
+        if self._transport is None:
+            self._unsent.append(framed)
+        else:
+            self._transport.write(framed)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= 2:
+            end = 2 + int.from_bytes(self._buffer[:2], "big")
+            if len(self._buffer) < end:
+                break
+            wire = bytes(self._buffer[2:end])
+            del self._buffer[:end]
+            self._received(wire, self.pending)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        pending, self.pending = self.pending, {}
+        for question in pending.values():
+            self._lose(question)
+
+    def abandon(self) -> None:
+        """Close without telling anybody."""
+        self.closed = True
+        self.pending = {}
+        self._connecting.cancel()
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,223 @@
+"""RESOLVE: a domain to its row, a mail host to its rows.
+
+Rule of this room: DNS only, no connection to any mail host.  Every target gives one `Domain`, every
+mail host one `Host` and one `Tlsa` for each protocol's standard port, whatever happens; what was
+not asked or not answered stays null, and a status says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import anyio
+
+from crawler import dane, mta_sts, route, tlsrpt
+from crawler.config import STANDARD_PORTS, Config
+from crawler.dns.client import Answer, DnsClient
+from crawler.dns.codec import AAAA, CNAME, MX, TLSA, TXT, A
+from crawler.names import suffixes
+from crawler.records import (
+    Certificate,
+    Dnssec,
+    Domain,
+    Host,
+    LookupStatus,
+    MailHost,
+    MtaStsRecord,
+    Policy,
+    Probe,
+    Route,
+    Target,
+    Tlsa,
+    TlsaStatus,
+)
+
+Item = TypeVar("Item")
+Row = Domain | Host | Tlsa | Probe | Certificate | Policy
+Emit = Callable[[Row], None]
+
+log = logging.getLogger(__name__)
+
+_ABSENT = frozenset({LookupStatus.NODATA, LookupStatus.NXDOMAIN})
+
+
+async def resolve_domains(
+    targets: Iterable[Target],
+    dns: DnsClient,
+    config: Config,
+    emit: Emit,
+    *,
+    excluded: Callable[[str], bool] = lambda name: False,
+    fetch_policy: Callable[[Domain, Emit], Awaitable[None]] | None = None,
+) -> None:
+    """Emit one `Domain` for each target.
+
+    At most `config.dns.domains_in_flight` are under way at once, and no more is taken from the
+    iterable.  A domain that is `excluded` is not asked about.  `fetch_policy` is awaited for a
+    domain with a valid `_mta-sts` record, to fill in what the policy says before the row goes out.
+    """
+
+    async def resolve(target: Target) -> None:
+        row = Domain(domain=target.domain, listed=target.listed, rank=target.rank)
+        try:
+            if target.domain is None or target.problem is not None:
+                row.domain, row.route = None, Route.INVALID
+            elif excluded(target.domain):
+                row.registrable_domain, row.public_suffix = suffixes(target.domain)
+                row.route = Route.OPTED_OUT
+            else:
+                row.registrable_domain, row.public_suffix = suffixes(target.domain)
+                await _fill_domain(row, target.domain, dns, config)
+                if fetch_policy is not None and row.mta_sts_record is MtaStsRecord.VALID:
+                    await fetch_policy(row, emit)
+        except Exception:
+            log.exception("%s: our bug; the row says what was learnt before it", target.domain)
+            row.route = row.route or Route.UNKNOWN
+        emit(row)
+
+    await _each(targets, resolve, config.dns.domains_in_flight)
+
+
+async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Config, emit: Emit) -> None:
+    """Emit one `Host`, and one `Tlsa` for each standard port, for each mail host."""
+    ports = sorted({STANDARD_PORTS[protocol] for protocol in config.protocol})
+
+    async def resolve(mail_host: MailHost) -> None:
+        row = Host(host=mail_host.host)
+        tlsa = [Tlsa(host=mail_host.host, port=port, status=TlsaStatus.NOT_ASKED) for port in ports]
+        try:
+            assert mail_host.host is not None
+            await _fill_host(row, tlsa, mail_host.host, dns, config)
+        except Exception:
+            log.exception("%s: our bug; the rows say what was learnt before it", mail_host.host)
+        emit(row)
+        for record in tlsa:
+            emit(record)
+
+    await _each(hosts, resolve, config.dns.domains_in_flight)
+
+
+async def _each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], at_once: int) -> None:
+    """Do the work for every item; a fixed set of takers costs less than a task for each."""
+    source = iter(items)
+
+    async def take() -> None:
+        for item in source:
+            await work(item)
+
+    async with anyio.create_task_group() as takers:
+        for _ in range(at_once):
+            takers.start_soon(take)
+
+
+# --- a domain -----------------------------------------------------------------------------------
+
+
+async def _fill_domain(row: Domain, domain: str, dns: DnsClient, config: Config) -> None:
+    answer = await dns.ask(domain, MX)
+    row.resolved_at = datetime.now(UTC)
+    row.rcode = answer.rcode
+    row.ede = answer.ede
+    row.dnssec = _dnssec([answer])
+    row.cnames = answer.cnames if answer.rcode is not None else None
+    if answer.status not in (LookupStatus.OK, LookupStatus.NODATA):
+        _note(row, route.without_answer(answer.status))
+        return  # below a name that does not exist there is nothing (RFC 8020); below a broken one, nothing to learn
+    policy = dns.begin(f"_mta-sts.{domain}", TXT) if config.mta_sts else None
+    reporting = dns.begin(f"_smtp._tls.{domain}", TXT) if config.tlsrpt else None
+    if answer.status is LookupStatus.OK:
+        _note(row, route.by_mx(answer.records, config.dns.max_mx))
+    else:
+        addresses = await _addresses(domain, dns, config)
+        _note(row, route.without_mx(domain, [address.status for address in addresses]))
+    if policy is not None and (texts := _texts(await policy)) is not None:
+        row.mta_sts_record, row.mta_sts_id = mta_sts.record_state(texts)
+    if reporting is not None and (texts := _texts(await reporting)) is not None:
+        row.tlsrpt, row.tlsrpt_rua = tlsrpt.record_state(texts)
+
+
+def _note(row: Domain, routing: route.Routing) -> None:
+    row.route, row.dns_error = routing.route, routing.error
+    row.mx, row.mx_dropped = routing.mx, routing.mx_dropped
+
+
+def _texts(answer: Answer) -> list[bytes] | None:
+    """The TXT records; None if the lookup failed."""
+    return answer.records if answer.status is LookupStatus.OK or answer.status in _ABSENT else None
+
+
+# --- a mail host --------------------------------------------------------------------------------
+
+
+async def _addresses(name: str, dns: DnsClient, config: Config) -> tuple[Answer, Answer]:
+    """The A and AAAA answers; `not_asked` for a family that is switched off."""
+    ipv4 = dns.begin(name, A) if config.ipv4 else None
+    ipv6 = dns.begin(name, AAAA) if config.ipv6 else None
+    return (
+        await ipv4 if ipv4 is not None else Answer(name, A, LookupStatus.NOT_ASKED),
+        await ipv6 if ipv6 is not None else Answer(name, AAAA, LookupStatus.NOT_ASKED),
+    )
+
+
+async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, config: Config) -> None:
+    both = await _addresses(host, dns, config)
+    row.resolved_at = datetime.now(UTC)
+    row.ipv4_status, row.ipv6_status = (answer.status for answer in both)
+    row.dnssec = _dnssec(both)
+    found = [answer for answer in both if answer.status is LookupStatus.OK]
+    row.addresses = [address for answer in found for address in sorted(set(answer.records))[: config.dns.max_addresses]]
+    row.cnames = max((answer.cnames for answer in both), key=len)
+    row.ttl = min((answer.ttl for answer in found if answer.ttl is not None), default=None)
+    if not config.tlsa or not found or any(answer.secure is None for answer in found):
+        return  # switched off, nothing to connect to, or a resolver that cannot tell secure from not
+    bases = await _base_domains(row, host, all(answer.secure for answer in found), dns)
+    for record in tlsa:
+        if bases:
+            await _fill_tlsa(record, bases, dns)
+        else:
+            record.status, record.base_domain = TlsaStatus.INSECURE, host
+
+
+async def _base_domains(row: Host, host: str, secure: bool, dns: DnsClient) -> list[str]:
+    """Names to ask for TLSA, the better first (RFC 7672 §2.2.2); none if the addresses are insecure.
+
+    A secure alias into an insecure zone still leaves the alias's own name.
+    """
+    if secure:
+        return [row.cnames[-1], host] if row.cnames else [host]
+    if row.cnames and (await dns.ask(host, CNAME)).secure:
+        return [host]
+    return []
+
+
+async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient) -> None:
+    """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2)."""
+    row.base_domain = bases[0]
+    row.status = TlsaStatus.ABSENT
+    for base in bases:
+        answer = await dns.ask(f"_{row.port}._tcp.{base}", TLSA)
+        if answer.status in _ABSENT:
+            continue
+        row.base_domain = base
+        if answer.status is LookupStatus.OK or answer.malformed:
+            row.records = dane.records_of(answer.records)
+            row.status = dane.status_of(row.records) if answer.secure else TlsaStatus.INSECURE
+        elif answer.status is LookupStatus.BOGUS:
+            row.status = TlsaStatus.BOGUS
+        else:
+            row.status = TlsaStatus.LOOKUP_FAILED
+        if row.status is not TlsaStatus.INSECURE:
+            return
+
+
+def _dnssec(answers: Iterable[Answer]) -> Dnssec:
+    """The state of answers together: the worst of those asked (RFC 4033 §5)."""
+    asked = [answer for answer in answers if answer.status is not LookupStatus.NOT_ASKED]
+    if any(answer.status is LookupStatus.BOGUS for answer in asked):
+        return Dnssec.BOGUS
+    if any(answer.secure is False for answer in asked):
+        return Dnssec.INSECURE
+    return Dnssec.SECURE if asked and all(answer.secure for answer in asked) else Dnssec.UNKNOWN
