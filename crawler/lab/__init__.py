@@ -1,0 +1,15 @@
+"""The lab: a pretend Internet on loopback with known truth, without root.
+
+A name server that answers for every name, and mail servers that show every behaviour the vocabulary
+can name.  What is true of a name follows from the seed and the list, so that a scan of the lab can
+be held against it.
+
+    mix · behaviours ◀─ hosts_tls, hosts_plain, hosts_hostile · routes
+                     ◀─ world ◀─ dns_server · authority ◀─ tls_server ◀─ mail_server ◀─ lab
+"""
+
+from crawler.lab.generated import generated_domains
+from crawler.lab.lab import Lab
+from crawler.lab.world import World
+
+__all__ = ["Lab", "World", "generated_domains"]

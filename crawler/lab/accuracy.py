@@ -1,0 +1,215 @@
+"""A finished scan of the lab held against the truth: a confusion matrix for every verdict.
+
+Rule of this room: it reads the dataset as anyone can, and computes the truth from list and seed.
+The measured value `unknown` (null) is a value of its own: not having found out is no agreement.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from crawler.config import UsageError
+from crawler.lab.behaviours import Truth
+from crawler.lab.world import Domain, Host, World
+from crawler.records import Route, Target
+from crawler.targets import read_targets
+
+_SHOWN = 40  # disagreements listed; the matrices count all
+_UNKNOWN = "unknown"
+Key = tuple[str, ...]
+Verdicts = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What came of it."""
+
+    matrices: dict[str, Counter[tuple[str, str]]] = field(default_factory=dict)
+    disagreements: list[str] = field(default_factory=list)
+    rows: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Every verdict is the truth, and every row is there once."""
+        return not self.disagreements
+
+    def compare(
+        self, table: str, expected: dict[Key, tuple[str, Verdicts]], rows: Iterable[tuple[Key, Verdicts]]
+    ) -> None:
+        """Hold the rows of a table against what must be in it; `expected` names the behaviour beside the verdicts."""
+        seen: Counter[Key] = Counter()
+        for key, measured in rows:
+            seen[key] += 1
+            self.rows[table] += 1
+            if key not in expected:
+                self.disagreements.append(f"{table}: {' '.join(key)}: a row that should not be there")
+                continue
+            behaviour, truth = expected[key]
+            for verdict, wanted in truth.items():
+                found = measured[verdict]
+                self.matrices.setdefault(f"{table}.{verdict}", Counter())[_word(wanted), _word(found)] += 1
+                if wanted != found:
+                    self.disagreements.append(
+                        f"{table}.{verdict}: truth {_word(wanted)}, measured {_word(found)}: {' '.join(key)} ({behaviour})"
+                    )
+        for key in expected.keys() - seen.keys():
+            self.disagreements.append(f"{table}: {' '.join(key)}: the row is missing ({expected[key][0]})")
+        for key, count in seen.items():
+            if count > 1:
+                self.disagreements.append(f"{table}: {' '.join(key)}: {count} rows instead of one")
+
+    def lines(self) -> Iterator[str]:
+        """The report: every matrix, the disagreements, and one sentence at the end."""
+        for name, matrix in self.matrices.items():
+            yield from _matrix_lines(name, matrix)
+            yield ""
+        yield from self.disagreements[:_SHOWN]
+        if len(self.disagreements) > _SHOWN:
+            yield f"… and {len(self.disagreements) - _SHOWN} more"
+        rows = ", ".join(f"{count} {table}" for table, count in self.rows.items())
+        verdict = "every verdict is the truth" if self.is_diagonal else f"{len(self.disagreements)} disagreements"
+        yield f"{rows}: {verdict}"
+
+
+def compare_run(run: Path, source: Path, seed: int) -> Comparison:
+    """Hold the run in directory `run=ID`, a scan of the list `source`, against the truth.
+
+    Raises `UsageError` when the run is not finished or not there.
+    """
+    try:
+        manifest = json.loads((run / "manifest.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{run}: no run with a manifest there; check --data") from error
+    if manifest["state"] != "finished":
+        raise UsageError(f"{run}: the run is {manifest['state']}, not finished; its rows cannot be complete")
+    # A machine without IPv6 has another lab, and lab.toml said so.
+    world = World(seed, _names(source), ipv6=manifest["configuration"]["ipv6"])
+    return compare(world, read_targets(source), run)
+
+
+def compare(world: World, targets: Iterable[Target], run: Path) -> Comparison:
+    """Hold the tables under `run` against the truth of the list."""
+    domains: dict[Key, tuple[str, Verdicts]] = {}
+    names: set[str] = set()
+    for target in targets:
+        if target.domain is None:
+            domains[("", target.listed or "")] = ("no domain name", {"route": Route.INVALID, "mx": ()})
+            continue
+        domain = world.domain(target.domain)
+        domains[(target.domain,)] = (domain.behaviour.name, domain_verdicts(domain))
+        names.update(host for _, host in domain.mail_hosts)
+    hosts: dict[Key, tuple[str, Verdicts]] = {}
+    probes: dict[Key, tuple[str, Verdicts]] = {}
+    for name in names:
+        host = world.host(name)
+        assert host is not None, f"{name} is the mail host of a domain and nobody's host"
+        hosts[(name,)] = (host.behaviour.name, host_verdicts(host))
+        for address in host.addresses:
+            behaviour = world.behaviour_at(host, address)
+            probes[(name, address)] = (behaviour.name, probe_verdicts(behaviour.truth))
+    made = Comparison()
+    made.compare("domains", domains, map(_domain_row, _rows(run / "domains")))
+    made.compare("hosts", hosts, map(_host_row, _rows(run / "hosts")))
+    made.compare("probes", probes, map(_probe_row, _rows(run / "probes")))
+    return made
+
+
+# --- verdicts: truth and measurement in the same words --------------------------------------------
+
+
+def domain_verdicts(domain: Domain) -> Verdicts:
+    """What must be in a row of `domains`."""
+    return {
+        "route": domain.route,
+        "dns_error": domain.behaviour.dns_error,
+        "mx": tuple(sorted((preference, host) for preference, host in domain.mail_hosts)),
+        "cnames": domain.cnames if domain.mail_hosts else (),
+        "dnssec": domain.dnssec,
+    }
+
+
+def _domain_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
+    key = (row["domain"],) if row["domain"] is not None else ("", row["listed"])
+    return key, {
+        "route": row["route"],
+        "dns_error": row["dns_error"],
+        "mx": tuple(sorted((entry["preference"], entry["host"]) for entry in row["mx"] or ())),
+        "cnames": tuple(row["cnames"] or ()),
+        "dnssec": row["dnssec"],
+    }
+
+
+def host_verdicts(host: Host) -> Verdicts:
+    """What must be in a row of `hosts`."""
+    return {
+        "ipv4_status": host.ipv4_status,
+        "ipv6_status": host.ipv6_status,
+        "addresses": tuple(sorted(host.addresses)),
+        "dnssec": host.dnssec,
+    }
+
+
+def _host_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
+    verdicts = {name: row[name] for name in ("ipv4_status", "ipv6_status", "dnssec")}
+    return (row["host"],), {**verdicts, "addresses": tuple(sorted(row["addresses"] or ()))}
+
+
+def probe_verdicts(truth: Truth) -> Verdicts:
+    """What must be in a row of `probes`."""
+    return {f.name: getattr(truth, f.name) for f in fields(truth)}
+
+
+#: Verdicts that are not columns of their own.
+_DERIVED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "injected": lambda row: bool(row["plaintext_after_upgrade"]),
+    "pq_intolerant": lambda row: bool(row["pq_intolerant"]),
+    "certificates": lambda row: None if row["received_chain"] is None else len(row["received_chain"]),
+}
+
+
+def _probe_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
+    verdicts = {f.name: _DERIVED[f.name](row) if f.name in _DERIVED else row[f.name] for f in fields(Truth)}
+    return (row["host"], row["address"]), verdicts
+
+
+def _names(source: Path) -> Iterator[str]:
+    return (target.domain for target in read_targets(source) if target.domain is not None)
+
+
+def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+    for part in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+
+
+# --- printing ---------------------------------------------------------------------------------------
+
+
+def _word(value: Any) -> str:
+    """A verdict as it is printed; lists only count, as their members are no classes."""
+    if value is None:
+        return _UNKNOWN
+    if isinstance(value, tuple):
+        return f"{len(value)} of them"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _matrix_lines(name: str, matrix: Counter[tuple[str, str]]) -> Iterator[str]:
+    """One matrix; columns are numbered like the rows, so that long words do not widen it."""
+    values = sorted({value for pair in matrix for value in pair})
+    width = max(5, len(str(max(matrix.values()))) + 1)
+    longest = max(len(value) for value in values)
+    wrong = sum(count for (truth, measured), count in matrix.items() if truth != measured)
+    yield f"{name}: {matrix.total()} rows, {f'{wrong} off the diagonal' if wrong else 'all on the diagonal'}"
+    yield f"     {'truth':<{longest}} " + "".join(f"{number:>{width}}" for number in range(1, len(values) + 1))
+    for number, truth in enumerate(values, 1):
+        counts = (matrix[truth, measured] for measured in values)
+        yield f"  {number:>2} {truth:<{longest}} " + "".join(f"{count or '·':>{width}}" for count in counts)

@@ -1,0 +1,131 @@
+"""The lab's throw-away certificate authority.
+
+Rule of this room: certificates for names that the lab made up, from keys that live as long as the
+process.  Few keys, many certificates, made when a host is first asked for one.
+"""
+
+from __future__ import annotations
+
+from base64 import encodebytes
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from decimal import Context, Decimal
+from functools import cached_property
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import crypto
+
+from crawler.lab.behaviours import Leaf
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+_POOL = 8  # keys of each kind shared by all hosts; RSA has one, as making it takes long
+_LONGEST_CN = 64  # X.520 ub-common-name
+
+
+class Authority:
+    """A root, an intermediate, an intermediate that has expired, and a root that nobody trusts."""
+
+    def __init__(self, *, kept: int = 20_000) -> None:
+        """Keep at most `kept` host certificates; the least recently used are made anew when asked for."""
+        self._now = datetime.now(UTC).replace(microsecond=0)
+        self._kept = kept
+        self._leaves: OrderedDict[tuple[Leaf, str], tuple[crypto.X509, Key]] = OrderedDict()
+        self._ec = [ec.generate_private_key(ec.SECP256R1()) for _ in range(_POOL)]
+        self._ed25519 = ed25519.Ed25519PrivateKey.generate()
+        self._signers: dict[str, tuple[x509.Name, Key]] = {}
+        self._certificates: dict[str, x509.Certificate] = {}
+        self._add("root", "Lab Root", "root", (-3650, 3650))
+        self._add("unknown root", "Lab Root Unknown", "unknown root", (-3650, 3650))
+        self._add("intermediate", "Lab Intermediate", "root", (-365, 365))
+        self._add("expired intermediate", "Lab Intermediate Expired", "root", (-730, -3))
+
+    @property
+    def root_pem(self) -> bytes:
+        """The trust anchor of the lab."""
+        return self._certificates["root"].public_bytes(Encoding.PEM)
+
+    def chain(self, leaf: Leaf) -> list[crypto.X509]:
+        """What is sent behind the leaf."""
+        return [crypto.X509.from_cryptography(self._certificates[name]) for name in leaf.chain]
+
+    def leaf(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
+        """Certificate and key of a host."""
+        made = self._leaves.get((leaf, host))
+        if made is None:
+            made = self._leaves[leaf, host] = self._make(leaf, host)
+            if len(self._leaves) > self._kept:
+                self._leaves.popitem(last=False)
+        else:
+            self._leaves.move_to_end((leaf, host))
+        return made
+
+    def _make(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
+        parent = host.partition(".")[2] or host
+        names = [name.format(host=host, parent=parent) for name in leaf.names]
+        key = self._key(leaf.key, host)
+        attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Lab Mail Host")]
+        if len(names[0]) <= _LONGEST_CN:
+            attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, names[0]))
+        subject = x509.Name(attributes)
+        issuer, signer = (subject, key) if leaf.issuer == "itself" else self._signers[leaf.issuer]
+        builder = self._builder(subject, issuer, key, leaf.valid).add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
+        if not leaf.in_subject:
+            alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+            builder = builder.add_extension(alternative, critical=False)
+        return crypto.X509.from_cryptography(_signed(builder, signer)), key
+
+    def _add(self, name: str, common_name: str, signed_by: str, valid: tuple[int, int]) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        self._signers[name] = (subject, key)
+        issuer, signer = self._signers[signed_by]
+        usage = x509.KeyUsage(
+            digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+            key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        builder = self._builder(subject, issuer, key, valid)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self._certificates[name] = _signed(builder.add_extension(usage, critical=True), signer)
+
+    def _builder(
+        self, subject: x509.Name, issuer: x509.Name, key: Key, valid: tuple[int, int]
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._now + timedelta(days=valid[0]))
+            .not_valid_after(self._now + timedelta(days=valid[1]))
+        )
+
+    def _key(self, kind: str, host: str) -> Key:
+        if kind == "rsa":
+            return self._rsa
+        return self._ed25519 if kind == "ed25519" else self._ec[sum(host.encode()) % _POOL]
+
+    @cached_property
+    def _rsa(self) -> rsa.RSAPrivateKey:
+        return rsa.generate_private_key(65_537, 2_048)
+
+
+def _signed(builder: x509.CertificateBuilder, key: Key) -> x509.Certificate:
+    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def dh_parameters() -> bytes:
+    """The group ffdhe2048 as PEM: p = 2^2048 - 2^1984 + (floor(2^1918 * e) + 560316) * 2^64 - 1 (RFC 7919 §A.1)."""
+    ample = Context(prec=700)
+    e_part = int(ample.multiply(Decimal(2**1918), ample.exp(Decimal(1))))
+    p = 2**2048 - 2**1984 + (e_part + 560_316) * 2**64 - 1
+    # SEQUENCE { INTEGER p, INTEGER 2 }; the library's own classes for this group are on their way out.
+    der = bytes.fromhex("30820108" + "02820101") + p.to_bytes(257, "big") + bytes.fromhex("020102")
+    return b"-----BEGIN DH PARAMETERS-----\n" + encodebytes(der) + b"-----END DH PARAMETERS-----\n"

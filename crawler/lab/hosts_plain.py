@@ -1,0 +1,311 @@
+"""Mail hosts that say no, or break off, before TLS or within it.
+
+Rule of this room: entries only.  Each stage of `records.Stage` has its silence, its close, its
+reset, and each answer by which a host can refuse there.
+"""
+
+from __future__ import annotations
+
+from crawler.lab.behaviours import (
+    CAPABILITIES,
+    EHLO_WITHOUT,
+    GO_AHEAD,
+    Act,
+    Leaf,
+    Port,
+    Tls,
+    ended,
+    host,
+)
+from crawler.records import Outcome, Stage
+
+# --- no STARTTLS --------------------------------------------------------------------------------
+
+_NOT_OFFERED = ended(Stage.CAPABILITIES, Outcome.NOT_OFFERED, conclusive=True)
+_HELO_ONLY = ended(Stage.CAPABILITIES, Outcome.NOT_OFFERED, conclusive=True, hello="helo")
+
+host("no-starttls", "STARTTLS is not among the keywords", share=26, truth=_NOT_OFFERED, plain={"EHLO": (EHLO_WITHOUT,)})
+host(
+    "masked",
+    "a firewall has written XXXXXXXA over the keyword",
+    share=3,
+    truth=ended(Stage.CAPABILITIES, Outcome.NOT_OFFERED, conclusive=True, starttls_masked="XXXXXXXA"),
+    plain={"EHLO": (CAPABILITIES + b"250-XXXXXXXA\r\n250 ENHANCEDSTATUSCODES\r\n",)},
+)
+host(
+    "helo-only",
+    "EHLO is answered with 502, HELO with 250",
+    share=4,
+    truth=_HELO_ONLY,
+    plain={"EHLO": (b"502 5.5.1 Command not implemented\r\n",)},
+)
+host("no-keywords", "the reply to EHLO is one line", share=2, truth=_NOT_OFFERED, plain={"EHLO": (b"250 Hello\r\n",)})
+host(
+    "keyword-as-name",
+    "the first line of the EHLO reply says STARTTLS, where the host's name belongs",
+    share=0.5,
+    truth=_NOT_OFFERED,
+    plain={"EHLO": (b"250-STARTTLS\r\n250-X-STARTTLS\r\n250 SIZE\r\n",)},
+)
+
+# --- connect ------------------------------------------------------------------------------------
+
+host(
+    "refused",
+    "nothing listens on the port",
+    share=12,
+    truth=ended(Stage.CONNECT, Outcome.CONNECTION_REFUSED),
+    port=Port.REFUSED,
+)
+host(
+    "dropped",
+    "a packet filter swallows every SYN",
+    share=10,
+    truth=ended(Stage.CONNECT, Outcome.TIMEOUT),
+    port=Port.DROPPED,
+)
+host(
+    "unreachable",
+    "an address without a route (the broadcast address of the loopback network)",
+    share=1,
+    truth=ended(Stage.CONNECT, Outcome.UNREACHABLE),
+    port=Port.ELSEWHERE,
+    address="127.255.255.255",
+)
+host(
+    "private-address",
+    "an address in private space, which is not contacted",
+    share=0,
+    truth=ended(None, Outcome.BLOCKED_ADDRESS),
+    port=Port.ELSEWHERE,
+    address="10.25.25.25",
+)
+host(
+    "opted-out",
+    "an address whose operator asked not to be probed",
+    share=1,
+    truth=ended(None, Outcome.OPTED_OUT),
+)
+
+# --- greeting -----------------------------------------------------------------------------------
+
+
+def _greeting(
+    name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act, code: int | None = None
+) -> None:
+    host(name, about, share=share, truth=ended(Stage.GREETING, outcome, greeting_code=code), greeting=steps)
+
+
+_greeting(
+    "greeting-554",
+    "refuses us for good in its greeting",
+    4,
+    Outcome.REJECTED,
+    b"554 5.7.1 No mail from your network\r\n",
+    Act.CLOSE,
+    code=554,
+)
+_greeting(
+    "greeting-421",
+    "too many connections, for now",
+    4,
+    Outcome.REJECTED,
+    b"421 4.3.2 Too many connections, try again later\r\n",
+    Act.CLOSE,
+    code=421,
+)
+_greeting("greeting-450", "not now", 1, Outcome.REJECTED, b"450 4.3.2 Please try later\r\n", Act.CLOSE, code=450)
+_greeting("silence", "accepts and never says a word", 5, Outcome.TIMEOUT, Act.SILENCE)
+_greeting("close-on-connect", "accepts and closes", 3, Outcome.CLOSED, Act.CLOSE)
+_greeting("reset-on-connect", "accepts and resets", 2, Outcome.RESET, Act.RESET)
+_greeting(
+    "half-greeting", "falls silent in the middle of its greeting", 1, Outcome.TIMEOUT, b"220-mx.lab.ex", Act.SILENCE
+)
+_greeting("greeting-cut", "closes in the middle of its greeting", 1, Outcome.CLOSED, b"220 mx.lab.exa", Act.CLOSE)
+_greeting(
+    "garbage-greeting", "greets with bytes that are no protocol", 1, Outcome.PROTOCOL_ERROR, b"\x00\xf7\x13\x01\n"
+)
+_greeting(
+    "greeting-250", "greets with the wrong code", 0.5, Outcome.PROTOCOL_ERROR, b"250 mx.lab.example\r\n", code=250
+)
+_greeting("ssh", "an SSH server", 1, Outcome.WRONG_PROTOCOL, b"SSH-2.0-OpenSSH_9.9\r\n")
+_greeting(
+    "http",
+    "a web server that answers before it is asked",
+    1,
+    Outcome.WRONG_PROTOCOL,
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n",
+    Act.CLOSE,
+)
+_greeting("imap", "an IMAP server", 0.5, Outcome.WRONG_PROTOCOL, b"* OK [CAPABILITY IMAP4rev1] ready\r\n")
+
+# --- capabilities -------------------------------------------------------------------------------
+
+
+def _capabilities(name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act) -> None:
+    host(name, about, share=share, truth=ended(Stage.CAPABILITIES, outcome), plain={"EHLO": steps, "HELO": steps})
+
+
+_capabilities("ehlo-554", "refuses EHLO and HELO for good", 1, Outcome.REJECTED, b"554 5.7.1 Go away\r\n")
+_capabilities(
+    "ehlo-421", "is closing down when EHLO comes", 1, Outcome.REJECTED, b"421 4.3.2 Shutting down\r\n", Act.CLOSE
+)
+_capabilities("ehlo-silence", "never answers EHLO", 2, Outcome.TIMEOUT, Act.SILENCE)
+_capabilities("ehlo-close", "closes on EHLO", 1, Outcome.CLOSED, Act.CLOSE)
+_capabilities("ehlo-reset", "resets on EHLO", 1, Outcome.RESET, Act.RESET)
+_capabilities(
+    "ehlo-garbage", "a line without a code in its EHLO reply", 0.5, Outcome.PROTOCOL_ERROR, b"250-mx\r\nwhat now?\r\n"
+)
+
+# --- upgrade ------------------------------------------------------------------------------------
+
+
+def _upgrade(
+    name: str,
+    about: str,
+    share: float,
+    outcome: Outcome,
+    *steps: bytes | Act,
+    code: int | None = None,
+    final: bool = False,
+) -> None:
+    truth = ended(Stage.UPGRADE, outcome, conclusive=final, starttls_code=code)
+    host(name, about, share=share, truth=truth, plain={"STARTTLS": steps})
+
+
+_upgrade(
+    "starttls-454",
+    "offers STARTTLS and has no TLS now",
+    4,
+    Outcome.UPGRADE_REFUSED,
+    b"454 4.7.0 TLS not available due to temporary reason\r\n",
+    code=454,
+)
+_upgrade(
+    "starttls-502",
+    "offers STARTTLS and does not know the command",
+    2,
+    Outcome.UPGRADE_REFUSED,
+    b"502 5.5.1 Command not implemented\r\n",
+    code=502,
+    final=True,
+)
+_upgrade("starttls-250", "agrees with the wrong code", 0.5, Outcome.PROTOCOL_ERROR, b"250 OK\r\n", code=250, final=True)
+_upgrade("starttls-garbage", "answers in no grammar", 0.5, Outcome.PROTOCOL_ERROR, b"TLS? What TLS?\r\n", final=True)
+_upgrade("starttls-silence", "never answers STARTTLS", 1, Outcome.TIMEOUT, Act.SILENCE)
+_upgrade("starttls-close", "closes on STARTTLS", 1, Outcome.CLOSED, Act.CLOSE)
+_upgrade("starttls-reset", "resets on STARTTLS", 1, Outcome.RESET, Act.RESET)
+
+# --- handshake ----------------------------------------------------------------------------------
+
+
+def _handshake(name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act, final: bool = False) -> None:
+    host(name, about, share=share, truth=ended(Stage.HANDSHAKE, outcome, conclusive=final), tls=steps)
+
+
+host(
+    "tls-garbage",
+    "answers the ClientHello in plaintext",
+    share=3,
+    truth=ended(Stage.HANDSHAKE, Outcome.TLS_ERROR, conclusive=True, injected=True),
+    tls=(b"500 5.5.1 What?\r\n",),
+)
+_handshake(
+    "tls-alert",
+    "a fatal alert, handshake_failure",
+    3,
+    Outcome.TLS_ALERT,
+    b"\x15\x03\x03\x00\x02\x02\x28",
+    Act.CLOSE,
+    final=True,
+)
+_handshake(
+    "tls-alert-version",
+    "a fatal alert, protocol_version",
+    1,
+    Outcome.TLS_ALERT,
+    b"\x15\x03\x01\x00\x02\x02\x46",
+    Act.CLOSE,
+    final=True,
+)
+_handshake(
+    "ssl3-only",
+    "a ServerHello of SSL 3.0, which our library cannot speak",
+    1,
+    Outcome.TLS_UNSUPPORTED_BY_US,
+    b"\x16\x03\x00\x00\x2a\x02\x00\x00\x26\x03\x00" + bytes(range(32)) + b"\x00\x00\x05\x00",
+)
+_handshake("tls-silence", "never answers the ClientHello", 1, Outcome.TIMEOUT, Act.SILENCE)
+_handshake("tls-close", "closes on the ClientHello", 2, Outcome.CLOSED, Act.CLOSE)
+_handshake("tls-reset", "resets on the ClientHello", 2, Outcome.RESET, Act.RESET)
+_handshake(
+    "tls-half",
+    "falls silent in the middle of its ServerHello",
+    0.5,
+    Outcome.TIMEOUT,
+    b"\x16\x03\x03\x00\x7a\x02",
+    Act.SILENCE,
+)
+
+# --- after TLS ----------------------------------------------------------------------------------
+
+
+def _after(name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act, final: bool = False) -> None:
+    host(name, about, share=share, truth=ended(Stage.AFTER_TLS, outcome, conclusive=final), inside={"EHLO": steps})
+
+
+host(
+    "close-after-finished",
+    "TLS 1.3, and closes when the client's Finished has come",
+    share=1,
+    truth=ended(Stage.AFTER_TLS, Outcome.CLOSED),
+    after_handshake=(Act.CLOSE,),
+)
+host(
+    "reset-after-finished",
+    "TLS 1.3, and resets when the client's Finished has come",
+    share=1,
+    truth=ended(Stage.AFTER_TLS, Outcome.RESET),
+    after_handshake=(Act.RESET,),
+)
+host(
+    "demands-certificate",
+    "TLS 1.3, and an alert when the client turns out to have no certificate",
+    share=1,
+    truth=ended(Stage.AFTER_TLS, Outcome.TLS_ALERT, conclusive=True),
+    tls=Tls(demands_certificate=True),
+)
+_after("inside-silence", "never answers inside TLS", 1, Outcome.TIMEOUT, Act.SILENCE)
+_after(
+    "inside-garbage", "answers inside TLS in no grammar", 0.5, Outcome.PROTOCOL_ERROR, b"hello yourself\r\n", final=True
+)
+host(
+    "inside-554",
+    "refuses us inside TLS: the protocol was answered there all the same",
+    share=1,
+    truth=ended(Stage.AFTER_TLS, Outcome.REJECTED, conclusive=True, negotiated=True),
+    inside={"EHLO": (b"554 5.7.1 Go away\r\n",)},
+)
+host(
+    "plaintext-after-handshake",
+    "forgets TLS after the handshake and goes on in plaintext",
+    share=0.5,
+    truth=ended(Stage.AFTER_TLS, Outcome.TLS_ERROR, conclusive=True),
+    after_handshake=(Act.DROP_TLS, b"250-mx.lab.example\r\n250 SIZE\r\n"),
+)
+host(
+    "self-signed-then-close",
+    "a self-signed certificate, then a close: verdicts on the certificate survive the failure",
+    share=0.5,
+    truth=ended(Stage.AFTER_TLS, Outcome.CLOSED, chain_trusted=False, strict_valid=False, certificates=1),
+    tls=Tls(leaf=Leaf(issuer="itself", chain=())),
+    inside={"EHLO": (Act.CLOSE,)},
+)
+host(
+    "injected-then-silence",
+    "plaintext behind the go-ahead, and no TLS after it",
+    share=0.5,
+    truth=ended(Stage.HANDSHAKE, Outcome.TIMEOUT, injected=True),
+    plain={"STARTTLS": (GO_AHEAD + b"250 AUTH PLAIN\r\n", Act.START_TLS)},
+    tls=(Act.SILENCE,),
+)

@@ -1,0 +1,221 @@
+"""The lab put together: name server, mail servers, authority, and the settings for a scan of it.
+
+Rule of this room: everything listens on loopback, and `lab.toml` appears when all of it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from crawler.config import UsageError
+from crawler.lab.authority import Authority
+from crawler.lab.behaviours import HOSTS
+from crawler.lab.dns_server import Answer, OverTcp, OverUdp, Responder, answer
+from crawler.lab.mail_server import MailServers
+from crawler.lab.tls_server import TlsContexts
+from crawler.lab.world import World, network
+
+_PORTS = (10_000, 32_000)  # below Linux's range for outgoing connections
+_TRIES = 50
+_LOOPBACK = "127.0.0.1"
+_BUFFER = 4 << 20  # bytes of questions that may wait; the kernel gives what it allows
+
+_SETTINGS = """\
+# A pretend Internet on loopback, made by `starttls-crawler lab`; it lives as long as that command runs.
+resolver = ["{resolver}"]
+ehlo_name = "probe.lab.test"
+allow_network = ["127.0.0.0/8", "::1/128"]
+ca_file = "ca.pem"
+exclude = "opt-outs.txt"
+ipv6 = {ipv6}
+
+[port]
+smtp = {smtp_port}
+
+# The lab's distances are short, and so is its patience.
+[dns]
+timeout = 1.0
+tries = 2
+
+[timeouts]
+connect = 2.0
+greeting = 3.0
+reply = 2.0
+handshake = 3.0
+quit = 0.5
+target = 10.0
+
+[pacing]
+attempts = 2
+retry_delay = 1.0
+
+[shards]
+domains = 2000
+hosts = 2000
+endpoints = 1000
+"""
+
+
+class Lab:
+    """A running lab::
+
+    async with Lab(domains=["one.example"], directory=path) as lab:
+        ...  # lab.config_path is for `--config`; lab.world has the truth
+    """
+
+    def __init__(
+        self,
+        domains: Iterable[str] | Callable[[], Iterator[str]],
+        *,
+        seed: int = 1,
+        directory: Path | None = None,
+        smtp_port: int = 0,
+        dns_port: int = 0,
+    ) -> None:
+        """`domains` is the list that will be scanned (or opens it; it is read twice).
+
+        Ports are chosen free where they are 0.  Without `directory`, a temporary one is used.
+        """
+        if callable(domains):
+            self._names = domains
+        else:
+            kept = list(domains)
+            self._names = lambda: iter(kept)
+        self._temporary = tempfile.TemporaryDirectory(prefix="lab-") if directory is None else None
+        self.directory = Path(self._temporary.name) if self._temporary else Path(directory or ".")
+        self.smtp_port, self.dns_port = smtp_port, dns_port
+        self.world = World(seed, self._names(), ipv6=_has_ipv6())
+        self.authority = Authority()
+        self._dns_servers: list[asyncio.DatagramTransport | asyncio.Server] = []
+
+    @property
+    def config_path(self) -> Path:
+        """The settings for a scan of this lab."""
+        return self.directory / "lab.toml"
+
+    @property
+    def ca_file(self) -> Path:
+        """The trust anchor, PEM."""
+        return self.directory / "ca.pem"
+
+    @property
+    def resolver(self) -> str:
+        """Address and port of the name server."""
+        return f"{_LOOPBACK}:{self.dns_port}"
+
+    async def __aenter__(self) -> Self:
+        """Listen everywhere, then write `lab.toml`.  Raises `UsageError`."""
+        self._write("opt-outs.txt", "")  # finds out early whether the directory can be written
+        self.config_path.unlink(missing_ok=True)  # one of an earlier lab would lead nowhere
+        self._write("ca.pem", self.authority.root_pem.decode())
+        self.mail = MailServers(TlsContexts(self.authority, self.directory), self.smtp_port or _free_port())
+        self.smtp_port = self.mail.port
+        try:
+            await self._serve_dns()
+            self._settle()
+            await self.mail.settled()
+            self._write("lab.toml", self._settings())
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.config_path.unlink(missing_ok=True)
+        self._close()
+        await asyncio.sleep(0)  # a turn of the loop, in which transports let go of their sockets
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def _close(self) -> None:
+        for server in self._dns_servers:
+            server.close()
+        self.mail.close()
+
+    async def _serve_dns(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.dns = Responder(self._answer)
+        address = (_LOOPBACK, self.dns_port or _free_port())
+        try:
+            udp, _ = await loop.create_datagram_endpoint(lambda: OverUdp(self.dns), local_addr=address)
+            self._dns_servers.append(udp)
+            udp.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            self._dns_servers.append(await loop.create_server(lambda: OverTcp(self.dns), *address))
+        except OSError as error:
+            raise UsageError(f"lab: DNS cannot listen on port {address[1]} ({error.strerror})") from error
+        self.dns_port = address[1]
+
+    def _answer(self, name: str, rdtype: int) -> Answer:
+        found = answer(self.world, name, rdtype)
+        self._inhabit(name)  # names outside the list have their hosts too, from the moment that someone asks
+        return found
+
+    def _inhabit(self, name: str) -> None:
+        """Let a mail host listen on its addresses; any other name has nobody who could."""
+        host = self.world.host(name)
+        if host is None:
+            return
+        for address in host.addresses:
+            self.mail.listen(address, self.world.behaviour_at(host, address))
+
+    def _settle(self) -> None:
+        """Let every host of the list listen, and write down who asked not to be measured."""
+        opted_out = {network(HOSTS["opted-out"]): None}
+        hosts: set[str] = set()
+        for name in self._names():
+            for entry in self.world.opt_outs(name):
+                opted_out[entry] = None
+            hosts.update(host for _, host in self.world.domain(name).mail_hosts)
+        for name in hosts:
+            self._inhabit(name)
+        self._write("opt-outs.txt", "".join(f"{entry}  asked by the lab\n" for entry in opted_out))
+
+    def _settings(self) -> str:
+        return _SETTINGS.format(
+            resolver=self.resolver, smtp_port=self.smtp_port, ipv6="true" if self.world.ipv6 else "false"
+        )
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a file of the lab's directory whole or not at all."""
+        path = self.directory / name
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{name}.{os.getpid()}")
+            partial.write_text(text, "utf-8")
+            partial.replace(path)
+        except OSError as error:
+            raise UsageError(f"{self.directory}: cannot be written ({error.strerror}); check --dir") from error
+
+
+def _has_ipv6() -> bool:
+    """Whether `::1` can be listened on here."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _free_port() -> int:
+    """A port that is free on loopback for TCP and UDP, and stays out of the way of outgoing connections."""
+    for _ in range(_TRIES):
+        port = random.randrange(*_PORTS)
+        try:
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("", port))
+        except OSError:
+            continue
+        return port
+    raise UsageError(f"lab: no free port found between {_PORTS[0]} and {_PORTS[1]} in {_TRIES} tries")

@@ -1,0 +1,240 @@
+"""Who lives in the lab: every name's route, hosts, addresses and the truth about them.
+
+Rule of this room: no I/O and no state that answers could depend on.  All follows from the seed, the
+name, and which names of the list were chosen to show the rare behaviours; so the truth can be
+computed anywhere, without the lab.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import accumulate
+
+from crawler.lab import hosts_hostile, hosts_plain, hosts_tls
+from crawler.lab.behaviours import HOSTS, HostBehaviour
+from crawler.lab.mix import DUAL_STACK, PROVIDERS, SIGNED
+from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES, RouteBehaviour
+from crawler.names import MAX_NAME
+from crawler.records import Dnssec, LookupStatus, Route
+
+_REGISTERED = (hosts_tls, hosts_plain, hosts_hostile)  # importing them fills HOSTS
+_LOST = frozenset(FLEET.format(n) for n in range(FLEET_SIZE + 1, 200))  # named by MX records, not existing
+_OWN_LABELS = ("mx1", "mx2", "mx3")
+_OPTED_OUT = "domain-opted-out"
+_IPV6 = "::1"
+_NUMBER = {name: number for number, name in enumerate(HOSTS, 1)}  # second octet of a behaviour's addresses
+_SLOTS_PER_SHARE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A name of the list: what a scan must find out about it."""
+
+    name: str
+    behaviour: RouteBehaviour
+    mx: tuple[tuple[int, str], ...]  #: preference and host as DNS has them; for implicit MX the domain itself
+    cnames: tuple[str, ...]
+    secure: bool
+    own_behaviour: str  #: of the hosts it runs itself; empty: each has its own
+
+    @property
+    def route(self) -> Route:
+        return self.behaviour.route
+
+    @property
+    def dnssec(self) -> Dnssec | None:
+        if self.behaviour.asked_not_to:
+            return None
+        return self.behaviour.dnssec or (Dnssec.SECURE if self.secure else Dnssec.INSECURE)
+
+    @property
+    def mail_hosts(self) -> tuple[tuple[int, str], ...]:
+        """The hosts that a scan takes, by preference."""
+        if self.behaviour.asked_not_to:
+            return ()
+        hosts = sorted(entry for entry in self.mx if entry[1] != ".")
+        return tuple(hosts[: self.behaviour.mx_kept])
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A mail host: what its address lookups give, and how it behaves."""
+
+    name: str
+    behaviour: HostBehaviour
+    addresses: tuple[str, ...]
+    status: LookupStatus
+    cnames: tuple[str, ...]
+    secure: bool
+
+    @property
+    def dnssec(self) -> Dnssec:
+        if self.status is LookupStatus.SERVFAIL:
+            return Dnssec.UNKNOWN
+        return Dnssec.SECURE if self.secure else Dnssec.INSECURE
+
+    @property
+    def ipv4_status(self) -> LookupStatus:
+        return self._status(any("." in address for address in self.addresses))
+
+    @property
+    def ipv6_status(self) -> LookupStatus:
+        return self._status(_IPV6 in self.addresses)
+
+    def _status(self, has_addresses: bool) -> LookupStatus:
+        return LookupStatus.NODATA if self.status is LookupStatus.OK and not has_addresses else self.status
+
+
+class World:
+    """All names there are; every text is a name of some kind.
+
+    `names` is the list that will be scanned: among them, few of each behaviour are placed, so that
+    even a short list shows all.  It is read once and not kept.
+    """
+
+    def __init__(self, seed: int = 1, names: Iterable[str] = (), *, ipv6: bool = True) -> None:
+        self.seed, self.ipv6 = seed, ipv6
+        self._routes = _Choice({r.name: r.share for r in ROUTES.values() if ipv6 or not r.needs_ipv6})
+        self._hosts = _Choice({h.name: h.share for h in HOSTS.values() if h.share})
+        self._providers = _Choice({provider.name: provider.share for provider in PROVIDERS})
+        self._shared = {name: p.behaviour for p in PROVIDERS for name in p.hosts}
+        self._shared |= {FLEET.format(n): "tls13-x25519" for n in range(1, FLEET_SIZE + 1)}
+        self._chosen = self._choose(names)
+        self.domain = lru_cache(65_536)(self._domain)
+        self.host = lru_cache(65_536)(self._host)
+
+    def _choose(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """One name for every behaviour: those of the list that come first in an order of their own."""
+        wanted = [(route, "") for route in self._routes.names] + [("own-host", host) for host in self._hosts.names]
+        # Two names may be the same line twice, hence some to spare.
+        first = heapq.nsmallest(2 * len(wanted), names, key=lambda name: self._draw("chosen", name))
+        return dict(zip(dict.fromkeys(first), wanted, strict=False))
+
+    def _draw(self, what: str, name: str) -> int:
+        """A number of 64 bits that depends on seed, purpose and name alone."""
+        return int.from_bytes(blake2b(f"{self.seed} {what} {name}".encode(), digest_size=8).digest(), "big")
+
+    def _domain(self, name: str) -> Domain:
+        """What a name is when a list has it."""
+        if self._has_owner(name):  # a mail host of another domain: it has addresses and no MX
+            host = self._own_host(name, name.partition(".")[2])
+            itself = ((0, name),) if host.status is LookupStatus.OK else ()
+            return Domain(name, _AS_DOMAIN[host.status], itself, host.cnames, host.secure, "")
+        route, own = self._route_of(name)
+        if any(self._route_of(above)[0] == _OPTED_OUT for above in _above(name)):
+            route, own = _OPTED_OUT, ""
+        behaviour = ROUTES[route]
+        has_room = len(name) + len("mail.") <= MAX_NAME
+        exchanges: list[tuple[int, str]] = []
+        for preference, exchange in behaviour.mx:
+            if exchange == PROVIDER:
+                provider = PROVIDERS[self._providers.index(self._draw("provider", name))]
+                exchanges += [(preference + n, host) for n, host in enumerate(provider.hosts)]
+            else:
+                # A name without room for another label is its own mail host.
+                exchanges.append((preference, exchange.format(domain=name) if has_room else name))
+        if behaviour.route is Route.IMPLICIT:
+            exchanges = [(0, name)]
+        cnames = (behaviour.alias.format(domain=name),) if behaviour.alias and has_room else ()
+        mx = tuple(dict.fromkeys(exchanges))
+        return Domain(name, behaviour, mx, cnames, self._is_signed(name), behaviour.host or own)
+
+    def _host(self, name: str) -> Host | None:
+        """What a name is when it is asked for its address; None if it is no mail host."""
+        if name in self._shared:
+            behaviour = HOSTS[self._shared[name]]
+            return Host(name, behaviour, self._addresses(name, behaviour), LookupStatus.OK, (), self._is_signed(name))
+        if name in _LOST:
+            return Host(name, HOSTS["refused"], (), LookupStatus.NXDOMAIN, (), self._is_signed(name))
+        if self._has_owner(name):
+            return self._own_host(name, name.partition(".")[2])
+        domain = self.domain(name)
+        is_host = domain.behaviour.is_host or any(exchange == name for _, exchange in domain.mx)
+        return self._own_host(name) if is_host else None
+
+    def _own_host(self, name: str, owner: str = "") -> Host:
+        """The mail host that a domain runs for itself."""
+        domain = self.domain(owner or name)
+        route = domain.behaviour
+        behaviour = HOSTS[domain.own_behaviour or self._hosts.pick(self._draw("host", name))]
+        addresses = self._addresses(name, behaviour) if route.host_status is LookupStatus.OK else ()
+        cnames = (f"edge.{name}",) if route.host_is_alias else ()
+        return Host(name, behaviour, addresses, route.host_status, cnames, self._is_signed(name))
+
+    def _route_of(self, name: str) -> tuple[str, str]:
+        return self._chosen.get(name) or (self._routes.pick(self._draw("route", name)), "")
+
+    def opt_outs(self, name: str) -> list[str]:
+        """The entries of the opt-out file that concern a name of the list."""
+        return [above for above in (name, *_above(name)) if self._route_of(above)[0] == _OPTED_OUT]
+
+    def behaviour_at(self, host: Host, address: str) -> HostBehaviour:
+        """How a host behaves at one of its addresses."""
+        return HOSTS["ipv6"] if address == _IPV6 else host.behaviour
+
+    def _has_owner(self, name: str) -> bool:
+        label, _, owner = name.partition(".")
+        if label not in _OWN_LABELS or not owner or name in self._shared:
+            return False
+        return any(exchange == name for _, exchange in self.domain(owner).mx)
+
+    def _is_signed(self, name: str) -> bool:
+        parts = name.split(".")
+        zone = ".".join(parts[1:]) if parts[0] in _OWN_LABELS or parts[0] == "mail" else name
+        return self._draw("signed", zone) % 1_000 < 1_000 * SIGNED
+
+    def _addresses(self, name: str, behaviour: HostBehaviour) -> tuple[str, ...]:
+        fixed = behaviour.server.address
+        if fixed:
+            return (fixed,)
+        number = self._draw("address", name)
+        slot = number % slots(behaviour)
+        own = f"127.{_NUMBER[behaviour.name]}.{slot % 256}.{1 + slot // 256}"
+        dual = self.ipv6 and behaviour.name == "tls13-x25519" and (number >> 32) % 1_000 < 1_000 * DUAL_STACK
+        return (own, _IPV6) if dual else (own,)
+
+
+def network(behaviour: HostBehaviour) -> str:
+    """The network in which all hosts that behave so have their addresses."""
+    return f"127.{_NUMBER[behaviour.name]}.0.0/16"
+
+
+def slots(behaviour: HostBehaviour) -> int:
+    """How many addresses the hosts of one behaviour share out; the rest of them meet at one address."""
+    return min(max(64, int(behaviour.share * _SLOTS_PER_SHARE)), 4_096)
+
+
+#: What a domain is whose name is a mail host of another domain.
+_AS_DOMAIN = {
+    LookupStatus.OK: ROUTES["implicit-mx"],
+    LookupStatus.NODATA: ROUTES["no-mail-host"],
+    LookupStatus.NXDOMAIN: ROUTES["nxdomain"],
+    LookupStatus.SERVFAIL: ROUTES["servfail"],
+}
+
+
+def _above(name: str) -> list[str]:
+    """The names above a name, top-level domains apart."""
+    labels = name.split(".")
+    return [".".join(labels[n:]) for n in range(1, len(labels) - 1)]
+
+
+class _Choice:
+    """Names drawn by weight."""
+
+    def __init__(self, weights: dict[str, float]) -> None:
+        self.names = list(weights)
+        self._bounds = list(accumulate(weights.values()))
+
+    def index(self, number: int) -> int:
+        """Position of the name that a number of 64 bits falls on."""
+        return bisect(self._bounds, number / 2**64 * self._bounds[-1], hi=len(self.names) - 1)
+
+    def pick(self, number: int) -> str:
+        """The name that a number of 64 bits falls on."""
+        return self.names[self.index(number)]
