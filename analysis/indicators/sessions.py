@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.indicators import indicator
 from analysis.shares import Distribution, distribution_of
+from crawler.records import Outcome
 
 _NEGOTIATED = "endpoints that negotiated TLS"
 
@@ -41,9 +42,16 @@ def _group(endpoint: dict[Hashable, Any]) -> str | None:
 
 @indicator(title="Where probes end", population="endpoints: mail hosts times their addresses", unit="endpoints")
 def outcomes(endpoints: pd.DataFrame) -> Distribution:
-    """Stage and outcome of the last attempt: `done ok` is TLS, all else says how far it got and what stopped it."""
+    """Stage and outcome of the last attempt: `done ok` is TLS, all else says how far it got and what stopped it.
+    STARTTLS may be refused for good (5yz) or for now.
+    """
     return distribution_of(endpoints, _outcome)
 
 
 def _outcome(endpoint: dict[Hashable, Any]) -> str:
-    return f"{endpoint['stage']} {endpoint['outcome']}" if pd.notna(endpoint["stage"]) else str(endpoint["outcome"])
+    if pd.isna(endpoint["stage"]):
+        return str(endpoint["outcome"])
+    words = f"{endpoint['stage']} {endpoint['outcome']}"
+    if endpoint["outcome"] == Outcome.UPGRADE_REFUSED:
+        return f"{words} for {'now' if pd.isna(endpoint['negotiated']) else 'good'}"
+    return words

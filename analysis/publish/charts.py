@@ -1,0 +1,130 @@
+"""The charts of the report, one function each: figures in, `Chart` out.
+
+Rule of this room: nothing is computed here that is not a figure already; unknown is always drawn.
+"""
+
+from __future__ import annotations
+
+from analysis.figures import Figure
+from analysis.publish.drawing import COLOURS, Chart, canvas, finished, percent_axis
+from analysis.publish.words import count, percent
+from analysis.shares import Distribution, Share
+from analysis.units import HEADLINE_RULE
+from crawler.records import Outcome, Stage
+
+_STEPS = {
+    "starttls_offered": "STARTTLS offered",
+    "tls_negotiated": "TLS negotiated",
+    "forward_secrecy": "Forward secrecy",
+    "post_quantum": "Post-quantum",
+    "strict_validation": "Strictly valid",
+    "forward_secrecy_and_strict_validation": "Forward secrecy\nand strictly valid",
+}
+
+
+def steps(figures: list[Figure]) -> Chart:
+    """How many domains pass each criterion, fail it, or are unknown."""
+    chosen = {
+        label: figure.value
+        for name, label in _STEPS.items()
+        for figure in figures
+        if figure.indicator.name == name and (figure.view.unit, figure.view.rule) == ("domains", HEADLINE_RULE)
+        if isinstance(figure.value, Share)
+    }
+    with canvas(7.6, 0.62 * len(chosen) + 0.9) as made:
+        axes = made.add_subplot()
+        for row, value in enumerate(chosen.values()):
+            start = 0.0
+            for part, name in ((value.yes, "yes"), (value.no, "no"), (value.unknown, "unknown")):
+                width = 100 * part / value.all if value.all else 0.0
+                axes.barh(row, width, left=start, height=0.62, color=COLOURS[name], edgecolor=COLOURS["paper"])
+                if width >= 9:
+                    ink = COLOURS["ink"] if name == "unknown" else COLOURS["paper"]
+                    axes.text(start + width / 2, row, f"{width:.0f} %", ha="center", va="center", color=ink)
+                start += width
+        axes.set_yticks(range(len(chosen)), list(chosen))
+        axes.set_ylim(len(chosen) - 0.5, -0.5)
+        percent_axis(axes)
+        for x, name, text in ((0.0, "yes", "yes"), (0.12, "no", "no"), (0.23, "unknown", "unknown")):
+            axes.text(x, 1.03, f"■ {text}", color=COLOURS[name], transform=axes.transAxes, fontweight="bold")
+    words = "; ".join(
+        f"{label}: yes {percent(value.lower)}, unknown {percent(value.unknown_share)}".replace("\n", " ")
+        for label, value in chosen.items()
+    )
+    return finished(made, "steps", "From offer to protection", f"Of all domains that take mail. {words}.")
+
+
+def bars(figure: Figure, name: str, *, most: int = 8) -> Chart:
+    """A distribution as bars with their shares written at them; the rest and the unknown are rows too."""
+    value = figure.value
+    assert isinstance(value, Distribution)
+    table = [row for row in value.table() if row.count]
+    rows = [(row.label, row.count, "yes") for row in table[:most]]
+    if table[most:]:
+        rows.append((f"{len(table) - most} more", sum(row.count for row in table[most:]), "yes"))
+    return _rows(rows, value, name, figure.indicator.title, f"Of {figure.population}.")
+
+
+def problems(figure: Figure) -> Chart:
+    """Why certificates fail, each reason apart."""
+    value = figure.value
+    assert isinstance(value, Distribution)
+    rows = [(row.label, row.count, "yes" if row.label.startswith("none") else "no") for row in value.table()]
+    rows.sort(key=lambda row: row[2] != "yes")
+    words = "Of endpoints that negotiated TLS; reasons may coincide, so they need not add up."
+    return _rows(rows, value, "problems", figure.indicator.title, words)
+
+
+def outcomes(figure: Figure, *, most: int = 16) -> Chart:
+    """Where probes end, in the order of the conversation."""
+    value = figure.value
+    assert isinstance(value, Distribution)
+    order = {stage.value: number for number, stage in enumerate(Stage)}
+    table = [row for row in value.table() if row.count]
+    kept, rest = table[:most], table[most:]
+    kept.sort(key=lambda row: (-order.get(row.label.split(" ")[0], -1), -row.count))
+    rows = [(_readable(row.label), row.count, _kind(row.label)) for row in kept]
+    if rest:
+        rows.append((f"{len(rest)} more kinds", sum(row.count for row in rest), "unknown"))
+    words = "Blue: answered inside TLS. Orange: no TLS, for certain. Grey: not known whether it does TLS."
+    return _rows(rows, value, "outcomes", figure.indicator.title, words)
+
+
+def _readable(label: str) -> str:
+    stage, _, outcome = label.partition(" ")
+    return f"{stage}: {outcome}".replace("_", " ") if outcome else stage.replace("_", " ")
+
+
+def _kind(label: str) -> str:
+    stage, _, outcome = label.partition(" ")
+    if outcome == Outcome.OK:
+        return "yes"
+    certain = (Outcome.NOT_OFFERED, Outcome.TLS_ALERT, Outcome.TLS_ERROR, f"{Outcome.UPGRADE_REFUSED} for good")
+    late = stage in (Stage.UPGRADE, Stage.AFTER_TLS) and outcome == Outcome.PROTOCOL_ERROR
+    return "no" if outcome in certain or late else "unknown"
+
+
+def _rows(rows: list[tuple[str, float, str]], value: Distribution, name: str, title: str, words: str) -> Chart:
+    """Bars of what was decided, and one of what is unknown of all."""
+    bars = [
+        (label, number / value.decided, kind, f"({count(number)})") for label, number, kind in rows if value.decided
+    ]
+    if value.unknown:
+        bars.append(("unknown", value.unknown / value.total, "unknown", f"of all ({count(value.unknown)})"))
+    bars = bars or [("nothing measured", 0.0, "unknown", "")]
+    with canvas(7.6, 0.36 * len(bars) + 0.55) as made:
+        axes = made.add_subplot()
+        axes.barh(
+            range(len(bars)),
+            [100 * share for _, share, *_ in bars],
+            height=0.66,
+            color=[COLOURS[bar[2]] for bar in bars],
+        )
+        for row, (_, share, _, behind) in enumerate(bars):
+            axes.text(100 * share + 0.8, row, f"{percent(share)} {behind}", va="center", fontsize=9.5)
+        axes.set_yticks(range(len(bars)), [label if len(label) < 40 else label[:39] + "…" for label, *_ in bars])
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        percent_axis(axes, upper=max(20.0, min(100.0, 110 * max(share for _, share, *_ in bars))) * 1.25)
+        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
+    shares = "; ".join(f"{label}: {percent(share)} {behind}" for label, share, _, behind in bars)
+    return finished(made, name, title, f"{words} {shares}.")

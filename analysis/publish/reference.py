@@ -1,0 +1,100 @@
+"""What others published: our copy of the adoption history, and which of it stands beside which of our figures.
+
+Rule of this room: a published figure never loses its population or its confidence level, and one
+marked `from-memory` is never printed as a quotation.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FILE_NAME = "adoption_history.csv"
+
+#: In a source tree, and in an installed wheel.
+_PLACES = (
+    Path(__file__).parents[2] / "data" / "reference" / FILE_NAME,
+    Path(__file__).parents[1] / "reference" / FILE_NAME,
+)
+
+#: Confidence level -> what it means to a reader, surest first.
+CONFIDENCE = {
+    "quoted-from-source": "quoted from the source",
+    "derived-from-source": "computed from the source's numbers",
+    "from-secondary-source": "as reported by others",
+    "from-memory": "from memory, unchecked: not a quotation",
+}
+
+#: Their metric -> our indicator.
+COMPARABLE = {
+    "starttls_offered": "starttls_offered",
+    "tls_negotiated": "tls_negotiated",
+    "pfs": "forward_secrecy",
+    "cert_strict_valid": "strict_validation",
+    "pfs_and_strict_valid": "forward_secrecy_and_strict_validation",
+    "other:pqc_x25519mlkem768": "post_quantum",
+}
+
+#: Their unit -> our word.
+UNITS = {"messages": "messages", "domains": "domains", "mx_hosts": "hosts", "ips": "addresses"}
+
+# Shares of encrypted mail are another number than shares of all mail; they cannot stand in one chart.
+_OF_TLS_ONLY = re.compile(r"encrypted outbound|support(ing)? STARTTLS|over TLS|TLS messages", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One published figure."""
+
+    date: str  #: `YYYY`, `YYYY-MM` or `YYYY-MM-DD`, as precisely as it is known
+    source: str
+    publisher: str
+    population: str
+    unit: str
+    metric: str
+    value_percent: float
+    n: str
+    citation: str
+    confidence: str
+    note: str
+
+    @property
+    def day(self) -> datetime.date:
+        """Where it stands on a time axis: the middle of what the date leaves open."""
+        year, month, day, *_ = (*map(int, self.date.split("-")), 0, 0)
+        return datetime.date(year, month or 7, day or (15 if month else 1))
+
+    @property
+    def of_all(self) -> bool:
+        """Whether its denominator is everything, not only what was encrypted already."""
+        return not _OF_TLS_ONLY.search(self.population)
+
+    @property
+    def from_memory(self) -> bool:
+        """Whether nobody has checked it: to be marked wherever it is shown."""
+        return self.confidence == "from-memory"
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether the source said 'over' or 'at least'."""
+        return "lower bound" in self.note
+
+
+def reference_file() -> Path:
+    """Our copy of the published figures; raises `FileNotFoundError` if the installation lacks it."""
+    for path in _PLACES:
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"{FILE_NAME} is not part of this installation")
+
+
+@cache
+def published() -> tuple[Published, ...]:
+    """All published figures, oldest first."""
+    with reference_file().open(encoding="utf-8", newline="") as text:
+        rows = [Published(**{**row, "value_percent": float(row["value_percent"])}) for row in csv.DictReader(text)]  # type: ignore[arg-type]  # the one number among texts
+    return tuple(sorted(rows, key=lambda row: row.date))

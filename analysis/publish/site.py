@@ -1,0 +1,179 @@
+"""The report: one static page with its charts and downloads, no script, nothing fetched from elsewhere.
+
+Rule of this room: a reader never meets half a site.  All files are written and synced beside their
+places first, then renamed into them, the page last.  Text from servers and lists is escaped by the template.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from analysis.dataset import Run
+from analysis.figures import FACEBOOK, MAIN, Figure, facebook, figures, figures_by
+from analysis.publish import charts, machine
+from analysis.publish.drawing import Chart
+from analysis.publish.history import history
+from analysis.publish.reference import CONFIDENCE, FILE_NAME, published, reference_file
+from analysis.publish.words import count, percent, span
+from analysis.shares import Share
+from analysis.units import HEADLINE_RULE, VIEWS
+from analysis.weights import Weights
+from crawler import __version__
+from crawler.config import UsageError
+
+PAGE = "index.html"
+
+_TITLES = {"messages": "Messages:", "domains": "Domains:", "hosts": "Mail hosts:", "addresses": "Addresses:"}
+
+#: What the page says of the manifest: words -> keys from the outside in.
+_MANIFEST = {
+    "Run": ("run",),
+    "State": ("state",),
+    "Started": ("started_at",),
+    "Ended": ("ended_at",),
+    "Resumed": ("resumed_at",),
+    "List": ("list", "path"),
+    "Lines of the list": ("list", "lines"),
+    "SHA-256 of the list": ("list", "sha256"),
+    "SHA-256 of the settings": ("config_sha256",),
+    "Protocols": ("configuration", "protocol"),
+    "Measured from": ("vantage",),
+    "Source addresses": ("source_address",),
+    "EHLO name": ("ehlo_name",),
+    "Resolvers": ("resolvers",),
+    "Trust anchors": ("trust_anchors",),
+    "Public Suffix List": ("public_suffix_list",),
+    "Special-purpose networks allowed": ("configuration", "allow_network"),
+    "Counts": ("counts",),
+    "Versions": ("versions",),
+}
+
+
+def publish(run: Run, site: Path, weights: Weights | None = None) -> Path:
+    """Write the report on a run to directory `site`; returns the page.
+
+    Files of the same names are replaced, others left alone.  Raises `UsageError` if `site` cannot be written.
+    """
+    if site.exists() and not site.is_dir():
+        raise UsageError(f"{site}: is not a directory; --out takes a directory for the site")
+    files = pages(run, weights)
+    try:
+        site.mkdir(parents=True, exist_ok=True)
+        _replace(site, files)
+    except OSError as error:
+        raise UsageError(f"{site}: cannot be written ({error.strerror}); check --out") from error
+    return site / PAGE
+
+
+def pages(run: Run, weights: Weights | None = None) -> dict[str, str]:
+    """Every file of the site by its name, the page last."""
+    made = figures(run, weights)
+    drawn = _charts(made, run)
+    document = machine.document(run, made, weights=weights)
+    return {
+        "figures.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        "figures.csv": machine.table(made),
+        FILE_NAME: reference_file().read_bytes().decode(),
+        **{f"charts/{chart.name}.svg": chart.svg for chart in drawn.values()},
+        PAGE: _page(run, made, drawn, weights),
+    }
+
+
+def _charts(made: list[Figure], run: Run) -> dict[str, Chart]:
+    by_id = {figure.id: figure for figure in made}
+    return {
+        "steps": charts.steps(made),
+        "history": history(made, run.manifest.get("started_at")),
+        "versions": charts.bars(by_id["tls_versions.endpoints"], "versions"),
+        "groups": charts.bars(by_id["groups.endpoints"], "groups"),
+        "ciphers": charts.bars(by_id["ciphers.endpoints"], "ciphers"),
+        "problems": charts.problems(by_id["certificate_problems.endpoints"]),
+        "outcomes": charts.outcomes(by_id["outcomes.endpoints"]),
+        "routes": charts.bars(by_id["routes.list"], "routes"),
+    }
+
+
+def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weights | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("analysis.publish"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(percent=percent, count=count, span=span)
+    templates = Path(__file__).parent / "templates"
+    shares = [
+        (title, [figure for figure in made if figure.view.unit == unit and figure.indicator.name != FACEBOOK])
+        for unit, title in _TITLES.items()
+    ]
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        state=run.manifest.get("state", "unknown"),
+        started=str(run.manifest.get("started_at") or "").replace("T", " ").replace("+00:00", " UTC"),
+        vantage=run.manifest.get("vantage"),
+        laboratory=_entry(run.manifest, ("configuration", "allow_network")),
+        headline=facebook(made),
+        headline_rule=HEADLINE_RULE,
+        weights=weights,
+        key=[
+            figure
+            for figure in made
+            if figure.view is VIEWS[figure.view.unit][0] and figure.view.rule and figure.indicator.name != FACEBOOK
+        ],
+        shares=[(title, chosen) for title, chosen in shares if chosen],
+        rules=[(view.rule, view.words) for view in VIEWS["domains"]],
+        charts=drawn,
+        published=published(),
+        confidence=CONFIDENCE,
+        groups=[
+            (title, MAIN.values(), rows)
+            for by, title in (("tld", "By public suffix"), ("rank", "By rank in the list"))
+            if len(rows := _groups(run, by, weights)) > 1
+        ],
+        manifest=[(words, _text(value)) for words, keys in _MANIFEST.items() if (value := _entry(run.manifest, keys))],
+        version=__version__,
+        style=(templates / "style.css").read_text("utf-8"),
+    )
+
+
+def _groups(run: Run, by: str, weights: Weights | None) -> list[tuple[str, list[Share]]]:
+    rows: dict[str, list[Share]] = {}
+    for figure in figures_by(run, by, weights):
+        assert isinstance(figure.value, Share)
+        rows.setdefault(str(figure.group), []).append(figure.value)
+    return list(rows.items())
+
+
+def _entry(manifest: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    value: Any = manifest
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(one)}" for name, one in value.items() if one is not None)
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def _replace(site: Path, files: dict[str, str]) -> None:
+    """Write all, then rename each into its place; a reader of the old page loses nothing before the new is whole."""
+    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=site))
+    try:
+        for name, text in files.items():
+            path = beside / name
+            path.parent.mkdir(exist_ok=True)
+            with path.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        for name in files:
+            (site / name).parent.mkdir(exist_ok=True)
+            (beside / name).replace(site / name)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,269 @@
+"""The report: what the page says, that it is whole, safe and needs nothing from elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from analysis.commands import report
+from analysis.dataset import Run
+from analysis.publish import reference, site
+from analysis.publish.drawing import COLOURS
+from crawler.config import UsageError
+from tests.small_runs import KINDS, certificate, domain, host, probe, write_run
+
+HOSTILE = "<script>alert('$x^2$')</script>&\"'"
+
+
+def rows(**of_first: Any) -> list[Any]:
+    """One domain for each way a probe may end."""
+    made: list[Any] = [certificate(), certificate("5e" * 32, self_signed=True)]
+    for number, kind in enumerate(KINDS):
+        name = f"d{number}.example"
+        made += [
+            domain(name, f"mx.{name}", rank=1 + 100 * number, **(of_first if number == 0 else {})),
+            host(f"mx.{name}", f"192.0.2.{number}"),
+            probe(f"mx.{name}", f"192.0.2.{number}", kind),
+        ]
+    return made
+
+
+def run_report(*arguments: str) -> int:
+    """Parse and run `report` as the command line does."""
+    parser = argparse.ArgumentParser()
+    report.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["report", *arguments])
+    code = args.run(args)
+    assert isinstance(code, int)
+    return code
+
+
+class Page(HTMLParser):
+    """A page taken apart; whatever is opened must be closed in order."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr", "input"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, name: str) -> list[str]:
+        """Every value of one attribute."""
+        return [value for _, attribute, value in self.attributes if attribute == name]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site with hostile text wherever a list, a server or an operator could put it."""
+    directory = tmp_path_factory.mktemp("report")
+    made = rows(public_suffix=HOSTILE)
+    made[4] = probe("mx.d0.example", "192.0.2.0", tls_cipher=HOSTILE, tls_group="$\\frac{$")
+    write_run(directory / "data", made, vantage=HOSTILE, ehlo_name=HOSTILE, list={"path": HOSTILE, "sha256": "ab" * 32})
+    assert run_report("--data", str(directory / "data"), "--out", str(directory / "site")) == 0
+    return directory / "site"
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> Page:
+    return Page((written / "index.html").read_text("utf-8"))
+
+
+def test_the_page_opens_with_the_facebook_figure_and_how_much_of_it_is_unknown(written: Path, page: Page) -> None:
+    figure = json.loads((written / "figures.json").read_text("utf-8"))["facebook_2014"]
+    words = " ".join(page.text.split())
+    assert f"{100 * figure['share']:.1f} % of domains: forward secrecy and strict certificate validation" in words
+    assert f"{100 * figure['unknown_share']:.1f} % unknown." in words
+    assert f"between {100 * figure['bounds'][0]:.1f} % and {100 * figure['bounds'][1]:.1f} %" in words
+    assert figure["signature"] in words
+    assert "Per domain, by Facebook’s criterion" in words
+
+
+def test_hostile_text_stays_text(page: Page) -> None:
+    assert page.tags["script"] == 0
+    assert HOSTILE in page.text
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_nothing_is_fetched_from_elsewhere(page: Page) -> None:
+    assert not {"script", "link", "img", "iframe", "object", "image"} & set(page.tags)
+    for reference_ in page.values("href") + page.values("src") + page.values("xlink:href"):
+        assert not re.match(r"[a-z]+:|//", reference_)
+    assert "url(http" not in " ".join(page.values("style")) and "@import" not in page.text
+
+
+def test_every_link_inside_the_page_and_to_a_download_leads_somewhere(written: Path, page: Page) -> None:
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    for link in page.values("href"):
+        assert link[1:] in ids if link.startswith("#") else (written / link).is_file()
+    for link in page.values("xlink:href") + re.findall(r"url\((#[^)]*)\)", " ".join(page.values("clip-path"))):
+        assert link[1:] in ids
+
+
+def test_charts_and_tables_can_be_read_without_seeing_them(page: Page) -> None:
+    assert page.tags["svg"] == page.tags["desc"] == page.values("role").count("img") == 8
+    ids = page.values("id")
+    assert all(name in ids for names in page.values("aria-labelledby") for name in names.split())
+    assert page.tags["caption"] == page.tags["table"]
+    assert page.tags["th"] == len([value for tag, name, value in page.attributes if (tag, name) == ("th", "scope")])
+    assert ("html", "lang", "en") in page.attributes
+
+
+def test_charts_are_also_documents_of_their_own(written: Path) -> None:
+    drawn = sorted((written / "charts").glob("*.svg"))
+    assert len(drawn) == 8
+    for path in drawn:
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_every_colour_of_a_chart_has_a_value_for_light_and_for_dark(written: Path) -> None:
+    html = (written / "index.html").read_text("utf-8")
+    for name, value in COLOURS.items():
+        assert len(re.findall(rf"--{name}: #", html)) == 2
+        assert value not in html.split("</style>")[1]
+
+
+def test_every_published_figure_is_shown_with_its_confidence_and_memory_never_as_a_quotation(page: Page) -> None:
+    published = reference.published()
+    levels = Counter(row.confidence for row in published)
+    shown = Counter(value.split()[-1] for value in page.values("class") if value.startswith("confidence "))
+    assert set(levels) == set(reference.CONFIDENCE)
+    assert shown == levels
+    assert page.values("class").count("memory") == levels["from-memory"] == 5
+    assert "not a quotation" in reference.CONFIDENCE["from-memory"]
+    assert page.text.count("≈ ") == levels["from-memory"]
+
+
+def test_published_shares_of_encrypted_mail_only_do_not_stand_beside_shares_of_all() -> None:
+    left_out = {(row.metric, row.value_percent) for row in reference.published() if not row.of_all}
+    assert {("cert_strict_valid", 50.0), ("pfs", 74.0), ("pfs", 98.0), ("tls13", 79.0)} <= left_out
+    kept = {(row.metric, row.value_percent) for row in reference.published() if row.of_all}
+    assert {("pfs_and_strict_valid", 95.0), ("cert_strict_valid", 28.6), ("starttls_offered", 76.0)} <= kept
+
+
+@pytest.mark.parametrize(
+    ("text", "day"), [("2021", "2021-07-01"), ("2014-12", "2014-12-15"), ("2014-08-19", "2014-08-19")]
+)
+def test_a_date_stands_where_it_is_as_precise_as_it_is_known(text: str, day: str) -> None:
+    row = reference.published()[0]
+    changed = reference.Published(**{name: getattr(row, name) for name in row.__slots__} | {"date": text})
+    assert changed.day.isoformat() == day
+
+
+def test_the_published_figures_are_found_in_an_installed_package_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "analysis" / "reference" / reference.FILE_NAME
+    installed.parent.mkdir(parents=True)
+    installed.write_bytes(reference.reference_file().read_bytes())
+    monkeypatch.setattr(reference, "_PLACES", (tmp_path / "data" / reference.FILE_NAME, installed))
+    assert reference.reference_file() == installed
+    installed.unlink()
+    with pytest.raises(FileNotFoundError):
+        reference.reference_file()
+
+
+def test_the_downloads_are_those_of_stats(written: Path, tmp_path: Path) -> None:
+    document = json.loads((written / "figures.json").read_text("utf-8"))
+    assert document["format"] == 1 and document["shares"] and document["distributions"]
+    assert (written / "figures.csv").read_text("utf-8").startswith("group,figure,title,")
+    assert (written / reference.FILE_NAME).read_bytes() == reference.reference_file().read_bytes()
+
+
+def test_an_unfinished_run_and_a_laboratory_are_called_what_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, [], state="running", configuration={"allow_network": ["127.0.0.0/8"]})
+    assert run_report("--data", str(tmp_path), "--out", str(tmp_path / "site")) == 0
+    out, err = capsys.readouterr()
+    text = Page((tmp_path / "site" / "index.html").read_text("utf-8")).text
+    assert out == f"{tmp_path / 'site' / 'index.html'}\n"
+    assert "is not finished" in err
+    assert "This run is not finished." in text and "not finished: running" in text
+    assert "A laboratory run." in text and "127.0.0.0/8" in text
+
+
+def test_a_weighted_report_says_what_the_weights_met(tmp_path: Path) -> None:
+    write_run(tmp_path, rows())
+    weights = tmp_path / "weights.csv"
+    weights.write_text("domain,messages\nd0.example,900\nd7.example,100\nelsewhere.example,5\n", "utf-8")
+    run_report("--data", str(tmp_path), "--out", str(tmp_path / "site"), "--weights", str(weights))
+    words = " ".join(Page((tmp_path / "site" / "index.html").read_text("utf-8")).text.split())
+    assert "90.0 % of messages: forward secrecy and strict certificate validation Weighted by message volume." in words
+    assert "Of 1,005 messages in the weights file, 1,000 are counted; 5 go to 1 domains" in words
+
+
+def test_a_second_report_replaces_the_first_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    write_run(tmp_path, rows())
+    out = tmp_path / "site"
+    run_report("--data", str(tmp_path), "--out", str(out))
+    first = (out / "index.html").read_bytes()
+    (out / "mine.txt").write_text("keep", "utf-8")
+    run_report("--data", str(tmp_path), "--out", str(out))
+    assert (out / "index.html").read_bytes() == first
+    assert (out / "mine.txt").read_text("utf-8") == "keep"
+    assert not list(out.glob(".new-*"))
+
+
+def test_a_disk_that_fills_up_leaves_the_old_site_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, rows())
+    out = tmp_path / "site"
+    run_report("--data", str(tmp_path), "--out", str(out))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    write_run(tmp_path, rows(), run="2", started_at="2026-02-01T00:00:00+00:00")
+    monkeypatch.setattr(site.os, "fsync", _full_after(3))
+    with pytest.raises(UsageError, match=r"site: cannot be written \(No space left"):
+        run_report("--data", str(tmp_path), "--out", str(out))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert not list(out.glob(".new-*"))
+
+
+def _full_after(writes: int) -> Callable[[int], None]:
+    left = [writes]
+
+    def fsync(_: int) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+
+    return fsync
+
+
+def test_a_site_that_is_a_file_is_refused_before_anything_is_counted(tmp_path: Path) -> None:
+    write_run(tmp_path, [])
+    out = tmp_path / "site"
+    out.write_text("x", "utf-8")
+    with pytest.raises(UsageError, match="is not a directory"), Run.open(tmp_path) as run:
+        site.publish(run, out)
+    assert out.read_text("utf-8") == "x"
