@@ -14,6 +14,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable
+from typing import cast
 
 import anyio
 
@@ -66,9 +67,11 @@ async def converse(
     loop = asyncio.get_running_loop()
     wire = _Wire(conversation, timeouts, loop)
     try:
-        with anyio.fail_after(min(timeouts.connect, timeouts.target)):
+        with anyio.fail_after(min(timeouts.connect, timeouts.target)) as scope:
             await loop.create_connection(lambda: wire, address, port, local_addr=(source, 0) if source else None)
-        await wire.gone
+            # From here the wire watches its own deadlines; the scope only makes sure that nothing outlives them.
+            scope.deadline = loop.time() + timeouts.target + timeouts.quit + 1
+            await wire.gone
     except (OSError, TimeoutError) as error:
         outcome = outcome_of(error)
         if outcome is Outcome.INTERNAL_ERROR:
@@ -107,8 +110,7 @@ class _Wire(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self._conversation.probe.source_address = transport.get_extra_info("sockname")[0]
         self._act(self._conversation.connected)
         self._watch()

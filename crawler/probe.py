@@ -77,7 +77,7 @@ class Prober:
             vantage=self._config.vantage or None, started_at=datetime.now(UTC),
         )  # fmt: skip
         host, address, port = endpoint.host or "", endpoint.address or "", endpoint.port or 0
-        context = self._contexts.classical if classical else self._contexts.modern
+        context = self._contexts.classical if classical or not self._config.post_quantum else self._contexts.modern
         conversation = Conversation(
             probe,
             protocol(endpoint.protocol or "smtp"),

@@ -37,6 +37,15 @@ def conversation() -> Conversation:
     )
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"], autouse=True)
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs on both event loops."""
+    monkeypatch.setattr("tests.test_network.LOOP", {"use_uvloop": request.param})
+
+
+LOOP: dict[str, bool] = {}
+
+
 def probe(serve: Serve, timeouts: Timeouts = QUICK) -> tuple[Probe, float]:
     """The row of one conversation with `serve`, and how long it took."""
 
@@ -47,7 +56,7 @@ def probe(serve: Serve, timeouts: Timeouts = QUICK) -> tuple[Probe, float]:
             await converse(talk, "127.0.0.1", port, timeouts=timeouts, guard=lambda _: None)
             return talk.probe, time.monotonic() - begin
 
-    return anyio.run(run)
+    return anyio.run(run, backend_options=LOOP)
 
 
 @asynccontextmanager
@@ -151,7 +160,7 @@ def test_a_refused_connection_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     talk = conversation()
-    anyio.run(lambda: converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
+    anyio.run(lambda: converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None), backend_options=LOOP)
     assert (talk.probe.stage, talk.probe.outcome) == (Stage.CONNECT, Outcome.CONNECTION_REFUSED)
     assert talk.probe.conclusive is False
 
@@ -166,7 +175,7 @@ def test_no_packet_is_sent_to_a_guarded_address(monkeypatch: pytest.MonkeyPatch)
         await converse(talk, "10.0.0.1", 25, timeouts=QUICK, guard=lambda _: Outcome.BLOCKED_ADDRESS)
         return talk.probe
 
-    assert anyio.run(run).outcome is Outcome.BLOCKED_ADDRESS
+    assert anyio.run(run, backend_options=LOOP).outcome is Outcome.BLOCKED_ADDRESS
     assert next(tried) == 0
 
 
@@ -187,7 +196,7 @@ def test_cancelling_closes_the_connection() -> None:
                 await gone.wait()
         return scope.cancelled_caught
 
-    assert anyio.run(run)
+    assert anyio.run(run, backend_options=LOOP)
 
 
 def test_our_own_bug_does_not_pass_for_a_finding(
