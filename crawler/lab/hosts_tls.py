@@ -16,7 +16,7 @@ host("tls13-x25519", "TLS 1.3 with X25519, all in order", share=520, truth=_MODE
 host(
     "tls13-pq",
     "TLS 1.3 with the hybrid X25519MLKEM768",
-    share=2.6,
+    share=3,
     truth=secured("TLSv1.3", "X25519MLKEM768", post_quantum=True),
     tls=Tls(groups="X25519MLKEM768:X25519"),
 )
@@ -45,14 +45,14 @@ host("tls13-only", "TLS 1.3 and nothing older", share=2, truth=_MODERN, tls=Tls(
 host(
     "tls12-only",
     "TLS 1.2 with ECDHE over X25519",
-    share=70,
+    share=150,
     truth=secured("TLSv1.2", "x25519"),
     tls=Tls(versions=("TLSv1.2", "TLSv1.2")),
 )
 host(
     "tls12-p384",
     "TLS 1.2 with ECDHE over secp384r1",
-    share=15,
+    share=30,
     truth=secured("TLSv1.2", "secp384r1"),
     tls=Tls(versions=("TLSv1.2", "TLSv1.2"), groups="P-384", ciphers=_BLOCKS),
 )

@@ -4,14 +4,13 @@ Rule of this room: numbers only.  The weight of a behaviour stands in its entry;
 figures are those of `data/reference/adoption_history.csv`:
 
 * *STARTTLS offered* by 94 % (2019-03) and 97 % (2019-09) of Dutch government domains (Forum
-  Standaardisatie): of a hundred hosts here that answer EHLO, about 96 offer it.
+  Standaardisatie): here by 97 of a hundred hosts that answer EHLO.
 * *Post-quantum*: 0.26 % of the MX hosts of the Tranco top million complete X25519MLKEM768 (Schaumann,
-  2026-01-23): weight 2.6 in a thousand hosts that do TLS.
-* *TLS 1.3*: 79 % of the TLS messages at a university's MX (Siebenmann, 2025-05): here about nine
-  hosts in ten as weights, less where a list is short and the rare behaviours weigh more.
+  2026-01-23): the same share of the hosts here that offer STARTTLS.
+* *TLS 1.3*: 79 % of the TLS messages at a university's MX (Siebenmann, 2025-05): the same share of hosts here.
 * *Certificates*: about 40 % of domains with STARTTLS presented an invalid one (Durumeric et al. in
   the words of EFF, 2015), against the 95 % of Facebook's mail by volume that was strictly valid (2014).
-  Here about a quarter of the hosts that domains run for themselves fail, and no big provider does.
+  Here about a fifth of the hosts that domains run for themselves fail, and no big provider does.
 * *Plaintext injection*: 2 % of the servers of 2021 (Poddebniak et al.) answered commands injected by a client;
   what the lab shows, plaintext behind the go-ahead, is rarer: 0.1 %.
 

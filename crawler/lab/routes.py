@@ -125,10 +125,10 @@ _route(
 _route("mx-is-self", "MX to the domain itself", 15, Route.EXPLICIT, mx=((10, "{domain}"),), is_host=True)
 _route(
     "fleet",
-    "thirty MX records: the answer does not fit into a datagram",
+    "forty MX records: the answer does not fit into a datagram",
     1,
     Route.EXPLICIT,
-    mx=tuple((n, FLEET.format(n)) for n in range(1, 31)),
+    mx=tuple((n, FLEET.format(n)) for n in range(1, 41)),
 )
 _route(
     "crowd",
