@@ -94,9 +94,9 @@ async def _probe(prober: Prober, endpoints: list[Endpoint], directory: Path, out
     def emit(row: Any) -> None:
         if isinstance(row, Probe):
             outcomes[row.outcome or ""] += 1
-            probes.add(row)
+            probes.append(row)
         else:
-            certificates.add(row)
+            certificates.append(row)
 
     await prober.probe_endpoints(endpoints, emit)
     probes.close()
