@@ -259,6 +259,11 @@ def test_a_host_shared_by_domains_is_probed_once(dataset: dict[str, list[Row]]) 
     probe_of(dataset, "mx.modern.example")
 
 
+def test_a_domain_without_mx_is_its_own_mail_host(dataset: dict[str, list[Row]]) -> None:
+    probe = probe_of(dataset, "implicit.example")
+    assert (probe["address"], probe["outcome"]) == (ADDRESSES["no-starttls"], "not_offered")
+
+
 def test_local_data_of_unbound_is_not_called_secure(dataset: dict[str, list[Row]]) -> None:
     assert {row["dnssec"] for row in dataset["domains"] if row["route"] == "explicit"} == {"insecure"}
 
