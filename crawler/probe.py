@@ -161,7 +161,7 @@ class Prober:
             probe, chain = _unprobed(endpoint, Outcome.INTERNAL_ERROR), []
             probe.attempts = []
         if probe.tls_version is not None:
-            probe.pq_intolerant = item.classical
+            probe.pq_intolerant = item.classical and probe.negotiated is True
         probe.attempts = item.attempts + (probe.attempts or [])
         if probe.outcome in (Outcome.BLOCKED_ADDRESS, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.attempts = probe.connect_ms = None  # never contacted
