@@ -26,7 +26,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
     )
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.set_defaults(run=run)
 
 
