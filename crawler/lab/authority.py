@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from OpenSSL import crypto
 
 from crawler.lab.behaviours import Leaf
 
@@ -34,7 +33,7 @@ class Authority:
         """Keep at most `kept` host certificates; the least recently used are made anew when asked for."""
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._kept = kept
-        self._leaves: OrderedDict[tuple[Leaf, str], tuple[crypto.X509, Key]] = OrderedDict()
+        self._leaves: OrderedDict[tuple[Leaf, str], tuple[x509.Certificate, Key]] = OrderedDict()
         self._ec = [ec.generate_private_key(ec.SECP256R1()) for _ in range(_POOL)]
         self._ed25519 = ed25519.Ed25519PrivateKey.generate()
         self._signers: dict[str, tuple[x509.Name, Key]] = {}
@@ -49,11 +48,11 @@ class Authority:
         """The trust anchor of the lab."""
         return self._certificates["root"].public_bytes(Encoding.PEM)
 
-    def chain(self, leaf: Leaf) -> list[crypto.X509]:
+    def chain(self, leaf: Leaf) -> list[x509.Certificate]:
         """What is sent behind the leaf."""
-        return [crypto.X509.from_cryptography(self._certificates[name]) for name in leaf.chain]
+        return [self._certificates[name] for name in leaf.chain]
 
-    def leaf(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
+    def leaf(self, leaf: Leaf, host: str) -> tuple[x509.Certificate, Key]:
         """Certificate and key of a host."""
         made = self._leaves.get((leaf, host))
         if made is None:
@@ -64,9 +63,9 @@ class Authority:
             self._leaves.move_to_end((leaf, host))
         return made
 
-    def _make(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
-        parent = host.partition(".")[2] or host
-        names = [name.format(host=host, parent=parent) for name in leaf.names]
+    def _make(self, leaf: Leaf, host: str) -> tuple[x509.Certificate, Key]:
+        behind = host.partition(".")[2]
+        names = [name.format(host=host, domain=behind if "." in behind else host) for name in leaf.names]
         key = self._key(leaf.key, host)
         attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Lab Mail Host")]
         if len(names[0]) <= _LONGEST_CN:
@@ -79,7 +78,7 @@ class Authority:
         if not leaf.in_subject:
             alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(alternative, critical=False)
-        return crypto.X509.from_cryptography(_signed(builder, signer)), key
+        return _signed(builder, signer), key
 
     def _add(self, name: str, common_name: str, signed_by: str, valid: tuple[int, int]) -> None:
         key = ec.generate_private_key(ec.SECP256R1())

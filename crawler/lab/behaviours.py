@@ -63,7 +63,8 @@ Steps = tuple[Step, ...]
 class Leaf:
     """What is in a host's certificate, and what is sent behind it.
 
-    `{host}` in a name stands for the name in the client's SNI, `{parent}` for that without its first label.
+    `{host}` in a name stands for the name in the client's SNI, `{domain}` for the domain it is in: what
+    stands behind its first label, or itself when that is a top-level domain.
     """
 
     names: tuple[str, ...] = ("{host}",)

@@ -101,10 +101,10 @@ host(
 
 host(
     "wildcard",
-    "certificate for the wildcard of the parent domain, which covers the host",
+    "certificate for its domain and the wildcard below it, one of which covers the host",
     share=60,
     truth=_MODERN,
-    tls=Tls(leaf=Leaf(names=("*.{parent}", "{parent}"))),
+    tls=Tls(leaf=Leaf(names=("*.{domain}", "{domain}"))),
 )
 host(
     "expired",
@@ -152,11 +152,18 @@ host(
     tls=Tls(leaf=Leaf(names=("www.elsewhere.example",))),
 )
 host(
-    "wildcard-too-deep",
-    "wildcard that would have to cover two labels (RFC 9525 §6.3 allows one)",
+    "wildcard-of-another-level",
+    "wildcard that covers names one label longer than the host's (RFC 9525 §6.3: one label, no more)",
     share=2,
     truth=secured("TLSv1.3", "x25519", name_match=False),
-    tls=Tls(leaf=Leaf(names=("*.example", "*.test"))),
+    tls=Tls(leaf=Leaf(names=("*.mail.{domain}",))),
+)
+host(
+    "partial-wildcard",
+    "wildcard that is not the whole left-most label (RFC 9525 §6.3: not matched)",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519", name_match=False),
+    tls=Tls(leaf=Leaf(names=("m*.{domain}",))),
 )
 host(
     "common-name-only",
