@@ -100,13 +100,13 @@ class TrustStore:
         self.path = Path(ca_file or certifi.where())
         self._store = _store(self.path)
         _check_purpose_is_enforced()
-        self._certificates: Recent[str, Known] = Recent(_KEPT_CERTIFICATES)
+        self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES)
         self._chains: Recent[tuple[str, ...], ChainVerdict] = Recent(_KEPT_CHAINS)
 
     def known(self, certificate: crypto.X509) -> Known:
         """The certificate with its facts, parsed now or remembered."""
-        sha256 = certificate.digest("sha256").replace(b":", b"").decode().lower()
-        return self._certificates.of(sha256, lambda: _parse(certificate, sha256))
+        der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        return self._certificates.of(hashlib.sha256(der).digest(), lambda: _parse(certificate, der))
 
     def judge(self, chain: list[Known]) -> ChainVerdict:
         """The verdict on a received chain, leaf first.  The chain must not be empty."""
@@ -198,10 +198,8 @@ def name_match(leaf: Known, host: str) -> bool:
     return any(reference.verify(pattern) for pattern in leaf.patterns)
 
 
-def _parse(certificate: crypto.X509, sha256: str) -> Known:
-    der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+def _parse(certificate: crypto.X509, der: bytes) -> Known:
     row = facts(der)
-    row.sha256 = sha256
     return Known(certificate, row, _patterns(row.names or []))
 
 

@@ -9,6 +9,7 @@ unknown, never *no*.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -442,12 +443,11 @@ def printable(data: bytes) -> str:
 
     A backslash of the server's own is doubled, so the bytes can be had back.
     """
-    if data.isascii() and b"\\" not in data:
-        text = data.decode("ascii")
-        if text.isprintable():
-            return text
+    if _TO_ESCAPE.search(data) is None:
+        return data.decode("ascii")
     return "".join(_PRINTABLE[byte] for byte in data)
 
 
+_TO_ESCAPE = re.compile(rb"[^\n\x20-\x5b\x5d-\x7e]")
 _PRINTABLE = [chr(b) if 32 <= b < 127 or b == 10 else f"\\x{b:02x}" for b in range(256)]
 _PRINTABLE[ord("\\")] = "\\\\"
