@@ -1,0 +1,205 @@
+"""Which run a scan continues or starts, and what its manifest says.
+
+Rule of this room: a dataset without its circumstances is no measurement, so the manifest is there
+before the first row and holds every setting, every version and what the list was.  A run is
+continued only with the same list and the same settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from crawler import __version__
+from crawler.certificates import TrustStore
+from crawler.config import Config, UsageError
+from crawler.names import PSL_VERSION
+from crawler.parts import hidden, publish, sync_file
+from crawler.records import SCHEMA_VERSION
+from crawler.storage import Run
+from crawler.targets import ListFacts
+from crawler.tls import offered
+
+#: Settings that may differ when a run is continued: they change no finding.
+_FREE = ("workers", "max_runtime")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
+_PACKAGES = (
+    "anyio", "certifi", "cryptography", "dnspython", "idna", "publicsuffixlist", "pyarrow", "pyopenssl",
+    "service-identity", "uvloop",
+)  # fmt: skip
+
+#: A lock of a process that was killed is free as soon as its workers have noticed.
+_LOCK_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is known when a scan starts, apart from its settings."""
+
+    list_path: str
+    list_facts: ListFacts
+    resolvers: list[dict[str, Any]]
+
+
+def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circumstances) -> Run:
+    """The run to work on, new or to be continued, locked.
+
+    `wanted` names it; without it the newest unfinished run with the same list and settings is
+    continued.  Raises `UsageError` if it is in use, or is a run over something else, and `OSError`.
+    """
+    if wanted is not None:
+        if not _RUN_ID(wanted):
+            raise UsageError(f"--run: {wanted!r} must be letters, digits, dot, dash or underscore, 64 at most")
+        run = Run(data / f"run={wanted}")
+        if not run.path.exists():
+            return _create(run, config, circumstances)
+        _must_match(run, config, circumstances)
+        return _locked(run)
+    for path in sorted(data.glob("run=*"), reverse=True):
+        run = Run(path)
+        manifest = _manifest_or_none(run)
+        if manifest and manifest["state"] != "finished" and not _difference(manifest, config, circumstances):
+            return _locked(run)
+    stem = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
+    free = next(name for name in names if not (data / f"run={name}").exists())
+    return _create(Run(data / f"run={free}"), config, circumstances)
+
+
+def config_sha256(config: Config) -> str:
+    """One hash for all settings that shape the measurement."""
+    return hashlib.sha256(json.dumps(_shaping(config.as_dict()), sort_keys=True).encode()).hexdigest()
+
+
+def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(settings))  # tuples become lists, as in a stored manifest
+    return {name: value for name, value in plain.items() if name not in _FREE}
+
+
+def _create(run: Run, config: Config, circumstances: Circumstances) -> Run:
+    """Make the run's directory under a hidden name, with lock and manifest, and let it appear whole."""
+    made = Run(hidden(run.path))
+    shutil.rmtree(made.path, ignore_errors=True)
+    manifest = _first_manifest(run.id, config, circumstances)
+    made.make_directories(made.signature(manifest))
+    run.adopt(_locked(made))
+    anchors = made.path / "trust-anchors.pem"
+    shutil.copyfile(TrustStore(config.ca_file).path, anchors)
+    sync_file(anchors)
+    made.write_manifest(manifest)
+    publish(made.path, run.path)
+    return run
+
+
+def _locked(run: Run) -> Run:
+    give_up = time.monotonic() + _LOCK_PATIENCE
+    while not run.lock():
+        if time.monotonic() > give_up:
+            raise UsageError(f"{run.path}: another scan is working on this run; wait for it, or name another by --run")
+        time.sleep(0.1)
+    return run
+
+
+def _manifest_or_none(run: Run) -> dict[str, Any] | None:
+    """The manifest, if this is a run that the present version could continue."""
+    try:
+        manifest = run.manifest()
+        same = manifest["schema_version"] == SCHEMA_VERSION and manifest["state"] and manifest["configuration"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return manifest if same else None
+
+
+def _must_match(run: Run, config: Config, circumstances: Circumstances) -> None:
+    if not run.path.is_dir():
+        raise UsageError(f"{run.path}: is not a directory; name another run by --run")
+    manifest = _manifest_or_none(run)
+    if manifest is None:
+        raise UsageError(f"{run.path}: has no manifest that this version can continue; name another run by --run")
+    if difference := _difference(manifest, config, circumstances):
+        raise UsageError(f"{run.path}: was started with {difference}; give the same, or name another run by --run")
+
+
+def _difference(manifest: dict[str, Any], config: Config, circumstances: Circumstances) -> str | None:
+    """What keeps a run from being continued with this list and these settings."""
+    stored = manifest.get("list", {}).get("sha256")
+    if stored != circumstances.list_facts.sha256:
+        return f"another list (its hash was {str(stored)[:12]}…, now {circumstances.list_facts.sha256[:12]}…)"
+    before, now = _shaping(manifest["configuration"]), _shaping(config.as_dict())
+    if changed := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
+        return f"other settings ({', '.join(changed)})"
+    return None
+
+
+def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -> dict[str, Any]:
+    """The manifest of a run that has just begun."""
+    facts = circumstances.list_facts
+    return {
+        "run": run_id,
+        "state": "running",
+        "schema_version": SCHEMA_VERSION,
+        "started_at": timestamp(),
+        "ended_at": None,
+        "resumed_at": [],
+        "configuration": config.as_dict(),
+        "config_sha256": config_sha256(config),
+        "list": {
+            "path": circumstances.list_path,
+            "sha256": facts.sha256,
+            "bytes": facts.size,
+            "lines": facts.lines,
+        },
+        "vantage": config.vantage or None,
+        "source_address": list(config.source_address),
+        "host_name": platform.node(),
+        "ehlo_name": config.ehlo_name,
+        "resolvers": circumstances.resolvers,
+        "trust_anchors": _trust_anchors(config),
+        "public_suffix_list": PSL_VERSION,
+        "tls_offered": offered(),
+        "versions": _versions(),
+        "counts": None,
+    }
+
+
+def timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _trust_anchors(config: Config) -> dict[str, Any]:
+    path = TrustStore(config.ca_file).path
+    content = path.read_bytes()
+    return {
+        "source": config.ca_file or "certifi",
+        # certifi's version is the date of Mozilla's store that it holds.
+        "date": datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+        if config.ca_file
+        else _version_of("certifi"),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "certificates": content.count(b"-----BEGIN CERTIFICATE-----"),
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    return {
+        "starttls-crawler": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{name: _version_of(name) for name in _PACKAGES},
+    }
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,197 @@
+"""Parquet parts and small files that appear whole or not at all, and reading parts back.
+
+Rule of this room: all that writes to a file system is here, and nothing is ever written under the
+name that readers look for: it is written under a hidden name, synced, renamed, and the directory is
+synced after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from enum import StrEnum
+from functools import cache
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from crawler.records import schema_of
+
+ROWS_AT_ONCE = 1_024
+"""Rows held as Python objects before they become Arrow columns."""
+
+ROW_GROUP_BYTES = 8 << 20
+"""Arrow bytes held before they go to the file as one row group; a process may write dozens of files at once."""
+
+
+def sync_directory(path: Path) -> None:
+    """Make names in a directory survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hidden(path: Path) -> Path:
+    """The name under which `path` is written: no glob for the real one matches it."""
+    return path.with_name(f".tmp-{path.name}-{os.getpid()}")
+
+
+def publish(written: Path, path: Path) -> None:
+    """Let what was written and synced appear under its real name, at once and for good."""
+    written.rename(path)
+    sync_directory(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file that is there whole or not at all."""
+    temporary = hidden(path)
+    temporary.write_bytes(data)
+    sync_file(temporary)
+    publish(temporary, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The same for a JSON document."""
+    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+# --- parts -----------------------------------------------------------------------------------------
+
+
+class PartWriter:
+    """Rows of one class into one Parquet file, in flat memory."""
+
+    def __init__(
+        self,
+        path: Path,
+        row: type,
+        signature: dict[str, str],
+        *,
+        tally: str | None = None,
+        rows_at_once: int = ROWS_AT_ONCE,
+        group_bytes: int = ROW_GROUP_BYTES,
+    ) -> None:
+        schema = schema_of(row)
+        self.rows = 0
+        self.counts: Counter[str] = Counter()
+        self._schema = schema.with_metadata({**(schema.metadata or {}), **signature})
+        self._columns = [(attrgetter(field.name), field.type) for field in schema]
+        self._tally = attrgetter(tally) if tally else None
+        self._rows_at_once = rows_at_once
+        self._group_bytes = group_bytes
+        self._pending: list[Any] = []
+        self._batches: list[pa.RecordBatch] = []
+        self._bytes = 0
+        # Dictionaries and statistics help nobody in columns of binary blobs.
+        plain = [field.name for field in schema if not pa.types.is_binary(field.type)]
+        self._path = path
+        self._file = pq.ParquetWriter(
+            path, self._schema, compression="zstd", use_dictionary=plain, write_statistics=plain
+        )
+
+    def append(self, row: Any) -> None:
+        """Take one row; it is converted with others of its batch."""
+        self._pending.append(row)
+        self.rows += 1
+        if len(self._pending) >= self._rows_at_once:
+            self._convert()
+
+    def extend(self, batch: pa.RecordBatch) -> None:
+        """Take rows that are Arrow columns already."""
+        self.rows += batch.num_rows
+        self._keep(batch)
+
+    def close(self) -> None:
+        """Write what is left, and sync."""
+        self._convert()
+        self._write_group()
+        self._file.close()
+        sync_file(self._path)
+
+    def abandon(self) -> None:
+        """Close and remove the file, whatever state it is in."""
+        try:
+            self._file.close()
+        except OSError:
+            pass  # such as the full disk for which it is abandoned
+        self._path.unlink(missing_ok=True)
+
+    def _convert(self) -> None:
+        rows = self._pending
+        if not rows:
+            return
+        self._pending = []
+        if self._tally:
+            self.counts.update(map(str, map(self._tally, rows)))
+        columns = [pa.array([*map(value, rows)], kind) for value, kind in self._columns]
+        self._keep(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    def _keep(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes >= self._group_bytes:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._batches:
+            self._file.write_table(pa.Table.from_batches(self._batches))
+            self._batches = []
+            self._bytes = 0
+
+
+def read_rows(path: Path, row: type) -> Iterator[Any]:
+    """The rows of a part, in flat memory; words of the vocabulary come back as its members."""
+    words = _vocabulary(row)
+    names = [field.name for field in fields(row)]
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+            columns = []
+            for name in names:
+                values = batch.column(name).to_pylist()
+                columns.append([words[name].get(value) for value in values] if name in words else values)
+            yield from map(row, *columns)
+
+
+def row_count(path: Path) -> int:
+    """Rows of a part."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def distinct(rows: Iterable[Any], key: Callable[[Any], Any], dropped: list[int]) -> Iterator[Any]:
+    """The first row of each key; `dropped[0]` counts the others."""
+    seen = set()
+    for row in rows:
+        mark = key(row)
+        if mark in seen:
+            dropped[0] += 1
+            continue
+        seen.add(mark)
+        yield row
+
+
+@cache
+def _vocabulary(row: type) -> dict[str, dict[str, StrEnum]]:
+    """Columns of a row class whose values are members of an enumeration."""
+    found = {}
+    for name, hint in get_type_hints(row).items():
+        for kind in get_args(hint):
+            if isinstance(kind, type) and issubclass(kind, StrEnum):
+                found[name] = {member.value: member for member in kind}
+    return found

@@ -1,0 +1,203 @@
+"""The worker processes of one scan: started, handed shards, listened to, replaced when they die.
+
+Rule of this room: it knows shards by number and what became of them, not what is in them.  A shard
+that fails or whose process dies goes to another process, a few times; then the scan fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import Process, TaskGroup
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from crawler.config import Config
+from crawler.storage import Run, Step
+
+MAX_ACTIVE = 16
+"""Shards under way at once in one process; most of them wait for slow hosts or for a second try."""
+
+MAX_TRIES = 3
+"""Times a shard is begun before the scan fails; more than one means a bug or a killed process."""
+
+_MAX_MESSAGE = 1 << 16
+_FAREWELL = 2.0
+
+#: Where this package lies: a source tree that was not installed must be found by the workers too.
+_ROOT = str(Path(__file__).resolve().parent.parent)
+
+#: `-P`: a folder named `crawler` in the current directory is not what is meant.
+COMMAND = (sys.executable, "-P", "-m", "crawler.worker")
+
+
+class ScanFailed(Exception):
+    """The scan cannot go on; the message is one line.  Everything finished is kept."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: Process
+    active: set[int] = field(default_factory=set)
+
+
+class Pool:
+    """Processes that take shards of one step after another."""
+
+    def __init__(
+        self, run: Run, config: Config, size: int, *, command: Sequence[str] = COMMAND, on_rows: Callable[[int], None]
+    ) -> None:
+        self.size = size
+        self._greeting = {"run": str(run.path), "config": config.as_dict()}
+        self._lock = run.lock_descriptor
+        self._command = command
+        self._on_rows = on_rows
+        self._tasks: TaskGroup
+        self._workers: list[_Worker] = []
+        self._step: Step | None = None
+        self._waiting: deque[int] = deque()
+        self._rows: dict[int, int] = {}
+        self._finished_rows = 0
+        self._tries: Counter[tuple[str, int]] = Counter()
+        self._idle_deaths = 0
+        self._all_done = anyio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Within it shards can be done; at its end, however it comes, no process is left."""
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                yield
+                self._tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._dismiss()
+
+    async def start(self, wanted: int) -> None:
+        """Have at least so many processes, as far as the size of the pool allows."""
+        while len(self._workers) < min(wanted, self.size):
+            await self._hire()
+
+    async def do(self, step: Step, shards: Sequence[int], rows_before: int) -> None:
+        """Do the shards of one step; returns when all are done.  Raises `ScanFailed`."""
+        if not shards:
+            return
+        self._step, self._waiting, self._rows, self._finished_rows = step, deque(shards), {}, rows_before
+        self._all_done = anyio.Event()
+        await self.start(len(shards))
+        # One each, round after round, would bind the tail of a step to the slowest process: they ask for more.
+        for worker in self._workers:
+            await self._hand(worker)
+        await self._all_done.wait()
+
+    # --- one process ---
+
+    async def _hire(self) -> None:
+        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
+        process = await anyio.open_process(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for us alone
+            pass_fds=() if self._lock is None else (self._lock,),
+        )
+        worker = _Worker(process)
+        self._workers.append(worker)
+        await self._tell(worker, self._greeting)
+        self._tasks.start_soon(self._listen, worker)
+
+    async def _tell(self, worker: _Worker, message: dict[str, Any]) -> None:
+        assert worker.process.stdin is not None
+        try:
+            await worker.process.stdin.send(json.dumps(message).encode() + b"\n")
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # it has died, which `_listen` is about to notice
+
+    async def _hand(self, worker: _Worker) -> None:
+        if self._waiting and self._step is not None and len(worker.active) < MAX_ACTIVE:
+            shard = self._waiting.popleft()
+            self._tries[self._step.name, shard] += 1
+            worker.active.add(shard)
+            await self._tell(worker, {"step": self._step.name, "shard": shard})
+
+    async def _listen(self, worker: _Worker) -> None:
+        assert worker.process.stdout is not None
+        lines = BufferedByteReceiveStream(worker.process.stdout)
+        while True:
+            try:
+                message = json.loads(await lines.receive_until(b"\n", _MAX_MESSAGE))
+            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                break
+            await self._hear(worker, message)
+        code = await worker.process.wait()
+        self._workers.remove(worker)
+        await worker.process.aclose()
+        for shard in worker.active:
+            self._again(shard, f"its process ended with {_ending(code)}")
+        if not worker.active:
+            raise ScanFailed(
+                f"a worker process ended with {_ending(code)} before it did anything; its messages are above"
+            )
+        await self._hire()
+        for other in self._workers:
+            await self._hand(other)
+
+    async def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
+        event, shard = message["event"], message.get("shard", -1)
+        if event == "rows":
+            self._rows[shard] = self._counted(message["rows"])
+            self._on_rows(self._finished_rows + sum(self._rows.values()))
+        elif event == "done":
+            worker.active.discard(shard)
+            self._rows.pop(shard, None)
+            self._finished_rows += self._counted(message["rows"])
+            self._on_rows(self._finished_rows + sum(self._rows.values()))
+        elif event == "failed":
+            worker.active.discard(shard)
+            if message["fatal"]:
+                raise ScanFailed(message["problem"])
+            self._again(shard, message["problem"])
+        if event in ("idle", "done", "failed"):
+            await self._hand(worker)
+            if not self._waiting and not any(other.active for other in self._workers):
+                self._all_done.set()
+
+    def _again(self, shard: int, problem: str) -> None:
+        assert self._step is not None
+        self._rows.pop(shard, None)
+        if self._tries[self._step.name, shard] >= MAX_TRIES:
+            raise ScanFailed(f"{self._step.name} shard {shard} failed {MAX_TRIES} times, at last: {problem}")
+        self._waiting.append(shard)
+
+    def _counted(self, rows: dict[str, int]) -> int:
+        assert self._step is not None
+        return rows.get(self._step.tables[0], 0) + rows.get("duplicates", 0)
+
+    async def _dismiss(self) -> None:
+        """The end of its standard input ends a process at once; one that is stuck is killed."""
+        with anyio.move_on_after(_FAREWELL):
+            for worker in self._workers:
+                if worker.process.stdin is not None:
+                    await worker.process.stdin.aclose()
+            for worker in self._workers:
+                await worker.process.wait()
+        for worker in self._workers:
+            if worker.process.returncode is None:
+                worker.process.kill()
+            await worker.process.aclose()
+        self._workers = []
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,308 @@
+"""The main job: a list in, a dataset out; the same call continues what an interruption left.
+
+Rule of this room: it puts the parts in order and holds no measurement of its own.  Everything is
+checked before anything is written, and whatever ends it early, the manifest says so and each
+finished shard stands.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+
+from crawler.config import Config, UsageError
+from crawler.exclusions import Exclusions
+from crawler.manifest import Circumstances, open_run, timestamp
+from crawler.parts import row_count, sync_file
+from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, shard_count
+from crawler.pool import COMMAND, Pool, ScanFailed
+from crawler.preflight import (
+    ask_resolvers,
+    check_identity,
+    check_source_addresses,
+    is_disk_trouble,
+    raise_descriptor_limit,
+)
+from crawler.progress import Progress
+from crawler.storage import DOMAINS, HOSTS, PROBES, STEPS, Run, Step, merge
+from crawler.targets import InputError, ListFacts, comes_once, spool, survey
+
+T = TypeVar("T")
+
+_LABELS = {"domains": "RESOLVE domains", "hosts": "RESOLVE hosts", "probes": "PROBE"}
+_UNITS = {"domains": "domains", "hosts": "hosts", "probes": "endpoints"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to scan and where to put it."""
+
+    source: str  #: path of the list, `-` for standard input
+    data: Path
+    config: Config
+    run: str | None = None
+    quiet: bool = False
+    command: Sequence[str] = COMMAND  #: how a worker process is started
+
+
+def scan(request: Request) -> int:
+    """Do or continue a run; returns the exit code.
+
+    Raises `UsageError` for input that cannot be used, before a run is begun, and `ScanFailed`.
+    """
+    config = request.config
+    check_identity(config)
+    check_source_addresses(config)
+    raise_descriptor_limit(config)
+    Exclusions(config)  # raises if the opt-outs cannot be read
+    run, source, lines = _begin(request)
+    progress = Progress(quiet=request.quiet)
+    try:
+        if run.manifest()["state"] == "finished":
+            progress.say(f"run {run.id} is finished already: {run.path}")
+            return 0
+        return anyio.run(_Scan(request, run, source, lines, progress).go)
+    finally:
+        progress.close()
+        run.unlock()
+
+
+def process_count(config: Config) -> int:
+    """Worker processes: as asked, else one for each core that we may use."""
+    return config.workers or len(os.sched_getaffinity(0))
+
+
+class _Scan:
+    """One call of `scan`, from the first shard to the last line."""
+
+    def __init__(self, request: Request, run: Run, source: Path, lines: int, progress: Progress) -> None:
+        size = process_count(request.config)
+        pacing = replace(request.config.pacing, rate=request.config.pacing.rate / size)
+        self._config = request.config
+        self._run = run
+        self._source = source
+        self._lines = lines
+        self._progress = progress
+        self._quiet = request.quiet
+        self._pool = Pool(
+            run, replace(request.config, pacing=pacing), size, command=request.command, on_rows=progress.reach
+        )
+        self._signal: int | None = None
+        self._finished = False
+
+    async def go(self) -> int:
+        """Work until done, interrupted or out of time; returns the exit code."""
+        self._run.remove_leftovers()
+        manifest = self._run.manifest()
+        if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
+            self._progress.say(f"continuing run {self._run.id}")
+            manifest["resumed_at"].append(timestamp())
+        self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
+        problem: str | None = None
+        try:
+            await self._until_stopped()
+        except ScanFailed as error:
+            problem = str(error)
+            raise
+        finally:
+            self._progress.close()
+            self._conclude(problem)
+        if self._signal is not None:
+            self._progress.say("interrupted; everything finished is kept, the same command continues")
+            return 128 + self._signal
+        if not self._finished:
+            self._progress.say("time is up (--max-runtime); everything finished is kept, the same command continues")
+        return 0
+
+    async def _until_stopped(self) -> None:
+        scope = anyio.CancelScope(deadline=anyio.current_time() + (self._config.max_runtime or math.inf))
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._heed_signals, scope)
+                with scope:
+                    async with self._pool.running():
+                        await self._work()
+                    self._finished = True
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _foremost(group) from None
+
+    async def _heed_signals(self, scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if self._signal is not None:
+                    os._exit(128 + number)  # the workers hear it by the end of their input
+                self._signal = number
+                scope.cancel()
+
+    async def _work(self) -> None:
+        size = self._pool.size
+        await self._pool.start(shard_count(self._lines, self._config.shards.domains, size))
+        if not self._is_cut(DOMAINS):
+            await self._plan(
+                "reading the list",
+                "lines",
+                partial(cut_targets, self._run, self._source, self._lines, self._config, size),
+            )
+        await self._do(DOMAINS)
+        if not self._is_cut(HOSTS):
+            await self._plan("collecting mail hosts", "hosts", partial(cut_hosts, self._run, self._config, size))
+        await self._do(HOSTS)
+        if not self._is_cut(PROBES):
+            await self._plan("joining endpoints", "endpoints", partial(cut_endpoints, self._run, self._config, size))
+        await self._do(PROBES)
+        signature = self._run.signature(self._run.manifest())
+        for table in ("certificates", "policies"):
+            await self._plan(f"merging {table}", "rows", partial(merge, self._run, table, signature))
+
+    def _is_cut(self, step: Step) -> bool:
+        return (self._run.work / step.folder).is_dir()
+
+    async def _do(self, step: Step) -> None:
+        """The shards of a step that are not finished."""
+        finished = self._run.finished(step)
+        shards = [shard for shard in self._run.shards(step) if shard not in finished]
+        total = sum(row_count(self._run.shard_path(step, shard)) for shard in self._run.shards(step))
+        before = total - sum(row_count(self._run.shard_path(step, shard)) for shard in shards)
+        self._progress.begin(_LABELS[step.name], _UNITS[step.name], total, before)
+        await self._pool.do(step, shards, before)
+        self._progress.reach(total)
+        self._progress.end()
+
+    async def _plan(self, label: str, unit: str, work: Callable[[Tick], T]) -> T:
+        """Work between the steps, in a thread, so that signals are heard meanwhile."""
+
+        def tick(rows: int) -> None:
+            anyio.from_thread.check_cancelled()
+            self._progress.advance(rows)
+
+        self._progress.begin(label, unit, None)
+        try:
+            return await anyio.to_thread.run_sync(work, tick)
+        except OSError as error:
+            if is_disk_trouble(error):
+                raise ScanFailed(f"{self._run.path}: cannot be written ({error.strerror or error})") from error
+            raise
+        finally:
+            self._progress.end(line=False)
+
+    def _conclude(self, problem: str | None) -> None:
+        """Say in the manifest how it ended and what there is."""
+        counts = _counts(self._run)
+        ending: dict[str, Any] = {
+            "state": "finished" if self._finished else "interrupted",
+            "ended_at": timestamp(),
+            "counts": counts,
+        }
+        try:
+            self._run.write_manifest({**self._run.manifest(), **ending, "problem": problem})
+        except OSError as error:  # such as the full disk that ended the scan; that message is the one to show
+            self._progress.say(f"{self._run.path}: the manifest could not be written ({error.strerror})")
+        if not self._quiet:
+            sys.stdout.write(_summary(self._run, ending))
+            sys.stdout.flush()
+
+
+def _begin(request: Request) -> tuple[Run, Path, int]:
+    """The run, the list to cut and its length; all that can be wrong with the input shows here."""
+    data = request.data
+    source = Path(request.source)
+    once = request.source == "-" or comes_once(source)
+    facts = None if once else survey(source)
+    resolvers = [resolver.as_dict() for resolver in ask_resolvers(request.config)]
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        _sweep(data)
+        if facts is None:
+            source, facts = _spooled(request.source, data)
+        path = "-" if once else str(source.resolve())
+        run = open_run(data, request.run, request.config, Circumstances(path, facts, resolvers))
+        kept = run.work / "list"
+        if once and not kept.exists():
+            source.rename(kept)
+        elif once:
+            source.unlink()
+    except OSError as error:
+        raise UsageError(f"{data}: cannot be written ({error.strerror or error}); check --data") from error
+    return run, kept if once else source, facts.lines
+
+
+def _spooled(source: str, data: Path) -> tuple[Path, ListFacts]:
+    """A copy of a list that comes only once."""
+    path = data / f".tmp-list-{os.getpid()}"
+    try:
+        if source == "-":
+            spool(sys.stdin.buffer, path)
+        else:
+            with Path(source).open("rb") as stream:
+                spool(stream, path)
+        sync_file(path)
+        return path, survey(path)
+    except InputError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(str(error).replace(str(path), "standard input" if source == "-" else source)) from None
+
+
+def _sweep(data: Path) -> None:
+    """Remove what processes that are gone left under hidden names; each ends in their number."""
+    for path in data.glob(".tmp-*"):
+        if not Path("/proc", path.name.rpartition("-")[2]).exists():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _counts(run: Run) -> dict[str, Any]:
+    """Rows by table, and how domains and endpoints came out, over all finished shards."""
+    rows: Counter[str] = Counter()
+    tallies: dict[str, Counter[str]] = {"domains": Counter(), "probes": Counter()}
+    duplicates = 0
+    for step in STEPS.values():
+        for marker in run.finished(step).values():
+            rows.update(marker["rows"])
+            for table, tally in marker["tallies"].items():
+                tallies[table].update(tally)
+            duplicates += marker["duplicates"] if step is DOMAINS else 0
+    for table in ("certificates", "policies"):
+        if run.is_merged(table):
+            rows[table] = sum(row_count(part) for part in run.parts(table) if part.name.startswith("merged-"))
+    return {
+        "rows": dict(rows),
+        "duplicates_dropped": duplicates,
+        "routes": dict(tallies["domains"].most_common()),
+        "outcomes": dict(tallies["probes"].most_common()),
+    }
+
+
+def _summary(run: Run, ending: dict[str, Any]) -> str:
+    counts = ending["counts"]
+    lines = [f"run {run.id} {ending['state']}: {run.path}"]
+    for table, count in counts["rows"].items():
+        tally = {"domains": counts["routes"], "probes": counts["outcomes"]}.get(table, {})
+        words = ", ".join(f"{word} {number:,}" for word, number in tally.items())
+        lines.append(f"  {table:<12} {count:>12,}  {words}".rstrip())
+    if counts["duplicates_dropped"]:
+        lines.append(f"  {'duplicates':<12} {counts['duplicates_dropped']:>12,}  dropped")
+    return "\n".join(lines) + "\n"
+
+
+def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of what went wrong at once, what to report: a failure of the scan before anything else."""
+    if failures := group.subgroup(ScanFailed):
+        group = failures
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

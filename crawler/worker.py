@@ -1,0 +1,172 @@
+"""One worker process: shards in over standard input, progress out over standard output.
+
+Rule of this room: it decides nothing; it does the shards it is handed, several at once, and says
+what became of them.  One JSON object a line:
+
+    in    {"run": …, "config": {…}}            first
+          {"step": "domains", "shard": 3}      then any number
+    out   {"event": "ready"}
+          {"event": "rows", "step": …, "shard": 3, "rows": {"domains": 120, …}}
+          {"event": "idle"}                    another shard would not slow the others
+          {"event": "done", "step": …, "shard": 3, "rows": {…}}
+          {"event": "failed", "step": …, "shard": 3, "problem": "…", "fatal": false}
+
+The end of standard input means that the parent is gone or wants us gone: the process ends at once,
+whatever it is doing.  Nothing is lost, as a shard appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from crawler.config import Config, UsageError
+from crawler.dns.client import DnsClient
+from crawler.parts import distinct, read_rows, row_count
+from crawler.preflight import is_disk_trouble
+from crawler.probe import Prober
+from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.storage import DOMAINS, HOSTS, STEPS, Run, ShardOutput
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY = 0.25
+"""Seconds between two reports of progress."""
+
+SPARE_CPU = 0.7
+"""Share of a core below which the process takes another shard: it is waiting for the network."""
+
+Say = Callable[[dict[str, Any]], None]
+
+
+class Worker:
+    """The shards under way in this process, and what they share."""
+
+    def __init__(self, run: Run, config: Config, dns: DnsClient, say: Say) -> None:
+        self._run = run
+        self._config = config
+        self._dns = dns
+        self._prober = Prober(config)
+        self._say = say
+        self._signature = run.signature(run.manifest())
+        self._outputs: dict[tuple[str, int], tuple[ShardOutput, list[int]]] = {}
+
+    async def work(self, step_name: str, shard: int) -> None:
+        """Do one shard and report how it went; raises nothing."""
+        try:
+            rows = await self._shard(step_name, shard)
+        except OSError as error:
+            log.exception("%s shard %d failed", step_name, shard)
+            self._failed(step_name, shard, f"{error.strerror or error}", fatal=is_disk_trouble(error))
+        except UsageError as error:
+            self._failed(step_name, shard, str(error), fatal=True)
+        except Exception as error:
+            log.exception("%s shard %d failed", step_name, shard)
+            self._failed(step_name, shard, f"{type(error).__name__}: {error}", fatal=False)
+        else:
+            self._say({"event": "done", "step": step_name, "shard": shard, "rows": rows})
+
+    async def watch(self) -> None:
+        """Report progress for ever, and that there is time for another shard."""
+        said: dict[tuple[str, int], dict[str, int]] = {}
+        cpu, clock = time.process_time(), time.monotonic()
+        while True:
+            await anyio.sleep(PROGRESS_EVERY)
+            for (step, shard), (output, dropped) in self._outputs.items():
+                rows = {**output.rows(), "duplicates": dropped[0]}
+                if said.get((step, shard)) != rows:
+                    said[step, shard] = rows
+                    self._say({"event": "rows", "step": step, "shard": shard, "rows": rows})
+            said = {key: rows for key, rows in said.items() if key in self._outputs}
+            if (now := time.monotonic()) - clock >= 1.0:
+                if time.process_time() - cpu < SPARE_CPU * (now - clock):
+                    self._say({"event": "idle"})
+                cpu, clock = time.process_time(), now
+
+    async def _shard(self, step_name: str, shard: int) -> dict[str, int]:
+        step = STEPS[step_name]
+        started = time.monotonic()
+        output = ShardOutput(self._run, step, shard, self._signature)
+        dropped = [0]
+        path = self._run.shard_path(step, shard)
+        rows = distinct(read_rows(path, step.row), step.key, dropped)
+        self._outputs[step_name, shard] = output, dropped
+        try:
+            if step is DOMAINS:
+                excluded = self._prober.exclusions.domain
+                await resolve_domains(rows, self._dns, self._config, output.emit, excluded=excluded)
+            elif step is HOSTS:
+                await resolve_hosts(rows, self._dns, self._config, output.emit)
+            else:
+                await self._prober.probe_endpoints(rows, output.emit)
+            written = output.rows().get(step.tables[0], 0)
+            if written + dropped[0] != row_count(path):
+                raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {row_count(path)} in")
+            counts = {"duplicates": dropped[0], "seconds": round(time.monotonic() - started, 3)}
+            marker = await anyio.to_thread.run_sync(output.commit, counts)  # syncing must not stop the others
+        except BaseException:
+            output.abandon()
+            raise
+        finally:
+            del self._outputs[step_name, shard]
+        return {**marker["rows"], "duplicates": dropped[0]}
+
+    def _failed(self, step: str, shard: int, problem: str, *, fatal: bool) -> None:
+        self._say({"event": "failed", "step": step, "shard": shard, "problem": problem, "fatal": fatal})
+
+
+async def serve() -> None:
+    """Do what standard input says until it ends."""
+    first = json.loads(sys.stdin.readline() or "null")
+    if first is None:
+        return
+    config = Config.from_mapping(first["config"])
+    say = _speaker()
+    async with DnsClient(config) as dns, anyio.create_task_group() as tasks:
+        worker = Worker(Run(Path(first["run"])), config, dns, say)
+        tasks.start_soon(worker.watch)
+        say({"event": "ready"})
+        await anyio.to_thread.run_sync(_listen, worker, tasks)
+
+
+def _listen(worker: Worker, tasks: TaskGroup) -> None:
+    """Hand shards to the event loop; in a thread, so that the end is heard even while the loop computes."""
+    for line in sys.stdin:
+        job = json.loads(line)
+        anyio.from_thread.run_sync(tasks.start_soon, worker.work, job["step"], job["shard"])
+    os._exit(0)
+
+
+def _speaker() -> Say:
+    out = sys.stdout
+
+    def say(message: dict[str, Any]) -> None:
+        try:
+            out.write(json.dumps(message) + "\n")
+            out.flush()
+        except BrokenPipeError:
+            os._exit(1)
+
+    return say
+
+
+def main() -> int:
+    """Run as `python -m crawler.worker`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    anyio.run(serve, backend_options={"use_uvloop": True})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
