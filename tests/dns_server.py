@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
@@ -29,7 +33,7 @@ def reply_to(
     response.set_rcode(dns.rcode.Rcode(rcode))
     for record in records:
         name, ttl, _, kind, rdata = record.split(None, 4)
-        response.answer.append(dns.rrset.from_text(name, int(ttl), "IN", kind, rdata))
+        response.answer.append(_rrset(name, int(ttl), kind, rdata))
     if ad:
         response.flags |= dns.flags.AD
     if tc:
@@ -37,6 +41,16 @@ def reply_to(
     if ede is not None:
         response.use_edns(options=[dns.edns.EDEOption(*ede)])
     return response.to_wire(max_size=65_535)
+
+
+def _rrset(name: str, ttl: int, kind: str, rdata: str) -> dns.rrset.RRset:
+    """As dnspython makes it, but RDATA in generic form (RFC 3597 §5) stays as it is, however malformed."""
+    if not rdata.startswith(r"\#"):
+        return dns.rrset.from_text(name, ttl, "IN", kind, rdata)
+    rdtype = dns.rdatatype.from_text(kind)
+    return dns.rrset.from_rdata(
+        name, ttl, dns.rdata.GenericRdata(dns.rdataclass.IN, rdtype, bytes.fromhex("".join(rdata.split()[2:])))
+    )
 
 
 def zone(*records: str, ad: bool = False) -> Script:
@@ -125,6 +139,8 @@ async def serving(script: Script) -> AsyncIterator[Server]:
             break
         except OSError:  # the same number is taken on UDP
             tcp.close()
+    # Double what stock Linux gives: the few hundred questions that a client has under way must fit.
+    udp.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
     try:
         yield server
     finally:

@@ -148,7 +148,7 @@ def _read(wire: bytes, at: int, name: str, rdtype: int) -> Reply:
         elif kind in _PSEUDO:
             raise Undecodable("a pseudo-record among the answers")
         at = end
-    if len(cnames) > 1 and (name in cnames or len(set(cnames)) < len(cnames)):
+    if cnames and (name in cnames or len(set(cnames)) < len(cnames)):
         raise Undecodable("CNAMEs in a circle")
     for _ in range(authorities):
         at = _skipped(wire, at, seen)

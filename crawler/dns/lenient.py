@@ -76,19 +76,23 @@ def _record(parser: dns.wire.Parser, wanted: int) -> _Record:
     owner = _text(parser.get_name(None, True))
     kind, rdclass, ttl, length = parser.get_struct("!HHIH")
     start = parser.current
-    value: object = None
-    if kind in (wanted, CNAME) and rdclass == IN:
-        try:
-            with parser.restrict_to(length):
-                value = _value(kind, parser)
-        except _FAULTS:
-            pass  # this record is malformed; the next begins where its length says
+    value = _value(kind, parser, length) if kind in (wanted, CNAME) and rdclass == IN else None
     parser.seek(start)
     return owner, kind, rdclass, ttl, parser.get_bytes(length), value
 
 
-def _value(kind: int, parser: dns.wire.Parser) -> object:
-    """The record in the form of `Reply`.  dnspython refuses TLSA of odd lengths, so that is read here."""
+def _value(kind: int, parser: dns.wire.Parser, length: int) -> object:
+    """The record in the form of `Reply`; None if it is malformed, and the next begins where its length says."""
+    try:
+        with parser.restrict_to(length):
+            value = _read_value(kind, parser)
+    except _FAULTS:
+        return None
+    return value
+
+
+def _read_value(kind: int, parser: dns.wire.Parser) -> object:
+    """dnspython refuses TLSA records of odd lengths, so those are read here."""
     if kind == TLSA:
         return (*parser.get_struct("!BBB"), parser.get_remaining())
     rdata: Any = dns.rdata.from_wire_parser(dns.rdataclass.IN, dns.rdatatype.RdataType.make(kind), parser)

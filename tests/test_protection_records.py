@@ -1,0 +1,158 @@
+"""The records that protect mail to a domain: `_mta-sts`, `_smtp._tls` and TLSA, by their grammars."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler import mta_sts, tlsrpt
+from crawler.dane import is_usable, records_of, status_of
+from crawler.records import MtaStsRecord, TlsaStatus, TlsrptStatus
+
+# --- MTA-STS, RFC 8461 §3.1 ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"v=STSv1; id=20160831085700Z;",
+        b"v=STSv1; id=20160831085700Z",
+        b"v=STSv1;id=20160831085700Z",
+        b"v=STSv1 ;\tid=20160831085700Z ; ",
+        b"v=STSv1; x-note=a:b; id=20160831085700Z;",
+    ],
+)
+def test_a_valid_mta_sts_record(text: bytes) -> None:
+    assert mta_sts.record_state([b"v=spf1 -all", text]) == (MtaStsRecord.VALID, "20160831085700Z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"v=STSv1;",
+        b"v=STSv1; id=;",
+        b"v=STSv1; id=2016-08-31;",
+        b"v=STSv1; id=" + b"1" * 33,
+        b"v=STSv1; id=1; id=2",
+        b"v=STSv1; ID=1",
+        b"v=STSv1; id=1;; ",
+        b"v=STSv1; id=1\n",
+        b"v=STSv1; id=1 2",
+        b"v=STSv1; id=\xc3\xa9",
+        b"v=STSv1 id=1",
+        b"v=stsv1; id=1",
+        b"v=STSv2; id=1",
+        b" v=STSv1; id=1",
+    ],
+)
+def test_a_record_meant_as_mta_sts_that_is_none_is_invalid(text: bytes) -> None:
+    assert mta_sts.record_state([text]) == (MtaStsRecord.INVALID, None)
+
+
+@pytest.mark.parametrize("texts", [[], [b""], [b"v=spf1 -all"], [b"id=1; v=STSv1"]])
+def test_other_texts_are_no_mta_sts_record(texts: list[bytes]) -> None:
+    assert mta_sts.record_state(texts) == (MtaStsRecord.ABSENT, None)
+
+
+def test_several_mta_sts_records_are_multiple() -> None:
+    assert mta_sts.record_state([b"v=STSv1; id=1", b"v=STSv1; id=1"]) == (MtaStsRecord.MULTIPLE, None)
+
+
+# --- TLSRPT, RFC 8460 §3 ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        (b"v=TLSRPTv1;rua=mailto:reports@example.com", ["mailto:reports@example.com"]),
+        (b"v=TLSRPTv1; rua=https://reporting.example.com/v1/tlsrpt;", ["https://reporting.example.com/v1/tlsrpt"]),
+        (b"v=TLSRPTv1; rua=mailto:a@b.c , https://d.e/f", ["mailto:a@b.c", "https://d.e/f"]),
+        (b"v=TLSRPTv1; x=y; rua=MAILTO:a%2Cb@c.d", ["MAILTO:a%2Cb@c.d"]),
+    ],
+)
+def test_a_valid_tlsrpt_record(text: bytes, addresses: list[str]) -> None:
+    assert tlsrpt.record_state([text, b"unrelated"]) == (TlsrptStatus.VALID, addresses)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [b"v=TLSRPTv1;"],
+        [b"v=TLSRPTv1; rua="],
+        [b"v=TLSRPTv1; rua=reports@example.com"],
+        [b"v=TLSRPTv1; rua=http://example.com/"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c,"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c; rua=mailto:d@e.f"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c\n"],
+        [b"v=TLSRPTv1; rua=mailto:\xe4@b.c"],
+        [b"v=tlsrptv1; rua=mailto:a@b.c"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c", b"v=TLSRPTv1; rua=mailto:a@b.c"],
+    ],
+)
+def test_a_record_meant_as_tlsrpt_that_is_none_is_invalid(texts: list[bytes]) -> None:
+    assert tlsrpt.record_state(texts) == (TlsrptStatus.INVALID, None)
+
+
+def test_other_texts_are_no_tlsrpt_record() -> None:
+    assert tlsrpt.record_state([b"v=spf1", b""]) == (TlsrptStatus.ABSENT, None)
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(lambda b: b"v=STSv1; id=" + b)), max_size=3)
+)
+def test_any_texts_have_a_state(texts: list[bytes]) -> None:
+    state, identifier = mta_sts.record_state(texts)
+    assert (identifier is not None) == (state is MtaStsRecord.VALID)
+    reporting, addresses = tlsrpt.record_state([text.replace(b"STSv1; id", b"TLSRPTv1; rua") for text in texts])
+    assert (addresses is not None) == (reporting is TlsrptStatus.VALID)
+
+
+# --- TLSA, RFC 7671 and 7672 --------------------------------------------------------------------
+
+SEQUENCE = bytes.fromhex("3003020101")
+LONG_SEQUENCE = b"\x30\x82\x01\x00" + bytes(256)
+
+
+@pytest.mark.parametrize("usage", [2, 3])
+@pytest.mark.parametrize("selector", [0, 1])
+@pytest.mark.parametrize(("matching", "data"), [(0, SEQUENCE), (0, LONG_SEQUENCE), (1, bytes(32)), (2, bytes(64))])
+def test_dane_ta_and_dane_ee_are_usable_when_well_formed(usage: int, selector: int, matching: int, data: bytes) -> None:
+    assert is_usable(usage, selector, matching, data)
+
+
+@pytest.mark.parametrize(
+    ("usage", "selector", "matching", "data"),
+    [
+        (0, 0, 1, bytes(32)),
+        (1, 1, 1, bytes(32)),
+        (4, 1, 1, bytes(32)),
+        (255, 1, 1, bytes(32)),
+        (3, 2, 1, bytes(32)),
+        (3, 1, 3, bytes(32)),
+        (3, 1, 1, bytes(31)),
+        (3, 1, 1, bytes(64)),
+        (3, 1, 2, bytes(32)),
+        (3, 1, 1, b""),
+        (3, 1, 0, b""),
+        (2, 0, 0, b"not DER"),
+        (2, 0, 0, SEQUENCE + b"x"),
+        (2, 0, 0, LONG_SEQUENCE[:-1]),
+        (2, 0, 0, b"\x30\x84\xff\xff"),
+    ],
+)
+def test_a_record_of_unknown_kind_or_wrong_length_is_not_usable(
+    usage: int, selector: int, matching: int, data: bytes
+) -> None:
+    assert not is_usable(usage, selector, matching, data)
+
+
+def test_one_bad_record_does_not_hide_its_neighbours() -> None:
+    records = records_of([(3, 1, 1, bytes(32)), (3, 1, 1, b"short"), (0, 0, 1, bytes(32)), (3, 1, 1, bytes(32))])
+    assert [record["usable"] for record in records] == [False, True, False]
+    assert status_of(records) is TlsaStatus.USABLE
+
+
+def test_without_a_usable_record_the_set_is_unusable() -> None:
+    assert status_of(records_of([(3, 1, 1, b"short")])) is TlsaStatus.UNUSABLE
+    assert status_of([]) is TlsaStatus.UNUSABLE
