@@ -19,6 +19,7 @@ from crawler.parts import PartWriter
 from crawler.probe import Prober
 from crawler.records import Certificate, Endpoint, Outcome, Probe
 from crawler.tls import TlsClient, TlsContexts
+from crawler.worker import calm_garbage_collector
 
 IN_FLIGHT = 200
 
@@ -146,6 +147,7 @@ async def slow(hosts: int = 5_000, deadline: float = 10.0) -> None:
 def main() -> None:
     """`python -m bench.probe_scenes SCENE [PORT HOSTS GROUPS]`."""
     what, *rest = sys.argv[1:]
+    calm_garbage_collector()
     if what == "slow":
         uvloop.run(slow())
         return

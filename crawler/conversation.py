@@ -47,6 +47,7 @@ class Conversation:
         "_clock",
         "_dialog",
         "_identity",
+        "_last_reply",
         "_limits",
         "_make_tls",
         "_protocol",
@@ -84,6 +85,7 @@ class Conversation:
         self._turn = Turn(Stage.CONNECT)
         self._replies = protocol.replies(limits)
         self._reply_count = 0
+        self._last_reply = b""
         self._buffer = bytearray()
         self._tls: TlsClient | None = None
         self._since = clock()
@@ -137,7 +139,7 @@ class Conversation:
         while (reply := self._replies.cut(self._buffer)) is not None:
             self._reply_count += 1
             self.reply_code = reply.code
-            self.probe.last_reply = printable(reply.raw[: self._limits.kept_text])
+            self._last_reply = reply.raw
             if self._reply_count > self._limits.replies:
                 raise Ended(Outcome.LIMIT_EXCEEDED)
             try:
@@ -193,7 +195,7 @@ class Conversation:
         self.probe.tls_alert, self.probe.tls_reason = failure.alert, failure.reason
         if self._buffer and self.stage is Stage.HANDSHAKE:  # the host's first words were not TLS
             self.probe.plaintext_after_upgrade = bytes(self._buffer[: self._limits.plaintext_bytes])
-            self.probe.last_reply = printable(self.probe.plaintext_after_upgrade)
+            self._last_reply = self.probe.plaintext_after_upgrade
         return self._finish(failure.outcome)
 
     # --- the end ---
@@ -202,7 +204,9 @@ class Conversation:
         """Complete the row; returns the goodbye when the host still listens for one."""
         probe, stage = self.probe, self.stage
         if outcome is not Outcome.OK and self._tls is None and self._buffer:
-            probe.last_reply = printable(bytes(self._buffer[: self._limits.kept_text]))
+            self._last_reply = bytes(self._buffer)
+        if self._last_reply:
+            probe.last_reply = printable(self._last_reply[: self._limits.kept_text].replace(b"\r\n", b"\n").rstrip())
         self._enter(Stage.DONE if outcome is Outcome.OK else stage)
         probe.stage, probe.outcome = self.stage, outcome
         probe.conclusive = is_conclusive(probe.stage, outcome, self.reply_code)

@@ -13,8 +13,10 @@ mail host), an address or a network; whatever follows on the line (date, reason)
 from __future__ import annotations
 
 from bisect import bisect_right
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_pton
 
 from crawler.config import Config, ConfigError
 from crawler.records import Outcome
@@ -67,9 +69,9 @@ class AddressSet:
                     starts.append(int(network.network_address))
                     ends.append(int(network.broadcast_address))
 
-    def __contains__(self, address: object) -> bool:
-        version: int = address.version  # type: ignore[attr-defined]
-        number = int(address)  # type: ignore[call-overload]
+    def __contains__(self, address: tuple[int, int]) -> bool:
+        """Whether the address, as (IP version, number), lies in one of the networks."""
+        version, number = address
         at = bisect_right(self._starts[version], number) - 1
         return at >= 0 and number <= self._ends[version][at]
 
@@ -111,19 +113,32 @@ class Exclusions:
         An IPv6 address that carries an IPv4 address (mapped, NAT64, 6to4) is special-purpose as
         it stands; what it carries is held against the opt-outs as well.
         """
-        try:
-            address = ip_address(text)
-        except ValueError:
+        address = _parse(text)
+        if address is None or (address in self._special and address not in self._allowed):
             return Outcome.BLOCKED_ADDRESS
-        if address in self._special and address not in self._allowed:
-            return Outcome.BLOCKED_ADDRESS
-        if address in self._networks:
+        if address in self._networks or any(inner in self._networks for inner in _carried(address)):
             return Outcome.OPTED_OUT
-        if isinstance(address, IPv6Address):
-            inner = address.ipv4_mapped or address.sixtofour
-            if inner is not None and inner in self._networks:
-                return Outcome.OPTED_OUT
         return None
+
+
+def _parse(text: str) -> tuple[int, int] | None:
+    """(IP version, number) of a plain address; `ipaddress` does the same in ten times the time."""
+    try:
+        if ":" in text:
+            return 6, int.from_bytes(inet_pton(AF_INET6, text))
+        return 4, int.from_bytes(inet_pton(AF_INET, text))
+    except OSError:
+        return None
+
+
+def _carried(address: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The IPv4 address inside an IPv4-mapped (::ffff/96), NAT64 (64:ff9b::/96) or 6to4 (2002::/16) address."""
+    version, number = address
+    if version == 6:
+        if number >> 32 in (0xFFFF, 0x64FF9B << 64):
+            yield 4, number & 0xFFFFFFFF
+        if number >> 112 == 0x2002:
+            yield 4, number >> 80 & 0xFFFFFFFF
 
 
 def read_opt_outs(path: Path) -> tuple[frozenset[str], AddressSet]:

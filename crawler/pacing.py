@@ -11,20 +11,20 @@ import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Generic, TypeVar
 
 import anyio
 
 
-def network_of(address: str) -> str:
+def network_of(address: str) -> bytes:
     """The /24 or /48 that a limit per network counts an address into."""
     try:
-        parsed = ip_address(address)
-    except ValueError:  # no address at all; the guard will say so
-        return address
-    bits = 8 if parsed.version == 4 else 80
-    return f"{parsed.version}/{int(parsed) >> bits:x}"
+        if ":" in address:
+            return inet_pton(AF_INET6, address)[:6]
+        return inet_pton(AF_INET, address)[:3]
+    except OSError:  # no address at all; the guard will say so
+        return address.encode()
 
 
 class Budget:
@@ -63,8 +63,8 @@ class Lanes(Generic[T]):
         addresses = list(lanes)
         random.shuffle(addresses)  # neighbours in the list are often neighbours in the network
         self._ready = deque((address, lanes[address]) for address in addresses)
-        self._waiting: dict[str, deque[tuple[str, list[T]]]] = defaultdict(deque)
-        self._busy: dict[str, int] = defaultdict(int)
+        self._waiting: dict[bytes, deque[tuple[str, list[T]]]] = defaultdict(deque)
+        self._busy: dict[bytes, int] = defaultdict(int)
         self._per_network = per_network
 
     def next(self) -> tuple[str, list[T]] | None:

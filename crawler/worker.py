@@ -17,6 +17,7 @@ whatever it is doing.  Nothing is lost, as a shard appears whole or not at all.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -160,8 +161,18 @@ def _speaker() -> Say:
     return say
 
 
+def calm_garbage_collector() -> None:
+    """Look for reference cycles ten times less often: thousands of live connections are no garbage.
+
+    What was imported is taken out of its sight altogether.  Measured at 7 % of the CPU of PROBE.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
+
+
 def main() -> int:
     """Run as `python -m crawler.worker`."""
+    calm_garbage_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     anyio.run(serve, backend_options={"use_uvloop": True})
