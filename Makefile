@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe notebooks constraints clean
+.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench-probe: $(READY) ## endpoints per second and per CPU-second
 
 notebooks: $(READY) ## run every notebook from top to bottom
 	@for notebook in notebooks/*.ipynb; do echo "$$notebook"; $(BIN)/jupyter-execute "$$notebook" || exit 1; done
+
+sample: $(READY) ## scan a small lab anew for data/sample, which the notebooks explore
+	@$(BIN)/python data/sample/regenerate.py
 
 constraints: ## write constraints.txt anew from the newest versions that pyproject.toml admits
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv "$$scratch" \

@@ -32,6 +32,10 @@ MEMORY_LIMIT = "2GB"
 MANIFEST = "manifest.json"
 
 
+#: Whatever else DuckDB says comes from the stored parts.
+_OUR_FAULT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.OutOfMemoryException)
+
+
 class Run:
     """One stored run, opened for reading; a context manager.
 
@@ -47,23 +51,25 @@ class Run:
         self._temporary = tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True)
         work = Path(self._temporary.name)
         self._built: set[str] = set()
+        # A file, not `:memory:`, because tables in a file are compressed and evicted.
+        self._database = duckdb.connect(
+            str(work / "run.duckdb"),
+            config={
+                "autoinstall_known_extensions": "false",
+                "memory_limit": memory_limit,
+                "preserve_insertion_order": "false",
+                "temp_directory": str(work / "spill"),
+            },
+        )
         try:
-            # A file, not `:memory:`, because tables in a file are compressed and evicted.
-            self._database = duckdb.connect(str(work / "run.duckdb"))
-            self._database.execute("SET autoinstall_known_extensions = false")
-            self._database.execute("SET enable_progress_bar = false")
-            self._database.execute("SET preserve_insertion_order = false")
-            self._database.execute(f"SET memory_limit = '{memory_limit}'")
-            self._database.execute(f"SET temp_directory = '{_quoted(work / 'spill')}'")
             for name in TABLES:
                 self._view(name)
             for statement in deliveries.views(protocol):
                 self._database.execute(statement)
-        except duckdb.Error as error:
+        except BaseException as error:
             self.close()
-            raise _unreadable(path, error) from error
-        except BaseException:
-            self.close()
+            if isinstance(error, duckdb.Error):
+                raise _unreadable(path, error) from error
             raise
 
     @classmethod
@@ -105,10 +111,10 @@ class Run:
         self._build_what_is_named(sql)
         try:
             frame: pd.DataFrame = self._database.sql(sql, params=parameters).to_arrow_table().to_pandas()
-        except duckdb.Error as error:
-            if isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
-                raise _unreadable(self.path, error) from error
+        except _OUR_FAULT:
             raise
+        except duckdb.Error as error:
+            raise _unreadable(self.path, error) from error
         return frame
 
     def execute(self, sql: str, parameters: Any = ()) -> None:
@@ -133,8 +139,7 @@ class Run:
 
     def close(self) -> None:
         """Let go of the database and everything spilled."""
-        if hasattr(self, "_database"):
-            self._database.close()
+        self._database.close()
         self._temporary.cleanup()
 
     def __enter__(self) -> Self:
@@ -170,7 +175,9 @@ class Run:
                         self._built.add(name)
                         try:
                             self._database.execute(deliveries.statement(name))
-                        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+                        except _OUR_FAULT:
+                            raise
+                        except duckdb.Error as error:
                             raise _unreadable(self.path, error) from error
 
 

@@ -1,4 +1,4 @@
-"""Pages derived from the source: golden schema, data dictionary, settings.  `make golden` writes them anew."""
+"""Pages derived from the source: golden schema, data dictionary, settings, figures.  `make golden` writes them anew."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from analysis.indicators import REGISTRY
 from crawler import records
 from crawler.config import Config
 
@@ -20,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "tests" / "golden" / "schema.json"
 DICTIONARY = ROOT / "docs" / "data.md"
 SETTINGS = ROOT / "docs" / "settings.md"
-MARK = "<!-- From here on written by `make golden` from crawler/{source}; edit that. -->\n"
+FIGURES = ROOT / "docs" / "figures.md"
+MARK = "<!-- From here on written by `make golden` from {source}; edit that. -->\n"
 
 
 def schema() -> str:
@@ -44,12 +46,17 @@ def vocabulary() -> list[type[StrEnum]]:
 
 def data_page() -> str:
     """docs/data.md with its derived half as it should be."""
-    return _page(DICTIONARY, "records.py", [*_tables(), *_words()])
+    return _page(DICTIONARY, "crawler/records.py", [*_tables(), *_words()])
 
 
 def settings_page() -> str:
     """docs/settings.md with its derived half as it should be."""
-    return _page(SETTINGS, "config.py", list(_settings(Config(), "")))
+    return _page(SETTINGS, "crawler/config.py", list(_settings(Config(), "")))
+
+
+def figures_page() -> str:
+    """docs/figures.md with its derived half as it should be."""
+    return _page(FIGURES, "analysis/indicators", list(_figures()))
 
 
 def _page(path: Path, source: str, lines: list[str]) -> str:
@@ -65,6 +72,12 @@ def _tables() -> Iterator[str]:
             assert field.metadata is not None
             yield f"| `{field.name}` | {_kind(field.type)} | {field.metadata[b'doc'].decode()} |"
         yield ""
+
+
+def _figures() -> Iterator[str]:
+    yield from ("## All figures", "", "| figure | title | units | meaning |", "|---|---|---|---|")
+    for figure in REGISTRY.values():
+        yield f"| `{figure.name}` | {figure.title} | {', '.join(figure.units)} | {figure.words} |"
 
 
 def _kind(kind: pa.DataType) -> str:
@@ -121,3 +134,4 @@ if __name__ == "__main__":
     SCHEMA.write_text(schema(), "utf-8")
     DICTIONARY.write_text(data_page(), "utf-8")
     SETTINGS.write_text(settings_page(), "utf-8")
+    FIGURES.write_text(figures_page(), "utf-8")

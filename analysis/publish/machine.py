@@ -10,6 +10,8 @@ import io
 from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
 from analysis.dataset import Run
 from analysis.figures import FACEBOOK, Figure, facebook
 from analysis.shares import Share
@@ -125,6 +127,16 @@ def distribution_fields(figure: Figure) -> dict[str, Any]:
         "population": figure.population,
         "signature": figure.signature,
     }
+
+
+def frame(figures: list[Figure]) -> pd.DataFrame:
+    """The shares among the figures as a frame, one row each, for notebooks."""
+    rows = [
+        {"group": figure.group, "figure": figure.indicator.name, **share_fields(figure)}
+        for figure in figures
+        if isinstance(figure.value, Share)
+    ]
+    return pd.DataFrame(rows)
 
 
 def table(figures: list[Figure]) -> str:

@@ -1,0 +1,153 @@
+"""The stored sample, counted a second time in plain Python: another program, the same numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from analysis.dataset import Run
+from analysis.deliveries import CRITERIA, DOMAIN_RULES
+from analysis.figures import facebook, figures
+from analysis.shares import Share
+from crawler.records import TABLES
+from tests.derived import FIGURES, figures_page
+
+DATA = Path(__file__).resolve().parents[1] / "data" / "sample"
+
+Verdict = bool | None
+
+
+def table(name: str) -> list[dict[str, Any]]:
+    """Every row of a table of the sample."""
+    return [row for part in (DATA / "run=sample" / name).glob("*.parquet") for row in pq.read_table(part).to_pylist()]
+
+
+def both(*verdicts: Verdict) -> Verdict:
+    """Kleene's AND."""
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def one_of(verdicts: Iterable[Verdict]) -> Verdict:
+    """Yes if one is yes, else unknown if one is, else no; unknown if there are none."""
+    seen = list(verdicts)
+    return True if True in seen else None if None in seen or not seen else False
+
+
+def every(verdicts: Iterable[Verdict]) -> Verdict:
+    """The mirror of `one_of`."""
+    opposite = one_of(None if verdict is None else not verdict for verdict in verdicts)
+    return None if opposite is None else not opposite
+
+
+def judged(probe: dict[str, Any] | None) -> dict[str, Verdict]:
+    """The criteria of one endpoint, and whether it accepts connections."""
+    if probe is None:
+        return dict.fromkeys((*CRITERIA, "accepts"))
+    offered = probe["starttls_offered"]
+    tls = True if probe["negotiated"] else False if probe["conclusive"] or offered is False else None
+    accepts = None if probe["stage"] is None else probe["stage"] != "connect"
+    return {
+        "offered": offered,
+        "negotiated": tls,
+        "forward_secret": both(tls, probe["forward_secret"]),
+        "post_quantum": both(tls, probe["post_quantum"]),
+        "strict_valid": both(tls, probe["strict_valid"]),
+        "forward_secret_and_strict": both(tls, probe["forward_secret"], probe["strict_valid"]),
+        "accepts": False if probe["outcome"] == "blocked_address" else accepts,
+    }
+
+
+def deliveries() -> dict[str, list[dict[str, Any]]]:
+    """Domain -> its endpoints judged, each with `primary`; domains whose DNS failed have none."""
+    hosts = {row["host"]: row for row in table("hosts")}
+    probes = {(row["host"], row["address"]): row for row in table("probes")}
+    answered = {"ok", "nodata", "nxdomain"}
+    made: dict[str, list[dict[str, Any]]] = {}
+    for row in table("domains"):
+        if row["route"] == "unknown":
+            made[row["domain"]] = []
+        if row["route"] not in ("explicit", "implicit"):
+            continue
+        best = min(entry["preference"] for entry in row["mx"])
+        ways = []
+        for name in {entry["host"] for entry in row["mx"]}:
+            preference = min(entry["preference"] for entry in row["mx"] if entry["host"] == name)
+            host = hosts.get(name)
+            found = [judged(probes.get((name, address))) for address in (host and host["addresses"]) or []]
+            if host is None or not {host["ipv4_status"], host["ipv6_status"]} <= answered:
+                found.append(judged(None))
+            ways += [{**one, "primary": preference == best} for one in found]
+        if row["mx_dropped"]:
+            ways.append({**judged(None), "primary": False})
+        if ways:
+            made[row["domain"]] = ways
+    return made
+
+
+@pytest.fixture(scope="module")
+def truth() -> dict[str, list[dict[str, Any]]]:
+    assert not [row for row in table("probes") if row["outcome"] == "sampled_out"]  # not modelled here
+    return deliveries()
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Run]:
+    with Run.open(DATA) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_every_domain_has_the_verdict_that_plain_python_finds(
+    criterion: str, run: Run, truth: dict[str, list[dict[str, Any]]]
+) -> None:
+    expected = {}
+    for domain, ways in truth.items():
+        reachable = [way for way in ways if way["accepts"] is not False]
+        primary = [way[criterion] for way in reachable if way["primary"]]
+        expected[domain] = {
+            "any": one_of(way[criterion] for way in ways),
+            "all": every(way[criterion] for way in ways),
+            "primary_any": one_of(primary),
+            "primary_all": every(primary),
+            "worst": every(way[criterion] for way in reachable),
+        }
+    columns = ", ".join(f"{criterion}_{rule}" for rule in DOMAIN_RULES)
+    rows = run.frame(f"SELECT domain, {columns} FROM domain_units").astype(object).to_numpy().tolist()
+    found = {name: dict(zip(DOMAIN_RULES, verdicts, strict=True)) for name, *verdicts in rows}
+    assert found == expected
+
+
+def test_the_facebook_figure_is_the_mean_that_plain_python_finds(
+    run: Run, truth: dict[str, list[dict[str, Any]]]
+) -> None:
+    yes, no = Fraction(0), Fraction(0)
+    for ways in truth.values():
+        primary = [way["forward_secret_and_strict"] for way in ways if way["primary"] and way["accepts"] is not False]
+        yes += Fraction(primary.count(True), len(primary) or 1)
+        no += Fraction(primary.count(False), len(primary) or 1)
+    value = facebook(figures(run)).value
+    assert isinstance(value, Share)
+    assert (value.yes, value.no) == (pytest.approx(float(yes)), pytest.approx(float(no)))
+    assert value.all == pytest.approx(len(truth))
+    assert 0 < value.yes < value.all
+
+
+def test_the_sample_is_small_finished_complete_and_names_no_machine() -> None:
+    files = [path for path in (DATA / "run=sample").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 300 * 1024
+    assert {path.parent.name for path in files if path.suffix == ".parquet"} == set(TABLES)
+    manifest = json.loads((DATA / "run=sample" / "manifest.json").read_text("utf-8"))
+    assert manifest["state"] == "finished"
+    settings = manifest["configuration"]
+    assert not [path for path in (manifest["list"]["path"], settings["ca_file"], settings["exclude"]) if path[0] == "/"]
+
+
+def test_the_page_of_figures_is_up_to_date() -> None:
+    """`make golden` writes it."""
+    assert figures_page() == FIGURES.read_text("utf-8")
