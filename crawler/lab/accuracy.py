@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 from crawler.config import UsageError
 from crawler.lab.behaviours import Truth
 from crawler.lab.world import Domain, Host, World
-from crawler.records import Route, Target
+from crawler.records import Outcome, Route, Target
 from crawler.targets import read_targets
 
 _SHOWN = 40  # disagreements listed; the matrices count all
 _UNKNOWN = "unknown"
+_SAMPLED_OUT = Truth(None, Outcome.SAMPLED_OUT, conclusive=False)
 Key = tuple[str, ...]
 Verdicts = dict[str, Any]
 
@@ -89,12 +90,13 @@ def compare_run(run: Path, source: Path, seed: int) -> Comparison:
         raise UsageError(f"{run}: no run with a manifest there; check --data") from error
     if manifest["state"] != "finished":
         raise UsageError(f"{run}: the run is {manifest['state']}, not finished; its rows cannot be complete")
+    settings = manifest["configuration"]
     # A machine without IPv6 has another lab, and lab.toml said so.
-    world = World(seed, _names(source), ipv6=manifest["configuration"]["ipv6"])
-    return compare(world, read_targets(source), run)
+    world = World(seed, _names(source), ipv6=settings["ipv6"])
+    return compare(world, read_targets(source), run, settings["pacing"]["names_per_address"])
 
 
-def compare(world: World, targets: Iterable[Target], run: Path) -> Comparison:
+def compare(world: World, targets: Iterable[Target], run: Path, names_per_address: int) -> Comparison:
     """Hold the tables under `run` against the truth of the list."""
     domains: dict[Key, tuple[str, Verdicts]] = {}
     names: set[str] = set()
@@ -114,11 +116,32 @@ def compare(world: World, targets: Iterable[Target], run: Path) -> Comparison:
         for address in host.addresses:
             behaviour = world.behaviour_at(host, address)
             probes[(name, address)] = (behaviour.name, probe_verdicts(behaviour.truth))
+    for key in _sampled_out(run, probes, names_per_address):
+        probes[key] = (probes[key][0], probe_verdicts(_SAMPLED_OUT))
     made = Comparison()
     made.compare("domains", domains, map(_domain_row, _rows(run / "domains")))
     made.compare("hosts", hosts, map(_host_row, _rows(run / "hosts")))
     made.compare("probes", probes, map(_probe_row, _rows(run / "probes")))
     return made
+
+
+def _sampled_out(run: Path, expected: Iterable[Key], names_per_address: int) -> Iterator[Key]:
+    """The endpoints that a scan may leave to another name at the same address.
+
+    Which names those are is the scan's choice; how many, and that a name beside them was probed, is not.
+    """
+    at: dict[str, set[str]] = {}
+    for host, address in expected:
+        at.setdefault(address, set()).add(host)
+    left: dict[str, dict[str, str]] = {}
+    for row in _rows(run / "probes"):
+        if row["outcome"] == Outcome.SAMPLED_OUT:
+            left.setdefault(row["address"], {})[row["host"]] = row["representative_host"]
+    for address, representatives in left.items():
+        names = at.get(address, set())
+        probed = names - representatives.keys()
+        if len(probed) == min(names_per_address, len(names)) and probed.issuperset(representatives.values()):
+            yield from ((host, address) for host in representatives.keys() & names)
 
 
 # --- verdicts: truth and measurement in the same words --------------------------------------------

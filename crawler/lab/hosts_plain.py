@@ -12,7 +12,9 @@ from crawler.lab.behaviours import (
     GO_AHEAD,
     Act,
     Leaf,
+    Pause,
     Port,
+    Step,
     Tls,
     ended,
     host,
@@ -90,9 +92,7 @@ host(
 # --- greeting -----------------------------------------------------------------------------------
 
 
-def _greeting(
-    name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act, code: int | None = None
-) -> None:
+def _greeting(name: str, about: str, share: float, outcome: Outcome, *steps: Step, code: int | None = None) -> None:
     host(name, about, share=share, truth=ended(Stage.GREETING, outcome, greeting_code=code), greeting=steps)
 
 
@@ -117,7 +117,8 @@ _greeting(
 _greeting("greeting-450", "not now", 1, Outcome.REJECTED, b"450 4.3.2 Please try later\r\n", Act.CLOSE, code=450)
 _greeting("silence", "accepts and never says a word", 5, Outcome.TIMEOUT, Act.SILENCE)
 _greeting("close-on-connect", "accepts and closes", 3, Outcome.CLOSED, Act.CLOSE)
-_greeting("reset-on-connect", "accepts and resets", 2, Outcome.RESET, Act.RESET)
+# A moment later: an RST on the heels of the SYN-ACK may reach a client before it knows that it is connected.
+_greeting("reset-on-connect", "accepts and resets", 2, Outcome.RESET, Pause(0.1), Act.RESET)
 _greeting(
     "half-greeting", "falls silent in the middle of its greeting", 1, Outcome.TIMEOUT, b"220-mx.lab.ex", Act.SILENCE
 )
@@ -142,7 +143,7 @@ _greeting("imap", "an IMAP server", 0.5, Outcome.WRONG_PROTOCOL, b"* OK [CAPABIL
 # --- capabilities -------------------------------------------------------------------------------
 
 
-def _capabilities(name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act) -> None:
+def _capabilities(name: str, about: str, share: float, outcome: Outcome, *steps: Step) -> None:
     host(name, about, share=share, truth=ended(Stage.CAPABILITIES, outcome), plain={"EHLO": steps, "HELO": steps})
 
 
@@ -165,7 +166,7 @@ def _upgrade(
     about: str,
     share: float,
     outcome: Outcome,
-    *steps: bytes | Act,
+    *steps: Step,
     code: int | None = None,
     final: bool = False,
 ) -> None:
@@ -199,7 +200,7 @@ _upgrade("starttls-reset", "resets on STARTTLS", 1, Outcome.RESET, Act.RESET)
 # --- handshake ----------------------------------------------------------------------------------
 
 
-def _handshake(name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act, final: bool = False) -> None:
+def _handshake(name: str, about: str, share: float, outcome: Outcome, *steps: Step, final: bool = False) -> None:
     host(name, about, share=share, truth=ended(Stage.HANDSHAKE, outcome, conclusive=final), tls=steps)
 
 
@@ -250,7 +251,7 @@ _handshake(
 # --- after TLS ----------------------------------------------------------------------------------
 
 
-def _after(name: str, about: str, share: float, outcome: Outcome, *steps: bytes | Act, final: bool = False) -> None:
+def _after(name: str, about: str, share: float, outcome: Outcome, *steps: Step, final: bool = False) -> None:
     host(name, about, share=share, truth=ended(Stage.AFTER_TLS, outcome, conclusive=final), inside={"EHLO": steps})
 
 

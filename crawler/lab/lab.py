@@ -40,7 +40,7 @@ ipv6 = {ipv6}
 [port]
 smtp = {smtp_port}
 
-# The lab's distances are short, and so is its patience.
+# Distances are short here and time-outs shorter; the lab is one process, which must keep up with all scanners.
 [dns]
 timeout = 1.0
 tries = 2
@@ -54,6 +54,7 @@ quit = 0.5
 target = 10.0
 
 [pacing]
+in_flight = 200
 attempts = 2
 retry_delay = 1.0
 
