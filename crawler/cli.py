@@ -160,7 +160,8 @@ def _add_probe(commands: Any) -> None:
 
 def _probe(options: argparse.Namespace) -> int:
     explain = importlib.import_module("crawler.explain")
-    return int(explain.run(options))
+    config, name = config_of(options), options.name
+    return int(explain.run(config, name, as_host=options.host, address=options.address, as_json=options.json))
 
 
 def _add_doctor(commands: Any) -> None:

@@ -1,0 +1,283 @@
+"""`starttls-crawler probe`: one domain or mail host, measured as a scan would, explained for a person.
+
+Rule of this room: it measures nothing of its own; rows come from RESOLVE and PROBE as a scan stores
+them, and every sentence here is read off a row.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from crawler.certificates import Known
+from crawler.config import Config, UsageError
+from crawler.dns.client import DnsClient
+from crawler.exclusions import Exclusions
+from crawler.names import InvalidName, a_label
+from crawler.probe import Prober
+from crawler.records import (
+    Domain,
+    Endpoint,
+    Host,
+    MailHost,
+    Outcome,
+    Probe,
+    Route,
+    Stage,
+    Target,
+    Tlsa,
+    TlsaStatus,
+)
+from crawler.resolve import resolve_domains, resolve_hosts
+
+ROUTES: dict[Route, str] = {
+    Route.EXPLICIT: "takes mail at the hosts of its MX records",
+    Route.IMPLICIT: "has no MX records but an address: it is its own mail host (RFC 5321 §5.1)",
+    Route.NULL_MX: "says that it takes no mail: null MX (RFC 7505)",
+    Route.NULL_MX_INVALID: "publishes a malformed null MX (RFC 7505)",
+    Route.NO_MAIL_HOST: "has neither MX records nor an address",
+    Route.NXDOMAIN: "does not exist",
+    Route.UNKNOWN: "could not be looked up, so where its mail goes is unknown",
+    Route.OPTED_OUT: "opted out of being measured",
+}
+
+OUTCOMES: dict[Outcome, str] = {
+    Outcome.OK: "answered inside TLS",
+    Outcome.NOT_OFFERED: "STARTTLS is not offered: mail arrives here in the clear",
+    Outcome.CONNECTION_REFUSED: "the connection was refused; whether it does TLS is unknown",
+    Outcome.UNREACHABLE: "the address could not be reached; whether it does TLS is unknown",
+    Outcome.TIMEOUT: "no answer in time; the rest is unknown",
+    Outcome.CLOSED: "the host hung up; the rest is unknown",
+    Outcome.RESET: "the connection was reset; the rest is unknown",
+    Outcome.REJECTED: "the host will not talk to us; whether it does TLS for others is unknown",
+    Outcome.UPGRADE_REFUSED: "STARTTLS was offered, then refused",
+    Outcome.PROTOCOL_ERROR: "the answer is outside the protocol's grammar",
+    Outcome.WRONG_PROTOCOL: "another protocol answers at this port",
+    Outcome.LIMIT_EXCEEDED: "the host sent more than we take (our limit)",
+    Outcome.TLS_ALERT: "the host broke the handshake off with an alert",
+    Outcome.TLS_ERROR: "what came was not acceptable TLS",
+    Outcome.TLS_UNSUPPORTED_BY_US: "only TLS that our library no longer speaks",
+    Outcome.BLOCKED_ADDRESS: "special-purpose address, not contacted (--allow-network permits it)",
+    Outcome.OPTED_OUT: "opted out, not contacted",
+    Outcome.SAMPLED_OUT: "not probed; another name was, at the same address",
+    Outcome.NOT_RUN: "not probed",
+    Outcome.INTERNAL_ERROR: "our own fault; the log has the trace",
+}
+
+_WIDEST = 160  # characters of a server's line that are shown
+
+
+@dataclass
+class Findings:
+    """All rows about one name."""
+
+    name: str
+    domain: Domain | None = None
+    hosts: list[Host] = field(default_factory=list)
+    tlsa: dict[str, Tlsa] = field(default_factory=dict)
+    probes: list[tuple[Probe, list[Known]]] = field(default_factory=list)
+
+
+def run(config: Config, name: str, *, as_host: bool, address: str | None, as_json: bool) -> int:
+    """Measure and print; 0 when every endpoint could be judged, 1 when something stayed unknown.
+
+    Raises `UsageError` for a name or an address that is none.
+    """
+    try:
+        label = a_label(name)
+    except InvalidName as error:
+        raise UsageError(f"{name!r} is no domain name ({error}); give a name such as example.com") from error
+    if not config.ehlo_name:
+        raise UsageError("--ehlo-name is missing: say who is probing, with a full name of this machine")
+    findings = anyio.run(_measure, config, label, as_host, address, backend_options={"use_uvloop": True})
+    if as_json:
+        json.dump(as_document(findings), sys.stdout, indent=2, default=_plain)
+        sys.stdout.write("\n")
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for line in lines(findings):
+            console.print(line)
+    return 0 if findings.probes and all(probe.conclusive for probe, _ in findings.probes) else 1
+
+
+async def _measure(config: Config, name: str, as_host: bool, address: str | None) -> Findings:
+    findings = Findings(name)
+    prober = Prober(config)
+
+    def emit(row: Any) -> None:
+        match row:
+            case Domain():
+                findings.domain = row
+            case Host():
+                findings.hosts.append(row)
+            case Tlsa():
+                findings.tlsa[row.host or ""] = row
+
+    async with DnsClient(config) as dns:
+        if not as_host:
+            await resolve_domains([Target(name, name)], dns, config, emit, excluded=prober.exclusions.domain)
+        names = [name] if as_host else [mx["host"] for mx in (findings.domain and findings.domain.mx) or ()]
+        await resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], dns, config, emit)
+    findings.hosts.sort(key=lambda host: names.index(host.host or ""))
+    for endpoint in _endpoints(findings, config, address, prober.exclusions):
+        findings.probes.append(await prober.probe_one(endpoint))  # one after the other: this is no scan
+    return findings
+
+
+def _endpoints(findings: Findings, config: Config, only: str | None, excluded: Exclusions) -> Iterator[Endpoint]:
+    if only is not None and excluded.address(only) is Outcome.BLOCKED_ADDRESS:
+        raise UsageError(f"--address {only}: no address, or special-purpose space; --allow-network permits a network")
+    for host in findings.hosts:
+        if excluded.host(host.host or ""):
+            continue
+        tlsa = findings.tlsa.get(host.host or "") or Tlsa(status=TlsaStatus.NOT_ASKED)
+        for protocol in config.protocol:
+            for address in [only] if only else host.addresses or ():
+                yield Endpoint(
+                    protocol, host.host, address, config.port_of(protocol), tlsa.base_domain, tlsa.status, tlsa.records
+                )
+
+
+# --- for programs ---------------------------------------------------------------------------------
+
+
+def as_document(findings: Findings) -> dict[str, Any]:
+    """The rows as a scan stores them, under the names of their tables."""
+    certificates = {known.row.sha256: asdict(known.row) for _, chain in findings.probes for known in chain}
+    return {
+        "name": findings.name,
+        "domains": [asdict(findings.domain)] if findings.domain else [],
+        "hosts": [asdict(host) for host in findings.hosts],
+        "tlsa": [asdict(tlsa) for tlsa in findings.tlsa.values()],
+        "probes": [asdict(probe) for probe, _ in findings.probes],
+        "certificates": list(certificates.values()),
+    }
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(type(value).__name__)
+
+
+# --- for a person -----------------------------------------------------------------------------------
+
+
+def lines(findings: Findings) -> Iterator[Text]:
+    """The whole explanation; text of servers goes in as it is stored, escaped, never as markup."""
+    if findings.domain is not None:
+        yield from _about_domain(findings.domain)
+    for host in findings.hosts:
+        yield Text()
+        yield from _about_host(host, findings)
+        for probe, chain in findings.probes:
+            if probe.host == host.host:
+                yield from _about_probe(probe, chain)
+
+
+def _about_domain(row: Domain) -> Iterator[Text]:
+    yield Text.assemble((row.domain or "", "bold"), " ", ROUTES.get(row.route or Route.UNKNOWN, str(row.route)))
+    if row.dns_error:
+        yield Text(f"  DNS: {row.dns_error} {row.rcode or ''} {' '.join(row.ede or ())}".rstrip(), style="yellow")
+    if row.route not in (Route.OPTED_OUT, Route.INVALID):
+        known = {"DNSSEC": row.dnssec, "MTA-STS record": row.mta_sts_record, "TLSRPT": row.tlsrpt}
+        yield Text("  " + "   ".join(f"{name}: {value or 'unknown'}" for name, value in known.items()))
+
+
+def _about_host(host: Host, findings: Findings) -> Iterator[Text]:
+    mx = (findings.domain and findings.domain.mx) or ()
+    preference = next((f"preference {entry['preference']}" for entry in mx if entry["host"] == host.host), "mail host")
+    tlsa = findings.tlsa.get(host.host or "")
+    yield Text.assemble(
+        (host.host or "", "bold"),
+        f"  {preference}   DNSSEC: {host.dnssec}   TLSA: ",
+        tlsa.status if tlsa and tlsa.status else "unknown",
+    )
+    if not host.addresses:
+        yield Text(f"  no address: IPv4 {host.ipv4_status}, IPv6 {host.ipv6_status}", style="yellow")
+
+
+def _about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
+    yield Text(f"  {probe.address} port {probe.port}", style="cyan")
+    told: dict[Stage, str] = {
+        Stage.CONNECT: f"from {probe.source_address}" if probe.source_address else "",
+        Stage.GREETING: _first_line(probe.greeting),
+        Stage.CAPABILITIES: _capabilities(probe),
+        Stage.UPGRADE: str(probe.starttls_code or ""),
+        Stage.HANDSHAKE: _handshake(probe),
+        Stage.AFTER_TLS: f"{len(probe.capabilities_after_tls)} keywords inside TLS" if probe.capabilities_after_tls is not None else "",
+    }  # fmt: skip
+    for stage, words in told.items():
+        took = getattr(probe, f"{stage}_ms")
+        if took is None:
+            continue
+        failed = stage is probe.stage
+        yield Text.assemble(
+            ("    ✗ " if failed else "    ✓ ", "red" if failed else "green"),
+            f"{stage:<13}{took:>6} ms  {words}".rstrip(),
+        )
+    outcome = probe.outcome or Outcome.INTERNAL_ERROR
+    style = "green" if outcome is Outcome.OK else "red" if probe.conclusive else "yellow"
+    yield Text(f"    {OUTCOMES[outcome]}", style=style)
+    if outcome is not Outcome.OK and probe.last_reply:
+        yield Text(f"    it said: {_first_line(probe.last_reply)}")
+    if probe.tls_reason:
+        yield Text(f"    OpenSSL says: {probe.tls_reason}")
+    if probe.starttls_masked:
+        yield Text(f"    {probe.starttls_masked} looks like STARTTLS masked on the way", style="red")
+    if probe.plaintext_after_upgrade:
+        yield Text(f"    {len(probe.plaintext_after_upgrade)} bytes of plaintext behind the go-ahead", style="red")
+    if chain:
+        yield from _about_chain(probe, chain)
+
+
+def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
+    leaf = chain[0].row
+    until = f"until {leaf.not_after:%Y-%m-%d}" if leaf.not_after else leaf.parse_error or ""
+    names = ", ".join((leaf.names or [])[:4]) + (" …" if len(leaf.names or ()) > 4 else "")
+    yield Text(
+        f"    certificate of {names or 'nobody (no DNS names)'}, by {leaf.issuer_organization or leaf.issuer}, {until}"
+    )
+    verdicts = (
+        (probe.chain_trusted, "trusted", f"not trusted: {probe.chain_error} at depth {probe.chain_error_depth}"),
+        (probe.name_match, "names the host", "does not name the host"),
+        (probe.unexpired, "within its dates", "outside its dates"),
+    )
+    for verdict, yes, no in verdicts:
+        mark, style, words = ("✓", "green", yes) if verdict else ("✗", "red", no)
+        yield Text.assemble((f"      {mark} ", style), words)
+    sentence = "a strict sender would have delivered" if probe.strict_valid else "a strict sender would have refused"
+    yield Text(f"    {sentence}", style="green" if probe.strict_valid else "red")
+
+
+def _first_line(text: str | None) -> str:
+    first, _, rest = (text or "").partition("\n")
+    return first[:_WIDEST] + (" …" if rest or len(first) > _WIDEST else "")
+
+
+def _capabilities(probe: Probe) -> str:
+    if probe.capabilities is None:
+        return _first_line(probe.hello_reply)
+    offered = "STARTTLS offered" if probe.starttls_offered else "STARTTLS not offered"
+    return f"{(probe.hello or '').upper()}: {len(probe.capabilities)} keywords, {offered}"
+
+
+def _handshake(probe: Probe) -> str:
+    if probe.tls_version is None:
+        return probe.tls_alert or probe.tls_reason or ""
+    kinds = [
+        word
+        for word, holds in (("forward secret", probe.forward_secret), ("post-quantum", probe.post_quantum))
+        if holds
+    ]
+    return f"{probe.tls_version}, {probe.tls_cipher}, {probe.tls_group or 'no group'} ({', '.join(kinds) or 'no forward secrecy'})"

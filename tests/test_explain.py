@@ -1,0 +1,55 @@
+"""What `probe` tells a person is read off the rows, and a host's words never become markup."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crawler.config import Config, UsageError
+from crawler.explain import OUTCOMES, ROUTES, Findings, as_document, lines, run
+from crawler.records import Domain, Host, Outcome, Probe, Route, Stage
+from tests.kit import play
+
+
+def told(*probes: Probe) -> str:
+    findings = Findings("example.org", hosts=[Host(host="mx.example", addresses=["192.0.2.1"])])
+    findings.probes = [(probe, []) for probe in probes]
+    return "\n".join(line.plain for line in lines(findings))
+
+
+def test_every_outcome_and_every_route_has_its_sentence() -> None:
+    assert set(OUTCOMES) == set(Outcome)
+    assert set(ROUTES) == set(Route) - {Route.INVALID}
+
+
+def test_stages_are_told_in_order_and_the_failed_one_is_marked() -> None:
+    text = told(play("S: 220 mx\nC: EHLO probe.example\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 454 no\n").probe)
+    marks = [line.split()[:2] for line in text.splitlines() if "✓" in line or "✗" in line]
+    assert marks == [["✓", "connect"], ["✓", "greeting"], ["✓", "capabilities"], ["✗", "upgrade"]]
+    assert "refused" in text and "454 no" in text
+
+
+def test_unknown_is_said_to_be_unknown() -> None:
+    probe = Probe(host="mx.example", address="192.0.2.1", port=25, stage=Stage.CONNECT, outcome=Outcome.TIMEOUT)
+    assert "unknown" in told(probe)
+
+
+def test_a_hosts_words_are_no_markup() -> None:
+    text = told(play("S: 554 [bold red]boo[/] \\x1b[31mred\n").probe)
+    assert "[bold red]boo[/] \\x1b[31mred" in text and "\x1b" not in text
+
+
+def test_the_document_for_programs_has_the_names_of_the_tables() -> None:
+    document = as_document(Findings("example.org", domain=Domain(domain="example.org", route=Route.NULL_MX)))
+    assert set(document) == {"name", "domains", "hosts", "tlsa", "probes", "certificates"}
+    assert json.loads(json.dumps(document))["domains"][0]["route"] == "null_mx"
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [("not a name", Config(ehlo_name="probe.example")), ("example.org", Config())]
+)
+def test_bad_input_is_one_line(name: str, config: Config) -> None:
+    with pytest.raises(UsageError) as error:
+        run(config, name, as_host=False, address=None, as_json=False)
+    assert "\n" not in str(error.value)
