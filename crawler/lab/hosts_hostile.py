@@ -105,7 +105,7 @@ host(
     "takes its time with every answer, and never gives the last",
     share=0.5,
     truth=ended(Stage.AFTER_TLS, Outcome.TIMEOUT),
-    greeting=(Pause(2.0), GREETING),
-    plain={"EHLO": (Pause(1.2), EHLO), "STARTTLS": (Pause(1.2), GO_AHEAD, Act.START_TLS)},
+    greeting=(Pause(1.0), GREETING),
+    plain={"EHLO": (Pause(0.5), EHLO), "STARTTLS": (Pause(0.5), GO_AHEAD, Act.START_TLS)},
     inside={"EHLO": (Act.SILENCE,)},
 )

@@ -1,0 +1,139 @@
+"""The accuracy of the whole crawler over every behaviour of the lab, and the comparison itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crawler.config import Config, UsageError
+from crawler.lab import World, generated_domains
+from crawler.lab.accuracy import Comparison, compare_run
+from crawler.lab.behaviours import Truth
+from crawler.records import TABLES, Route, schema_of
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = [*generated_domains(150), "not a name"]
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def perfect_rows() -> Rows:
+    """What a scan without fault would store, as far as it is compared."""
+    world = World(1, NAMES[:-1])
+    domains: list[dict[str, Any]] = [{"domain": None, "listed": NAMES[-1], "route": Route.INVALID}]
+    hosts, probes = {}, []
+    for name in NAMES[:-1]:
+        domain = world.domain(name)
+        mx = [{"host": host, "preference": preference} for preference, host in domain.mail_hosts]
+        domains.append(
+            {
+                "domain": name,
+                "route": domain.route,
+                "dns_error": domain.behaviour.dns_error,
+                "dnssec": domain.dnssec,
+                "mx": mx,
+                "cnames": domain.cnames if mx else None,
+            }
+        )
+        hosts |= {host: world.host(host) for _, host in domain.mail_hosts}
+    for host in hosts.values():
+        assert host is not None
+        for address in host.addresses:
+            truth = world.behaviour_at(host, address).truth
+            row = {f.name: getattr(truth, f.name) for f in fields(Truth) if f.name not in ("injected", "certificates")}
+            row["plaintext_after_upgrade"] = b"250 injected" if truth.injected else None
+            row["received_chain"] = None if truth.certificates is None else ["00"] * truth.certificates
+            probes.append({**row, "host": host.name, "address": address})
+    names = ("addresses", "ipv4_status", "ipv6_status", "dnssec")
+    columns = [{"host": h.name, **{name: getattr(h, name) for name in names}} for h in hosts.values() if h]
+    return {"domains": domains, "hosts": columns, "probes": probes}
+
+
+def judged(tmp_path: Path, rows: Rows, *, state: str = "finished") -> Comparison:
+    """Store the rows as a run and hold it against the truth."""
+    source = tmp_path / "list.txt"
+    source.write_text("".join(f"{name}\n" for name in NAMES))
+    for table, content in rows.items():
+        folder = tmp_path / "run=x" / table
+        folder.mkdir(parents=True)
+        schema = schema_of(TABLES[table])
+        full = [{name: row.get(name) for name in schema.names} for row in content]
+        pq.write_table(pa.Table.from_pylist(full, schema), folder / "part.parquet")
+    manifest = {"state": state, "configuration": Config().as_dict()}
+    (tmp_path / "run=x" / "manifest.json").write_text(json.dumps(manifest))
+    return compare_run(tmp_path / "run=x", source, seed=1)
+
+
+def test_a_scan_without_fault_is_diagonal(tmp_path: Path) -> None:
+    comparison = judged(tmp_path, perfect_rows())
+    assert comparison.disagreements == []
+    assert list(comparison.lines())[-1].endswith("every verdict is the truth")
+
+
+def test_a_wrong_verdict_is_off_the_diagonal_and_named(tmp_path: Path) -> None:
+    rows = perfect_rows()
+    victim = next(row for row in rows["probes"] if row["starttls_offered"])
+    victim["starttls_offered"] = False
+    comparison = judged(tmp_path, rows)
+    assert comparison.matrices["probes.starttls_offered"]["true", "false"] == 1
+    (disagreement,) = comparison.disagreements
+    assert victim["host"] in disagreement
+    assert victim["address"] in disagreement
+
+
+def test_not_having_found_out_is_no_agreement(tmp_path: Path) -> None:
+    rows = perfect_rows()
+    next(row for row in rows["probes"] if row["starttls_offered"] is False)["starttls_offered"] = None
+    assert judged(tmp_path, rows).matrices["probes.starttls_offered"]["false", "unknown"] == 1
+
+
+@pytest.mark.parametrize("table", ["domains", "hosts", "probes"])
+def test_a_missing_row_a_row_twice_and_a_row_too_many_are_reported(tmp_path: Path, table: str) -> None:
+    rows = perfect_rows()
+    rows[table].pop(5)
+    rows[table].append(rows[table][7])
+    stranger = {"domain": "stranger.test", "host": "stranger.test", "address": "127.1.1.1"}
+    rows[table].append({**rows[table][8], **stranger})
+    found = "\n".join(judged(tmp_path, rows).disagreements)
+    assert "the row is missing" in found
+    assert "2 rows instead of one" in found
+    assert "stranger.test" in found
+
+
+def test_a_scan_may_leave_names_beyond_the_cap_to_another_and_no_others(tmp_path: Path) -> None:
+    rows = perfect_rows()
+    empty = dict.fromkeys(rows["probes"][0])
+    for row in rows["probes"][3:5]:
+        sampled = {"outcome": "sampled_out", "conclusive": False, "representative_host": "other.example"}
+        row |= {**empty, **sampled, "host": row["host"], "address": row["address"]}
+    comparison = judged(tmp_path, rows)
+    assert comparison.matrices["probes.outcome"].total() == len(rows["probes"])
+    assert sum("measured sampled_out" in line for line in comparison.disagreements) == 2
+
+
+def test_a_run_that_is_not_finished_is_not_judged(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="interrupted"):
+        judged(tmp_path, perfect_rows(), state="interrupted")
+
+
+def test_a_directory_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run"):
+        compare_run(tmp_path, tmp_path / "list.txt", seed=1)
+
+
+@pytest.mark.timeout(180)
+def test_every_verdict_of_a_scan_of_every_behaviour_is_the_truth() -> None:
+    """A hundred and sixty names are enough to show each behaviour once."""
+    command = [sys.executable, "-m", "crawler", "accuracy", "--domains", "160", "--seed", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    wrong = [line for line in done.stdout.splitlines() if "truth " in line and "measured" in line]
+    assert wrong == []
+    assert done.stdout.splitlines()[-1].endswith("every verdict is the truth")
+    assert done.returncode == 0
