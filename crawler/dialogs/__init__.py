@@ -77,7 +77,7 @@ def protocol(name: str) -> Protocol:
 
 
 #: Openings of protocols that are not ours, seen where a greeting should be.
-FOREIGN = re.compile(rb"SSH-|HTTP/|<[!a-z]|\* (OK|BYE|PREAUTH)|\+OK|-ERR|RFB |\x15\x03|\x16\x03|@RSYNCD", re.I)
+FOREIGN = re.compile(rb"SSH-|HTTP/|<[!a-z]|\* (OK|BYE|PREAUTH)|\+OK|-ERR|RFB |\x15\x03|\x16\x03|@RSYNCD", re.IGNORECASE)
 FOREIGN_BYTES = 10  #: as many as it takes to tell
 
 
