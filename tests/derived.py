@@ -1,4 +1,4 @@
-"""Pages derived from the source: golden schema, data dictionary, settings, figures.  `make golden` writes them anew."""
+"""Pages derived from the source: golden schema, data dictionary, settings, figures, lab.  `make golden` writes them anew."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ import pyarrow as pa
 from analysis.indicators import REGISTRY
 from crawler import records
 from crawler.config import Config
+from crawler.lab.routes import ROUTES
+from crawler.lab.world import HOSTS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "tests" / "golden" / "schema.json"
 DICTIONARY = ROOT / "docs" / "data.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 FIGURES = ROOT / "docs" / "figures.md"
+LAB = ROOT / "docs" / "lab.md"
 MARK = "<!-- From here on written by `make golden` from {source}; edit that. -->\n"
 
 
@@ -57,6 +60,11 @@ def settings_page() -> str:
 def figures_page() -> str:
     """docs/figures.md with its derived half as it should be."""
     return _page(FIGURES, "analysis/indicators", list(_figures()))
+
+
+def lab_page() -> str:
+    """docs/lab.md with its derived half as it should be."""
+    return _page(LAB, "crawler/lab", [*_hosts(), *_routes()])
 
 
 def _page(path: Path, source: str, lines: list[str]) -> str:
@@ -125,6 +133,35 @@ def _settings(group: Any, title: str) -> Iterator[str]:
         yield from _settings(getattr(group, field.name), field.name)
 
 
+def _hosts() -> Iterator[str]:
+    yield from (
+        "## Mail hosts",
+        "",
+        "| name | what it does | share | stage, outcome | seen in TLS |",
+        "|---|---|---|---|---|",
+    )
+    for behaviour in HOSTS.values():
+        truth = behaviour.truth
+        ended = f"{truth.stage or 'not contacted'}, {truth.outcome}{'' if truth.conclusive else ' (not conclusive)'}"
+        judged = {"trusted": truth.chain_trusted, "named": truth.name_match, "unexpired": truth.unexpired}
+        seen = [
+            truth.tls_version,
+            truth.tls_group,
+            *(f"not {word}" for word, holds in judged.items() if holds is False),
+        ]
+        about = behaviour.about + (", classical groups on the second try" if truth.pq_intolerant else "")
+        words = ", ".join(filter(None, seen))
+        yield f"| `{behaviour.name}` | {about} | {behaviour.share:g} | {ended} | {words} |"
+    yield ""
+
+
+def _routes() -> Iterator[str]:
+    yield from ("## Routes", "", "| name | what the domain's DNS says | share | route |", "|---|---|---|---|")
+    for route in ROUTES.values():
+        error = f", {route.dns_error}" if route.dns_error else ""
+        yield f"| `{route.name}` | {route.about} | {route.share:g} | {route.route}{error} |"
+
+
 def _toml(value: Any) -> str:
     return "`{}`" if value == {} else f"`{json.dumps(value)}`"
 
@@ -135,3 +172,4 @@ if __name__ == "__main__":
     DICTIONARY.write_text(data_page(), "utf-8")
     SETTINGS.write_text(settings_page(), "utf-8")
     FIGURES.write_text(figures_page(), "utf-8")
+    LAB.write_text(lab_page(), "utf-8")

@@ -18,6 +18,7 @@ from crawler.lab.world import network, slots
 from crawler.names import a_label
 from crawler.records import DnsError, LookupStatus, Outcome, Route, Stage, is_conclusive
 from crawler.targets import read_targets
+from tests import derived
 
 LISTS = Path(__file__).resolve().parent.parent / "data" / "lists"
 NAMES = list(generated_domains(1_000))
@@ -169,3 +170,7 @@ def test_the_lists_shipped_with_the_project_are_the_generated_ones() -> None:
     ranked = list(read_targets(LISTS / "lab-1000-ranked.csv"))
     assert [target.domain for target in plain] == [target.domain for target in ranked] == NAMES
     assert [target.rank for target in ranked] == list(range(1, 1_001))
+
+
+def test_the_page_about_the_lab_lists_every_behaviour_as_it_is() -> None:
+    assert derived.lab_page() == derived.LAB.read_text("utf-8"), "run `make golden`"
