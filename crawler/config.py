@@ -50,7 +50,7 @@ class DnsSettings:
     )
     rate: float = setting(0.0, "questions a second to one resolver, per process; 0 is no limit", low=0, high=1e7)
     udp_payload: int = setting(1_232, "EDNS UDP size (DNS Flag Day 2020)", low=512, high=4096)
-    cache_size: int = setting(100_000, "answers for host and policy names kept in one process", low=0, high=10_000_000)
+    cache_size: int = setting(20_000, "answers for host and policy names kept in one process", low=0, high=10_000_000)
     cache_ttl: float = setting(
         3_600.0, "seconds an answer is kept at most, and without a TTL of its own", low=0, high=86_400
     )
@@ -113,6 +113,20 @@ class Pacing:
 
     in_flight: int = setting(2_000, "connections open at once in one process", low=1, high=60_000)
     per_network: int = setting(8, "connections at once to one /24 or /48", low=1, high=10_000)
+    per_provider: int = setting(
+        32,
+        "connections at once to the hosts of one provider (registrable domain of the mail host), all processes together",
+        low=1,
+        high=100_000,
+    )
+    address_pause: float = setting(
+        1.0, "seconds between two connections to one address, of names that share it", low=0.0, high=600
+    )
+    breaker_refusals: int = setting(
+        10, "refusals in a row after which a provider is left alone for a while; 0: never", low=0, high=10_000
+    )
+    breaker_pause: float = setting(60.0, "seconds it is left alone, doubled each time", low=0.0, high=3_600)
+    breaker_trips: int = setting(4, "times it is left alone before its endpoints are `not_run`", low=1, high=100)
     names_per_address: int = setting(
         16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
     )

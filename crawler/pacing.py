@@ -1,20 +1,23 @@
 """How many at once and how often: the targets' interest, not ours.
 
-Rule of this room: it decides when, never what.  One `Budget` holds for a whole process, whatever
-number of shards run in it; `Lanes` keeps the limits per address and per network, which are exact
-because all endpoints of a network are in one shard.
+Rule of this room: it decides when, never what.  `Budget` and `Room` hold for a whole process,
+whatever number of shards run in it; a shard's `Lanes` never have two connections to one address,
+and all endpoints of a network are in one shard, so both limits hold for the whole run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
+
+from crawler.config import Pacing
 
 
 def network_of(address: str) -> bytes:
@@ -30,9 +33,9 @@ def network_of(address: str) -> bytes:
 class Budget:
     """Connections open at once, and new connections a second, of one process."""
 
-    def __init__(self, in_flight: int, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.slots = anyio.Semaphore(in_flight, fast_acquire=True)
-        self._interval = 1 / rate if rate else 0.0
+    def __init__(self, pacing: Pacing, processes: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self.slots = anyio.Semaphore(pacing.in_flight, fast_acquire=True)
+        self._interval = processes / pacing.rate if pacing.rate else 0.0
         self._next = 0.0
         self._clock = clock
 
@@ -47,47 +50,160 @@ class Budget:
             await anyio.sleep(self._next - now)
 
 
+Key = bytes | str  # a network, or a provider's registrable domain
+
+
+class Room:
+    """How many connections there may be at once to each network and provider, for a whole process.
+
+    A provider that refuses us many times in a row is left alone for a while (a circuit breaker),
+    each time twice as long; in the end it is given up.
+    """
+
+    def __init__(self, pacing: Pacing, processes: int = 1) -> None:
+        self._limits = {bytes: pacing.per_network, str: max(1, pacing.per_provider // processes)}
+        self._pacing = pacing
+        self._busy: dict[Key, int] = {}
+        self._waiting: dict[Key, deque[tuple[Lanes[Any], Lane[Any]]]] = {}
+        self._breakers: dict[str, _Breaker] = {}
+
+    def full(self, keys: Iterable[Key]) -> Key | None:
+        """The first of the keys that has no room."""
+        for key in keys:
+            if self._busy.get(key, 0) >= self._limits[type(key)] or self._rests(key):
+                return key
+        return None
+
+    def enter(self, keys: Iterable[Key]) -> None:
+        """Take a place at each."""
+        for key in keys:
+            self._busy[key] = self._busy.get(key, 0) + 1
+
+    def leave(self, keys: Iterable[Key]) -> None:
+        """Give the places back and let those who wait for them try again."""
+        for key in keys:
+            self._busy[key] -= 1
+            if not self._busy[key]:
+                del self._busy[key]
+            self.wake(key)
+
+    def wait(self, key: Key, lanes: Lanes[Any], lane: Lane[Any]) -> None:
+        """Have the lane tried again when there is room at the key."""
+        self._waiting.setdefault(key, deque()).append((lanes, lane))
+        if not self._busy.get(key):  # nobody there who could leave: it rests, and time will wake it
+            asyncio.get_running_loop().call_later(self._breakers[str(key)].left(), self.wake, key)
+
+    def wake(self, key: Key) -> None:
+        """Let as many as there is room for try again, those first who waited longest."""
+        waiting = self._waiting.get(key)
+        room = self._limits[type(key)] - self._busy.get(key, 0)
+        while waiting and room > 0:
+            lanes, lane = waiting.popleft()
+            lanes.again(lane)
+            room -= 1
+        if waiting is not None and not waiting:
+            del self._waiting[key]
+
+    # --- the circuit breaker ---
+
+    def note(self, provider: str, refused: bool) -> None:
+        """A host of the provider has talked to us, or refused to."""
+        if not self._pacing.breaker_refusals:
+            return
+        if not refused:
+            self._breakers.pop(provider, None)
+            return
+        breaker = self._breakers.setdefault(provider, _Breaker())
+        breaker.refusals += 1
+        if breaker.refusals >= self._pacing.breaker_refusals and not breaker.left():
+            breaker.rest(self._pacing.breaker_pause)
+
+    def given_up(self, provider: str) -> bool:
+        """Whether the provider has refused us so often that the rest of its endpoints is not run."""
+        breaker = self._breakers.get(provider)
+        return breaker is not None and breaker.trips >= self._pacing.breaker_trips
+
+    def _rests(self, key: Key) -> bool:
+        breaker = self._breakers.get(key) if isinstance(key, str) else None
+        if breaker is None or breaker.trips >= self._pacing.breaker_trips:
+            return False
+        # After a rest one connection at a time feels the way.
+        return bool(breaker.left()) or (breaker.trips > 0 and self._busy.get(key, 0) > 0)
+
+
+class _Breaker:
+    """Refusals in a row of one provider."""
+
+    __slots__ = ("_until", "refusals", "trips")
+
+    def __init__(self) -> None:
+        self.refusals = 0
+        self.trips = 0
+        self._until = 0.0
+
+    def rest(self, pause: float) -> None:
+        self._until = time.monotonic() + pause * 2**self.trips
+        self.trips += 1
+        self.refusals = 0
+
+    def left(self) -> float:
+        """Seconds of rest that are left."""
+        return max(0.0, self._until - time.monotonic())
+
+
 T = TypeVar("T")
 
 
-class Lanes(Generic[T]):
-    """What is to be done at many addresses: one lane an address, in random order.
+class Lane(NamedTuple, Generic[T]):
+    """What is to be done at one address, one after the other, and where it takes up room."""
 
-    `next` gives a lane whose network has room (or None while all must wait), `done` gives it back.
+    keys: tuple[Key, ...]
+    items: list[T]
+
+
+class Lanes(Generic[T]):
+    """The lanes of one shard, in random order.
+
+    `next` gives a lane for which there is room, or None while all must wait; `done` gives it back.
     """
 
-    def __init__(self, items: Iterable[tuple[str, T]], per_network: int) -> None:
-        lanes: dict[str, list[T]] = defaultdict(list)
-        for address, item in items:
-            lanes[address].append(item)
-        addresses = list(lanes)
-        random.shuffle(addresses)  # neighbours in the list are often neighbours in the network
-        self._ready = deque((address, lanes[address]) for address in addresses)
-        self._waiting: dict[bytes, deque[tuple[str, list[T]]]] = defaultdict(deque)
-        self._busy: dict[bytes, int] = defaultdict(int)
-        self._per_network = per_network
+    def __init__(self, items: Iterable[tuple[str, str, T]], room: Room) -> None:
+        """Items come with their address and their provider."""
+        lanes: dict[str, Lane[T]] = {}
+        for address, provider, item in items:
+            lanes.setdefault(address, Lane((network_of(address), provider), [])).items.append(item)
+        order = list(lanes.values())
+        random.shuffle(order)  # neighbours in the list are often neighbours in the network
+        self._ready = deque(order)
+        self._left = len(order)  # not yet handed out
+        self._room = room
+        self._changed = anyio.Event()
 
-    def next(self) -> tuple[str, list[T]] | None:
-        """A lane to be worked on now."""
+    def next(self) -> Lane[T] | None:
+        """A lane to be worked on now; its room is taken."""
         while self._ready:
             lane = self._ready.popleft()
-            network = network_of(lane[0])
-            if self._busy[network] < self._per_network:
-                self._busy[network] += 1
+            if (full := self._room.full(lane.keys)) is None:
+                self._room.enter(lane.keys)
+                self._left -= 1
                 return lane
-            self._waiting[network].append(lane)
+            self._room.wait(full, self, lane)
         return None
 
-    def done(self, address: str) -> None:
-        """The lane of this address is finished; its network has room again."""
-        network = network_of(address)
-        self._busy[network] -= 1
-        if not self._busy[network]:
-            del self._busy[network]
-        if waiting := self._waiting.get(network):
-            self._ready.append(waiting.popleft())
-            if not waiting:
-                del self._waiting[network]
+    def done(self, lane: Lane[T]) -> None:
+        """The lane is finished; there is room again where it was."""
+        self._room.leave(lane.keys)
+
+    def again(self, lane: Lane[T]) -> None:
+        """There may be room for a lane that waited."""
+        self._ready.append(lane)
+        self._changed.set()
+
+    async def change(self) -> None:
+        """Wait until `next` is worth asking again."""
+        if not self._ready:
+            self._changed = anyio.Event()
+            await self._changed.wait()
 
     def __bool__(self) -> bool:
-        return bool(self._ready) or bool(self._waiting)
+        return self._left > 0

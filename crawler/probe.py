@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +22,9 @@ from crawler.config import Config
 from crawler.conversation import Conversation, Identity
 from crawler.dialogs import protocol
 from crawler.exclusions import Exclusions
+from crawler.names import suffixes
 from crawler.network import converse
-from crawler.pacing import Budget, Lanes
+from crawler.pacing import Budget, Lane, Lanes, Room
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.tls import TlsClient, TlsContexts
 
@@ -40,7 +41,8 @@ class _Pending:
     """An endpoint that will be tried again."""
 
     endpoint: Endpoint
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    provider: str  #: registrable domain of the host
+    before: tuple[Probe, list[Known]] | None = None  #: row and chain of the last attempt
     classical: bool = False  #: offer classical groups only
 
 
@@ -50,18 +52,22 @@ class Prober:
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, processes: int = 1) -> None:
+        """`processes` share the limits that hold for the whole run."""
         self.exclusions = Exclusions(config)
         self.trust = TrustStore(config.ca_file)
         self._config = config
         self._contexts = TlsContexts()
-        self._budget = Budget(config.pacing.in_flight, config.pacing.rate)
+        self._budget = Budget(config.pacing, processes)
+        self._room = Room(config.pacing, processes)
         self._sources = {":" in source: source for source in config.source_address}
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:
         """Probe the endpoints of one shard; several shards may run at once and share the budget."""
         shard = _Shard(emit)
-        pending = [_Pending(endpoint) for endpoint in endpoints]
+        pending = [
+            _Pending(endpoint, suffixes(endpoint.host or "")[0] or endpoint.host or "") for endpoint in endpoints
+        ]
         for number in range(1, self._config.pacing.attempts + 1):
             last = number == self._config.pacing.attempts
             if number > 1:
@@ -105,52 +111,59 @@ class Prober:
 
     async def _pass(self, pending: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
-        lanes = Lanes(((item.endpoint.address or "", item) for item in pending), self._config.pacing.per_network)
+        lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room)
         again: list[_Pending] = []
-        freed = anyio.Event()
 
-        async def work(address: str, lane: list[_Pending]) -> None:
+        async def work(lane: Lane[_Pending]) -> None:
             try:
-                again.extend(await self._lane(lane, shard, last))
+                again.extend(await self._lane(lane.items, shard, last))
             finally:
                 self._budget.slots.release()
-                lanes.done(address)
-                freed.set()
+                lanes.done(lane)
 
         async with anyio.create_task_group() as tasks:
             while lanes:
                 await self._budget.slots.acquire()
-                lane = lanes.next()
-                if lane is None:  # every lane left waits for room in its network
+                if (lane := lanes.next()) is not None:
+                    tasks.start_soon(work, lane)
+                else:  # every lane left waits for room
                     self._budget.slots.release()
-                    freed = anyio.Event()
-                    await freed.wait()
-                    continue
-                tasks.start_soon(work, *lane)
+                    await lanes.change()
         return again
 
     async def _lane(self, lane: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
-        """Probe the names of one address one after the other."""
+        """Probe the names of one address one after the other, with a pause between them."""
         again = []
-        representative: str | None = None
+        probed: str | None = None
         for number, item in enumerate(lane):
             endpoint = item.endpoint
-            if self.exclusions.host(endpoint.host or ""):
-                shard.emit(_unprobed(endpoint, Outcome.OPTED_OUT))
-                continue
-            if number >= self._config.pacing.names_per_address:
-                row = _unprobed(endpoint, Outcome.SAMPLED_OUT)
-                row.representative_host = representative
+            if (verdict := self._spared(item, number)) is not None:
+                if verdict is Outcome.NOT_RUN and item.before is not None:
+                    shard.emit_with_chain(*item.before)
+                    continue
+                row = _unprobed(item, verdict)
+                row.representative_host = probed if verdict is Outcome.SAMPLED_OUT else None
                 shard.emit(row)
                 continue
-            representative = representative or endpoint.host
+            if probed is not None:
+                await anyio.sleep(self._config.pacing.address_pause)
+            probed = probed or endpoint.host
             await self._budget.turn()
             probe, chain = await self._attempt(item)
+            self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
             if not last and (classical := _second_try(probe, item)) is not None:
-                again.append(_Pending(endpoint, probe.attempts or [], classical))
+                again.append(_Pending(endpoint, item.provider, (probe, chain), classical))
             else:
                 shard.emit_with_chain(probe, chain)
         return again
+
+    def _spared(self, item: _Pending, number: int) -> Outcome | None:
+        """Why the endpoint, number so-and-so of its address, is not contacted; None if it is."""
+        if self.exclusions.host(item.endpoint.host or ""):
+            return Outcome.OPTED_OUT
+        if number >= self._config.pacing.names_per_address:
+            return Outcome.SAMPLED_OUT
+        return Outcome.NOT_RUN if self._room.given_up(item.provider) else None
 
     async def _attempt(self, item: _Pending) -> tuple[Probe, list[Known]]:
         endpoint = item.endpoint
@@ -158,11 +171,12 @@ class Prober:
             probe, chain = await self.probe_one(endpoint, classical=item.classical)
         except Exception:
             log.exception("probing %s at %s failed", endpoint.host, endpoint.address)
-            probe, chain = _unprobed(endpoint, Outcome.INTERNAL_ERROR), []
+            probe, chain = _unprobed(item, Outcome.INTERNAL_ERROR), []
             probe.attempts = []
         if probe.tls_version is not None:
             probe.pq_intolerant = item.classical and probe.negotiated is True
-        probe.attempts = item.attempts + (probe.attempts or [])
+        if item.before is not None:
+            probe.attempts = (item.before[0].attempts or []) + (probe.attempts or [])
         if probe.outcome in (Outcome.BLOCKED_ADDRESS, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.attempts = probe.connect_ms = None  # never contacted
         return probe, chain
@@ -199,8 +213,9 @@ class _Shard:
                 self.emit(row)
 
 
-def _unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
+def _unprobed(item: _Pending, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
+    endpoint = item.endpoint
     return Probe(
         protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
         outcome=outcome, conclusive=False,

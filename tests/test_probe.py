@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from crawler import probe as room
 from crawler.config import Config, Pacing
 from crawler.conversation import Conversation
-from crawler.pacing import Budget, Lanes, network_of
+from crawler.pacing import Budget, Lanes, Room, network_of
 from crawler.probe import Prober
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from tests.kit import LEAF, ROOT, Leaf
@@ -28,16 +28,17 @@ class Played:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, script: Script, **pacing: Any) -> None:
         self.tries: Counter[str] = Counter()
-        self.busy: Counter[str] = Counter()
-        self.most: Counter[str] = Counter()
+        self.busy: Counter[str | bytes] = Counter()
+        self.most: Counter[str | bytes] = Counter()
         self.rows: list[Any] = []
         self.script = script
         monkeypatch.setattr(room, "converse", self.converse)
-        settings = {"retry_delay": 0.0, "attempts": 2} | pacing
+        settings = {"retry_delay": 0.0, "attempts": 2, "address_pause": 0.0, "breaker_refusals": 0} | pacing
         self.prober = Prober(Config(allow_network=LOOPBACK, ehlo_name="probe.example", pacing=Pacing(**settings)))
 
     async def converse(self, talk: Conversation, address: str, port: int, **_: Any) -> None:
-        for key in (address, network_of(address)):
+        keys = (address, network_of(address), ".".join((talk.probe.host or "").split(".")[-2:]))
+        for key in keys:
             self.busy[key] += 1
             self.most[key] = max(self.most[key], self.busy[key])
         self.tries[address] += 1
@@ -49,7 +50,7 @@ class Played:
         else:
             talk.receive(answer.encode())
         talk.end(Outcome.CLOSED)
-        for key in (address, network_of(address)):
+        for key in keys:
             self.busy[key] -= 1
 
     def probe(self, *endpoints: tuple[str, str]) -> list[Probe]:
@@ -99,6 +100,41 @@ def test_a_network_has_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(monkeypatch, lambda *_: "554 no\r\n", per_network=3)
     rows = played.probe(*((f"mx{n}.example", f"127.0.0.{n}") for n in range(1, 41)))
     assert len(rows) == 40 and played.most[network_of("127.0.0.1")] == 3
+
+
+def test_a_provider_has_its_cap_across_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", per_provider=4)
+    rows = played.probe(*((f"mx{n}.big.example", f"127.{n}.0.1") for n in range(40)))
+    assert len(rows) == 40 and played.most["big.example"] == 4
+
+
+def test_processes_share_what_a_provider_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", per_provider=4)
+    played.prober = Prober(played.prober._config, processes=2)
+    played.probe(*((f"mx{n}.big.example", f"127.{n}.0.1") for n in range(10)))
+    assert played.most["big.example"] == 2
+
+
+def test_a_provider_that_keeps_refusing_is_left_alone_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(
+        monkeypatch, lambda *_: "554 blocked\r\n",
+        per_provider=1, breaker_refusals=3, breaker_pause=0.01, breaker_trips=2,
+    )  # fmt: skip
+    rows = played.probe(*((f"mx{n}.big.example", f"127.{n}.0.1") for n in range(20)))
+    outcomes = Counter(row.outcome for row in rows)
+    assert outcomes == {Outcome.REJECTED: 6, Outcome.NOT_RUN: 14}
+    assert all(row.stage is None and row.conclusive is False for row in rows if row.outcome is Outcome.NOT_RUN)
+
+
+def test_a_provider_that_relents_is_probed_to_the_end_and_at_full_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = iter(range(100))
+    played = Played(
+        monkeypatch, lambda *_: "554 blocked\r\n" if next(tries) < 3 else Outcome.TIMEOUT, attempts=1,
+        per_provider=3, breaker_refusals=3, breaker_pause=0.01,
+    )  # fmt: skip
+    rows = played.probe(*((f"mx{n}.big.example", f"127.{n}.0.1") for n in range(30)))
+    assert Counter(row.outcome for row in rows) == {Outcome.REJECTED: 3, Outcome.TIMEOUT: 27}
+    assert played.busy["big.example"] == 0 and played.most["big.example"] == 3
 
 
 def test_names_beyond_the_cap_are_inferred_from_one_that_was_probed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +218,7 @@ def test_the_rate_spreads_connections_over_time() -> None:
     waits: list[float] = []
 
     async def run() -> None:
-        budget = Budget(10, rate=10, clock=lambda: now[0])
+        budget = Budget(Pacing(rate=10), clock=lambda: now[0])
         for _ in range(5):
             await budget.turn()
             waits.append(now[0])
@@ -197,11 +233,21 @@ def test_the_rate_spreads_connections_over_time() -> None:
 
 
 def test_lanes_wait_for_room_in_their_network_and_lose_nothing() -> None:
-    lanes = Lanes([("127.0.0.1", "a"), ("127.0.0.2", "b"), ("127.0.1.1", "c")], per_network=1)
+    room = Room(Pacing(per_network=1, per_provider=9))
+    lanes = Lanes([("127.0.0.1", "p", "a"), ("127.0.0.2", "p", "b"), ("127.0.1.1", "p", "c")], room)
     first, second = lanes.next(), lanes.next()
     assert first is not None and second is not None and lanes.next() is None and lanes
-    lanes.done(first[0])
-    lanes.done(second[0])
+    lanes.done(first)
+    lanes.done(second)
     third = lanes.next()
     assert third is not None and not lanes
-    assert sorted(first[1] + second[1] + third[1]) == ["a", "b", "c"]
+    assert sorted(first.items + second.items + third.items) == ["a", "b", "c"]
+
+
+def test_shards_of_one_process_share_the_room_of_a_provider() -> None:
+    room = Room(Pacing(per_provider=1))
+    one, other = Lanes([("127.0.0.1", "p", "a")], room), Lanes([("127.9.0.1", "p", "b")], room)
+    lane = one.next()
+    assert lane is not None and other.next() is None
+    one.done(lane)
+    assert other.next() is not None
