@@ -57,6 +57,9 @@ target = 10.0
 in_flight = 200
 attempts = 2
 retry_delay = 1.0
+per_provider = 1000  # nobody's patience is at stake here, and refusing is a behaviour, not a verdict on us
+address_pause = 0.0
+breaker_refusals = 0
 
 [shards]
 domains = 2000
