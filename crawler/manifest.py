@@ -38,7 +38,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 #: A lock of a process that was killed is free as soon as its workers have noticed.
-_LOCK_PATIENCE = 5.0
+_LOCK_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)

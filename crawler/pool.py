@@ -94,8 +94,8 @@ class Pool:
         self._step, self._waiting, self._rows, self._finished_rows = step, deque(shards), {}, rows_before
         self._all_done = anyio.Event()
         await self.start(len(shards))
-        # One each, round after round, would bind the tail of a step to the slowest process: they ask for more.
-        for worker in self._workers:
+        # Two each, so that one is computed while the other is written; who has time to spare asks for more.
+        for worker in (*self._workers, *self._workers):
             await self._hand(worker)
         await self._all_done.wait()
 

@@ -53,17 +53,17 @@ class Progress:
         """So many more are done."""
         self.reach(self._count + count)
 
-    def end(self, *, line: bool = True) -> None:
-        """The part is over; in a pipe this is when a line appears, unless `line` is false."""
+    def end(self, duplicates: int = 0) -> None:
+        """The part is over; in a pipe this is when a line appears."""
         seconds = time.monotonic() - self._started
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        elif line:
-            done = self._count - self._before
+        done, is_bar = self._count - self._before, self._bar is not None
+        self.close()
+        if not is_bar:
             rate = f", {done / seconds:,.0f}/s" if done and seconds >= 0.1 else ""
-            earlier = f" ({self._before:,} were done before)" if self._before else ""
-            self.say(f"{self._label}: {self._count:,} {self._unit} in {seconds:.1f} s{rate}{earlier}")
+            earlier = f" ({self._before:,} before)" if self._before else ""
+            dropped = f" ({duplicates:,} duplicates dropped)" if duplicates else ""
+            count = self._count - duplicates
+            self.say(f"{self._label}: {count:,} {self._unit}{dropped}{earlier} in {seconds:.1f} s{rate}")
 
     def close(self) -> None:
         """Leave the terminal tidy, wherever the work ended."""

@@ -178,7 +178,8 @@ class _Scan:
         self._progress.begin(_LABELS[step.name], _UNITS[step.name], total, before)
         await self._pool.do(step, shards, before)
         self._progress.reach(total)
-        self._progress.end()
+        duplicates = sum(marker["duplicates"] for marker in self._run.finished(step).values())
+        self._progress.end(duplicates)
 
     async def _plan(self, label: str, unit: str, work: Callable[[Tick], T]) -> T:
         """Work between the steps, in a thread, so that signals are heard meanwhile."""
@@ -195,7 +196,7 @@ class _Scan:
                 raise ScanFailed(f"{self._run.path}: cannot be written ({error.strerror or error})") from error
             raise
         finally:
-            self._progress.end(line=False)
+            self._progress.close()
 
     def _conclude(self, problem: str | None) -> None:
         """Say in the manifest how it ended and what there is."""

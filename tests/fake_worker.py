@@ -1,0 +1,122 @@
+"""A worker process whose network is made up: every row follows from the name, and it can be told to fail.
+
+FAKE_DELAY=SECONDS      pause after each row
+FAKE_DIE_ONCE=PATH      end without a word, the first time (the file is the memory of it)
+FAKE_DIE=1              end without a word in every PROBE shard
+FAKE_RAISE=WORDS        raise an error in every PROBE shard
+FAKE_FULL_DISK=1        raise what a full disk raises in every PROBE shard
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+
+from crawler import worker
+from crawler.records import (
+    Certificate,
+    Domain,
+    Endpoint,
+    Host,
+    LookupStatus,
+    MailHost,
+    Outcome,
+    Policy,
+    Probe,
+    Route,
+    Stage,
+    Target,
+    Tlsa,
+    TlsaStatus,
+)
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+DELAY = float(os.environ.get("FAKE_DELAY", "0"))
+Emit = Callable[[Any], None]
+
+
+def number(text: str) -> int:
+    return int.from_bytes(sha256(text.encode()).digest()[:6], "big")
+
+
+async def pause() -> None:
+    if DELAY:
+        await anyio.sleep(DELAY)
+
+
+async def resolve_domains(
+    targets: Iterable[Target], dns: object, config: object, emit: Emit, *, excluded: Callable[[str], bool]
+) -> None:
+    for target in targets:
+        await pause()
+        row = Domain(domain=target.domain, listed=target.listed, rank=target.rank, resolved_at=EPOCH)
+        if target.domain is None:
+            row.route = Route.INVALID
+        elif number(target.domain) % 10 == 0:
+            row.route = Route.NULL_MX
+        else:
+            row.route = Route.EXPLICIT
+            row.mx = [{"host": f"mx{(number(target.domain) + i) % 97}.example", "preference": i} for i in range(2)]
+            emit(Policy(sha256=sha256(str(number(target.domain) % 7).encode()).hexdigest(), text="version: STSv1"))
+        emit(row)
+
+
+async def resolve_hosts(hosts: Iterable[MailHost], dns: object, config: object, emit: Emit) -> None:
+    for host in hosts:
+        await pause()
+        assert host.host is not None
+        n = number(host.host)
+        addresses = [f"192.0.{n % 5}.{n % 251}", f"2001:db8:{n % 7:x}::{n % 251:x}"][: n % 3]
+        emit(Host(host=host.host, addresses=addresses, ipv4_status=LookupStatus.OK, resolved_at=EPOCH))
+        emit(Tlsa(host=host.host, port=25, base_domain=host.host, status=TlsaStatus.ABSENT, records=[]))
+
+
+class Prober:
+    def __init__(self, config: object) -> None:
+        self.exclusions = SimpleNamespace(domain=lambda name: False)
+
+    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:
+        seen = set()
+        for endpoint in endpoints:
+            await pause()
+            misbehave()
+            assert isinstance(endpoint.tlsa_status, TlsaStatus)
+            chain = [sha256(f"{number(str(endpoint.host)) % 40}".encode()).hexdigest(), sha256(b"root").hexdigest()]
+            for key in chain:
+                if key not in seen:
+                    seen.add(key)
+                    emit(Certificate(sha256=key, der=key.encode() * 20, not_before=EPOCH))
+            row = Probe(protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port)
+            row.stage, row.outcome, row.received_chain, row.started_at = Stage.DONE, Outcome.OK, chain, EPOCH
+            emit(row)
+
+
+def misbehave() -> None:
+    if once := os.environ.get("FAKE_DIE_ONCE"):
+        try:
+            Path(once).touch(exist_ok=False)
+        except FileExistsError:
+            pass
+        else:
+            os._exit(7)
+    if os.environ.get("FAKE_DIE"):
+        os._exit(7)
+    if words := os.environ.get("FAKE_RAISE"):
+        raise RuntimeError(words)
+    if os.environ.get("FAKE_FULL_DISK"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+if __name__ == "__main__":
+    for name, fake in (("resolve_domains", resolve_domains), ("resolve_hosts", resolve_hosts), ("Prober", Prober)):
+        setattr(worker, name, fake)
+    sys.exit(worker.main())

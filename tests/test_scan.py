@@ -1,0 +1,311 @@
+"""A scan survives whatever ends it: the same command continues, and the dataset is that of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dns.flags
+import dns.message
+import pyarrow.parquet as pq
+import pytest
+
+from crawler.records import TABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "4"))
+KEYS = {
+    "domains": ("listed",),
+    "hosts": ("host",),
+    "tlsa": ("host", "port"),
+    "probes": ("host", "address"),
+    "certificates": ("sha256",),
+    "policies": ("sha256",),
+}
+
+
+@pytest.fixture(scope="module")
+def resolver() -> Iterator[str]:
+    """Something that answers, so that a scan may begin."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+
+    def answer() -> None:
+        while True:
+            try:
+                wire, peer = server.recvfrom(4096)
+            except OSError:
+                return
+            if wire == b"end":
+                return
+            reply = dns.message.make_response(dns.message.from_wire(wire))
+            reply.flags |= dns.flags.AD
+            server.sendto(reply.to_wire(), peer)
+
+    thread = threading.Thread(target=answer, daemon=True)
+    thread.start()
+    port = server.getsockname()[1]
+    yield f"127.0.0.1:{port}"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"end", ("127.0.0.1", port))
+    thread.join()
+    server.close()
+
+
+class Kit:
+    """Scans of one list, each in a directory of its own."""
+
+    def __init__(self, path: Path, resolver: str) -> None:
+        self.path = path
+        self.list = path / "list.txt"
+        names = [f"name{n}.example" for n in range(700)]
+        self.names = names
+        lines = [*names, *names[:50], "NAME3.example.", "not a name", "http://x/", "not a name", "# comment"]
+        self.list.write_text("\n".join(lines) + "\n")
+        self.config = path / "scan.toml"
+        self.config.write_text(
+            f'resolver = ["{resolver}"]\nehlo_name = "probe.example"\nworkers = 2\n'
+            "[shards]\ndomains = 250\nhosts = 50\nendpoints = 30\n"
+        )
+
+    def start(self, data: str, *options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        command = [sys.executable, str(ROOT / "tests" / "fake_scan.py"), "scan", str(self.list)]
+        command += ["--data", str(self.path / data), "--config", str(self.config), *options]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=self.path
+        )
+
+    def scan(
+        self, data: str, *options: str, environment: dict[str, str] | None = None, code: int = 0
+    ) -> tuple[str, str]:
+        with self.start(data, *options, environment=environment) as process:
+            out, err = process.communicate(timeout=50)
+        assert process.returncode == code, err
+        return out, err
+
+    def run(self, data: str) -> Path:
+        (found,) = (self.path / data).glob("run=*")
+        return found
+
+    def manifest(self, data: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads((self.run(data) / "manifest.json").read_text())
+        return loaded
+
+    def dataset(self, data: str) -> dict[str, list[dict[str, Any]]]:
+        """Every table as rows in one order."""
+        return {table: rows_of(self.run(data), table) for table in TABLES}
+
+
+def rows_of(run: Path, table: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for part in (run / table).glob("*.parquet"):
+        rows += pq.ParquetFile(part).read().to_pylist()
+    return sorted(rows, key=lambda row: [str(row[name]) for name in KEYS[table]])
+
+
+@pytest.fixture
+def kit(tmp_path: Path, resolver: str) -> Kit:
+    return Kit(tmp_path, resolver)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, resolver: str) -> dict[str, list[dict[str, Any]]]:
+    kit = Kit(tmp_path_factory.mktemp("undisturbed"), resolver)
+    kit.scan("data")
+    return kit.dataset("data")
+
+
+def leftovers(data: Path) -> list[Path]:
+    return [path for path in data.rglob("*") if path.name.startswith(".tmp")]
+
+
+def test_a_scan_writes_every_name_once_and_says_so(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
+    out, err = kit.scan("data")
+    rows = kit.dataset("data")
+    assert rows == undisturbed
+    assert [row["domain"] for row in rows["domains"] if row["route"] != "invalid"] == sorted(kit.names)
+    assert [row["listed"] for row in rows["domains"] if row["route"] == "invalid"] == ["http://x/", "not a name"]
+    hosts = {mx["host"] for row in rows["domains"] for mx in row["mx"] or ()}
+    assert {row["host"] for row in rows["hosts"]} == hosts and len(rows["hosts"]) == len(hosts)
+    endpoints = {(row["host"], address) for row in rows["hosts"] for address in row["addresses"]}
+    assert [(row["host"], row["address"]) for row in rows["probes"]] == sorted(endpoints)
+    chains = {key for row in rows["probes"] for key in row["received_chain"]}
+    assert [row["sha256"] for row in rows["certificates"]] == sorted(chains)
+    assert len(rows["policies"]) == 7
+    manifest = kit.manifest("data")
+    assert manifest["state"] == "finished"
+    assert manifest["counts"]["rows"] == {table: len(rows[table]) for table in manifest["counts"]["rows"]}
+    assert manifest["counts"]["routes"]["invalid"] == 2
+    assert manifest["counts"]["duplicates_dropped"] == 52
+    assert manifest["counts"]["outcomes"] == {"ok": len(rows["probes"])}
+    assert manifest["list"]["lines"] == 755
+    assert "RESOLVE domains: 702 domains (52 duplicates dropped) in" in err and "PROBE" in err
+    assert "finished" in out and "\r" not in out + err
+    assert leftovers(kit.path / "data") == []
+
+
+def test_a_quiet_scan_says_nothing_and_its_parts_say_whose_they_are(kit: Kit) -> None:
+    assert kit.scan("data", "--quiet", "--run", "first") == ("", "")
+    manifest = kit.manifest("data")
+    for table in TABLES:
+        for part in (kit.run("data") / table).glob("*.parquet"):
+            metadata = pq.read_schema(part).metadata
+            assert metadata[b"run"] == b"first"
+            assert metadata[b"schema_version"] == str(manifest["schema_version"]).encode()
+            assert metadata[b"config_sha256"] == manifest["config_sha256"].encode()
+
+
+def test_standard_input_is_a_list_too(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
+    text = kit.list.read_text()
+    kit.list = Path("-")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "tests" / "fake_scan.py"), "scan", "-", "--data", str(kit.path / "data")]
+    subprocess.run([*command, "--config", str(kit.config), "--quiet"], input=text, text=True, env=environ, check=True)
+    assert kit.dataset("data") == undisturbed
+    assert leftovers(kit.path / "data") == []
+
+
+def test_killed_at_any_moment_the_same_command_continues(
+    kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]
+) -> None:
+    slow = {"FAKE_DELAY": "0.002"}
+    seed = int(os.environ.get("CHAOS_SEED", str(time.time_ns())))
+    chance = random.Random(seed)
+    for _ in range(ROUNDS):
+        process = kit.start("data", "--run", "mine", environment=slow)
+        time.sleep(chance.uniform(0.3, 2.5))
+        process.kill()
+        process.communicate()
+        for run in (kit.path / "data").glob("run=*"):
+            for part in run.glob("*/*.parquet"):
+                pq.read_table(part)  # whatever is visible is whole
+    kit.scan("data", "--run", "mine")
+    assert kit.dataset("data") == undisturbed, f"CHAOS_SEED={seed}"
+    assert leftovers(kit.path / "data") == []
+
+
+def test_a_killed_worker_is_replaced(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
+    kit.scan("data", environment={"FAKE_DIE_ONCE": str(kit.path / "died")})
+    assert (kit.path / "died").exists()
+    assert kit.dataset("data") == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"FAKE_DIE": "1"}, "failed 3 times, at last: its process ended with exit code 7"),
+        ({"FAKE_RAISE": "no such luck"}, "failed 3 times, at last: RuntimeError: no such luck"),
+        ({"FAKE_FULL_DISK": "1"}, "No space left on device"),
+    ],
+)
+def test_what_fails_again_and_again_ends_the_scan_with_one_line(
+    kit: Kit, environment: dict[str, str], words: str
+) -> None:
+    _, err = kit.scan("data", environment=environment, code=1)
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("starttls-crawler: error: ") and words in last
+    assert kit.manifest("data")["state"] == "interrupted"
+    assert words in kit.manifest("data")["problem"]
+    kit.scan("data")
+    assert kit.manifest("data")["state"] == "finished"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_scan_in_time_and_keeps_what_is_finished(
+    kit: Kit, undisturbed: dict[str, list[dict[str, Any]]], number: signal.Signals, code: int
+) -> None:
+    with kit.start("data", environment={"FAKE_DELAY": "0.003"}) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("RESOLVE domains")
+        process.send_signal(number)
+        started = time.monotonic()
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert time.monotonic() - started < 4
+    assert "Traceback" not in err and "the same command continues" in err
+    assert "interrupted" in out
+    assert kit.manifest("data")["state"] == "interrupted"
+    assert kit.manifest("data")["counts"]["rows"]["domains"] == 702
+    _, err = kit.scan("data")
+    assert "(754 before)" in err
+    assert kit.dataset("data") == undisturbed
+    assert len(kit.manifest("data")["resumed_at"]) == 1
+
+
+def test_no_worker_outlives_a_killed_scan(kit: Kit) -> None:
+    with kit.start("data", environment={"FAKE_DELAY": "0.01"}) as process:
+        deadline = time.monotonic() + 20
+        while not (children := children_of(process.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.kill()
+        process.communicate()
+    deadline = time.monotonic() + 10
+    while any(Path("/proc", str(child)).exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert children and not any(Path("/proc", str(child)).exists() for child in children)
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def test_time_is_up_and_the_same_command_continues(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
+    out, err = kit.scan("data", "--max-runtime", "1.5s", environment={"FAKE_DELAY": "0.01"})
+    assert "time is up" in err and "interrupted" in out
+    kit.scan("data", "--workers", "1")  # neither may differ from what the run was started with, and yet it is the same
+    assert kit.dataset("data") == undisturbed
+
+
+def test_two_scans_of_one_run_are_refused_and_a_crash_leaves_no_lock(kit: Kit) -> None:
+    with kit.start("data", "--run", "mine", environment={"FAKE_DELAY": "0.2"}) as process:
+        while not (kit.path / "data" / "run=mine").exists():
+            time.sleep(0.02)
+        _, err = kit.scan("data", "--run", "mine", code=2)
+        assert "another scan is working on this run" in err and err.count("\n") == 1
+        process.kill()
+        process.communicate()
+    kit.scan("data", "--run", "mine")
+    assert kit.manifest("data")["state"] == "finished"
+
+
+def test_a_finished_run_is_left_alone_and_a_new_one_has_its_own_name(kit: Kit) -> None:
+    kit.scan("data", "--run", "one")
+    before = sorted(path.stat().st_mtime_ns for path in (kit.path / "data").rglob("*"))
+    _, err = kit.scan("data", "--run", "one")
+    assert "finished already" in err
+    assert sorted(path.stat().st_mtime_ns for path in (kit.path / "data").rglob("*")) == before
+    kit.scan("data")
+    assert len(list((kit.path / "data").glob("run=*"))) == 2
+
+
+def test_a_lost_or_short_part_is_made_again(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
+    kit.scan("data", environment={"FAKE_RAISE": "later"}, code=1)
+    domains = sorted((kit.run("data") / "domains").glob("domains-*.parquet"))
+    domains[0].unlink()
+    domains[1].write_bytes(domains[1].read_bytes()[:-100])
+    kit.scan("data")
+    assert kit.dataset("data") == undisturbed
+
+
+def test_a_run_over_another_list_or_with_other_settings_is_not_continued(kit: Kit) -> None:
+    kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "x"}, code=1)
+    _, err = kit.scan("data", "--run", "one", "--limit", "5", code=2)
+    assert "other settings (limit)" in err and err.count("\n") == 1
+    kit.list.write_text("other.example\n")
+    _, err = kit.scan("data", "--run", "one", code=2)
+    assert "another list" in err and err.count("\n") == 1
+    kit.scan("data")
+    assert len(list((kit.path / "data").glob("run=*"))) == 2
