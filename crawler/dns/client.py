@@ -240,7 +240,7 @@ class DnsClient:
             reply.records,
             reply.cnames,
             reply.ttl,
-            [f"{code} {text}" if text else str(code) for code, text in reply.ede],
+            [f"{code} {text}" if text else str(code) for code, text in reply.ede] if reply.ede else [],
             reply.malformed,
         )
 
