@@ -52,6 +52,7 @@ class Act(Enum):
     RESET = "reset"  #: an RST
     SILENCE = "silence"  #: never say another word, keep the connection
     START_TLS = "start TLS"  #: the next bytes are a ClientHello
+    RENEGOTIATE = "renegotiate"  #: ask for another handshake inside TLS 1.2
     DROP_TLS = "drop TLS"  #: what follows is sent as plaintext
 
 

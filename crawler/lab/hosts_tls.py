@@ -194,6 +194,14 @@ host(
     tls=Tls(leaf=Leaf(chain=("root", "unknown root", "intermediate"))),
 )
 
+host(
+    "many-certificates",
+    "forty certificates behind the leaf, of which a scan keeps the first",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519", certificates=32),
+    tls=Tls(leaf=Leaf(chain=("intermediate",) * 40)),
+)
+
 # --- manners that must not matter ---------------------------------------------------------------
 
 host("late-greeting", "greets after a second and a half", share=5, truth=_MODERN, greeting=(Pause(1.5), GREETING))
@@ -242,6 +250,14 @@ host(
     share=1,
     truth=secured("TLSv1.3", "x25519", injected=True),
     plain={"STARTTLS": (GO_AHEAD + b"250-injected.example\r\n250 AUTH PLAIN\r\n", Act.START_TLS)},
+)
+host(
+    "renegotiates",
+    "asks for a second handshake inside TLS 1.2 and goes on when that is declined",
+    share=0.5,
+    truth=secured("TLSv1.2", "x25519"),
+    tls=Tls(versions=("TLSv1.2", "TLSv1.2")),
+    after_handshake=(Act.RENEGOTIATE,),
 )
 host(
     "pq-intolerant",

@@ -255,6 +255,9 @@ class Conversation(asyncio.Protocol):
             case Act.START_TLS:
                 self._buffer.clear()
                 self._shaking = True
+            case Act.RENEGOTIATE:
+                if self._tls is not None:
+                    self._transport.write(self._tls.hello_request())
             case Act.DROP_TLS:
                 self._tls = None
 

@@ -104,6 +104,15 @@ class TlsServer:
         self._connection.send(plain)
         return self._pending()
 
+    def hello_request(self) -> bytes:
+        """Ask the client for another handshake (RFC 5246 §7.4.1.1)."""
+        self._connection.renegotiate()
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            pass
+        return self._pending()
+
     def _pending(self) -> bytes:
         made = b""
         try:
