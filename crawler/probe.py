@@ -166,19 +166,38 @@ class Prober:
         return Outcome.NOT_RUN if self._room.given_up(item.provider) else None
 
     async def _attempt(self, item: _Pending) -> tuple[Probe, list[Known]]:
-        endpoint = item.endpoint
+        """One more attempt; the row holds all of them."""
         try:
-            probe, chain = await self.probe_one(endpoint, classical=item.classical)
-        except Exception:
-            log.exception("probing %s at %s failed", endpoint.host, endpoint.address)
+            probe, chain = await self._compared(item) if item.classical else await self.probe_one(item.endpoint)
+        except Exception:  # our bug: it goes into the log, and never costs another endpoint
+            log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
             probe, chain = _unprobed(item, Outcome.INTERNAL_ERROR), []
-            probe.attempts = []
-        if probe.tls_version is not None:
-            probe.pq_intolerant = item.classical and probe.negotiated is True
+        if probe.tls_version is not None and probe.pq_intolerant is None and not item.classical:
+            probe.pq_intolerant = False
         if item.before is not None:
             probe.attempts = (item.before[0].attempts or []) + (probe.attempts or [])
         if probe.outcome in (Outcome.BLOCKED_ADDRESS, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.attempts = probe.connect_ms = None  # never contacted
+        return probe, chain
+
+    async def _compared(self, item: _Pending) -> tuple[Probe, list[Known]]:
+        """An attempt with classical groups; if it gets further than the hybrid hello did, that one once more.
+
+        Only a host that fails with one hello, answers to the other and fails with the first again
+        is intolerant of it; one that merely had a bad moment is not.
+        """
+        probe, chain = await self.probe_one(item.endpoint, classical=True)
+        if not probe.negotiated:
+            return probe, chain
+        await anyio.sleep(self._config.pacing.address_pause)
+        again, chain_again = await self.probe_one(item.endpoint)
+        attempts = (probe.attempts or []) + (again.attempts or [])
+        if again.negotiated:
+            probe, chain = again, chain_again
+            probe.pq_intolerant = False
+        elif again.stage in (Stage.HANDSHAKE, Stage.AFTER_TLS):
+            probe.pq_intolerant = True
+        probe.attempts = attempts
         return probe, chain
 
     def _judge(self, probe: Probe, conversation: Conversation) -> list[Known]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import anyio
@@ -166,21 +166,21 @@ def test_our_own_bug_costs_one_endpoint_and_is_named(
     assert "ZeroDivisionError" in caplog.text
 
 
-def handshake(monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, fail_first: bool = False) -> list[Any]:
-    """The rows of a full conversation with a TLS server in memory."""
+def handshake(monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, resets: Container[int] = ()) -> list[Any]:
+    """The rows of a full conversation with a TLS server in memory that resets the attempts of these numbers."""
     from tests.kit import _Stage  # the stage of a transcript, here without its script
 
     numbers = iter(range(9))
 
     async def converse(talk: Conversation, *_: Any, **__: Any) -> None:
-        first = next(numbers) == 0
+        number = next(numbers)
         stage = _Stage(size=0, context=leaf.context())
         stage.conversation = talk
         stage.said = talk.connected()
         for line in (b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n"):
             talk.receive(line)
         stage.said = talk.receive(b"220 go\r\n")
-        if fail_first and first:
+        if number in resets:
             talk.end(Outcome.RESET)
             return
         stage.upgrade()
@@ -207,10 +207,19 @@ def test_the_three_verdicts_are_independent(monkeypatch: pytest.MonkeyPatch, tmp
     assert (row.chain_trusted, row.name_match, row.unexpired, row.strict_valid) == (True, False, False, False)
 
 
-def test_a_host_that_stumbles_over_a_large_hello_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    row, _ = handshake(monkeypatch, LEAF, tmp_path, fail_first=True)
-    assert [attempt["outcome"] for attempt in row.attempts] == [Outcome.RESET, Outcome.OK]
+def test_a_host_that_stumbles_over_a_large_hello_each_time_is_intolerant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    row, _ = handshake(monkeypatch, LEAF, tmp_path, resets={0, 2})
+    assert [attempt["outcome"] for attempt in row.attempts] == [Outcome.RESET, Outcome.OK, Outcome.RESET]
     assert row.pq_intolerant is True and row.tls_group == "x25519" and row.post_quantum is False
+    assert row.outcome is Outcome.OK and row.negotiated
+
+
+def test_a_host_that_had_a_bad_moment_is_not_intolerant(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    row, _ = handshake(monkeypatch, LEAF, tmp_path, resets={0})
+    assert [attempt["outcome"] for attempt in row.attempts] == [Outcome.RESET, Outcome.OK, Outcome.OK]
+    assert row.pq_intolerant is False and row.tls_group == "X25519MLKEM768"
 
 
 def test_the_rate_spreads_connections_over_time() -> None:
