@@ -20,7 +20,7 @@ STOREYS = (
     {"crawler", "crawler.records", "crawler.config"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
-    | {"crawler.targets"},
+    | {"crawler.targets", "crawler.trust"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.parts", "crawler.storage"},
     {"crawler.resolve", "crawler.probe"},
