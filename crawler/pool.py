@@ -57,7 +57,7 @@ class Pool:
         self, run: Run, config: Config, size: int, *, command: Sequence[str] = COMMAND, on_rows: Callable[[int], None]
     ) -> None:
         self.size = size
-        self._greeting = {"run": str(run.path), "config": config.as_dict()}
+        self._greeting = {"run": str(run.path), "config": config.as_dict(), "processes": size}
         self._lock = run.lock_descriptor
         self._command = command
         self._on_rows = on_rows
@@ -98,6 +98,11 @@ class Pool:
         for worker in (*self._workers, *self._workers):
             await self._hand(worker)
         await self._all_done.wait()
+
+    async def reload(self) -> None:
+        """Have every process read the opt-outs again."""
+        for worker in self._workers:
+            await self._tell(worker, {"reload": "opt-outs"})
 
     # --- one process ---
 

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,16 +88,13 @@ class _Scan:
 
     def __init__(self, request: Request, run: Run, source: Path, lines: int, progress: Progress) -> None:
         size = process_count(request.config)
-        pacing = replace(request.config.pacing, rate=request.config.pacing.rate / size)
         self._config = request.config
         self._run = run
         self._source = source
         self._lines = lines
         self._progress = progress
         self._quiet = request.quiet
-        self._pool = Pool(
-            run, replace(request.config, pacing=pacing), size, command=request.command, on_rows=progress.reach
-        )
+        self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach)
         self._signal: int | None = None
         self._finished = False
 
@@ -139,8 +136,12 @@ class _Scan:
             raise _foremost(group) from None
 
     async def _heed_signals(self, scope: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for number in signals:
+                if number == signal.SIGHUP:
+                    self._progress.say("reading the opt-outs again")
+                    await self._pool.reload()
+                    continue
                 if self._signal is not None:
                     os._exit(128 + number)  # the workers hear it by the end of their input
                 self._signal = number

@@ -3,7 +3,7 @@
 Rule of this room: it decides nothing; it does the shards it is handed, several at once, and says
 what became of them.  One JSON object a line:
 
-    in    {"run": …, "config": {…}}            first
+    in    {"run": …, "config": {…}, "processes": 2}   first
           {"step": "domains", "shard": 3}      then any number
     out   {"event": "ready"}
           {"event": "rows", "step": …, "shard": 3, "rows": {"domains": 120, …}}
@@ -53,11 +53,11 @@ Say = Callable[[dict[str, Any]], None]
 class Worker:
     """The shards under way in this process, and what they share."""
 
-    def __init__(self, run: Run, config: Config, dns: DnsClient, say: Say) -> None:
+    def __init__(self, run: Run, config: Config, processes: int, dns: DnsClient, say: Say) -> None:
         self._run = run
         self._config = config
         self._dns = dns
-        self._prober = Prober(config)
+        self._prober = Prober(config, processes)
         self._say = say
         self._signature = run.signature(run.manifest())
         self._outputs: dict[tuple[str, int], tuple[ShardOutput, list[int]]] = {}
@@ -76,6 +76,13 @@ class Worker:
             self._failed(step_name, shard, f"{type(error).__name__}: {error}", fatal=False)
         else:
             self._say({"event": "done", "step": step_name, "shard": shard, "rows": rows})
+
+    def reload(self) -> None:
+        """Read the opt-outs again; those in force stay in force if the file cannot be used."""
+        try:
+            self._prober.exclusions.reload()
+        except UsageError as error:
+            log.error("%s; the opt-outs in force stay in force", error)
 
     async def watch(self) -> None:
         """Report progress for ever, and that there is time for another shard."""
@@ -134,7 +141,7 @@ async def serve() -> None:
     config = Config.from_mapping(first["config"])
     say = _speaker()
     async with DnsClient(config) as dns, anyio.create_task_group() as tasks:
-        worker = Worker(Run(Path(first["run"])), config, dns, say)
+        worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say)
         tasks.start_soon(worker.watch)
         say({"event": "ready"})
         await anyio.to_thread.run_sync(_listen, worker, tasks)
@@ -144,6 +151,9 @@ def _listen(worker: Worker, tasks: TaskGroup) -> None:
     """Hand shards to the event loop; in a thread, so that the end is heard even while the loop computes."""
     for line in sys.stdin:
         job = json.loads(line)
+        if "reload" in job:
+            anyio.from_thread.run_sync(worker.reload)
+            continue
         anyio.from_thread.run_sync(tasks.start_soon, worker.work, job["step"], job["shard"])
     os._exit(0)
 
