@@ -81,7 +81,7 @@ async def resolve_hosts(hosts: Iterable[MailHost], dns: object, config: object, 
 
 
 class Prober:
-    def __init__(self, config: object) -> None:
+    def __init__(self, config: object, processes: int) -> None:
         self.exclusions = SimpleNamespace(domain=lambda name: False)
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:

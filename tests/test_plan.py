@@ -1,0 +1,182 @@
+"""Work is cut so that what belongs together meets in one shard, the same way each time."""
+
+from __future__ import annotations
+
+import gzip
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.config import Config
+from crawler.parts import PartWriter, read_rows
+from crawler.plan import cut_endpoints, cut_hosts, cut_targets, network_of, shard_count
+from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
+from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
+
+SIGNATURE = {"run": "test", "config_sha256": "00"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run(tmp_path / "run=test")
+    made.path.mkdir()
+    made.make_directories(SIGNATURE)
+    made.write_manifest({"run": "test", "config_sha256": "00"})
+    return made
+
+
+def config(**shards: int) -> Config:
+    return Config.from_mapping({"ehlo_name": "probe.example", "shards": shards})
+
+
+def nothing(rows: int) -> None:
+    pass
+
+
+def cut(run: Run, step: Step) -> dict[int, list[Any]]:
+    return {shard: list(read_rows(run.shard_path(step, shard), step.row)) for shard in run.shards(step)}
+
+
+def put(run: Run, table: str, name: str, row: type, rows: list[Any]) -> None:
+    writer = PartWriter(run.path / table / f"{name}.parquet", row, SIGNATURE)
+    for content in rows:
+        writer.append(content)
+    writer.close()
+
+
+def write_list(path: Path, names: list[str]) -> Path:
+    path.write_bytes(gzip.compress("\n".join(names).encode()))
+    return path
+
+
+def test_duplicates_of_a_name_meet_in_one_shard_in_the_order_of_the_list(run: Run, tmp_path: Path) -> None:
+    names = [f"name{n % 300}.example" for n in range(900)] + ["NAME7.EXAMPLE.", "not a name", "not a name"]
+    cut_targets(run, write_list(tmp_path / "l", names), len(names), config(domains=100), 1, nothing)
+    shards = cut(run, DOMAINS)
+    assert len(shards) == 10
+    assert sum(map(len, shards.values())) == len(names)
+    homes = defaultdict(set)
+    for shard, rows in shards.items():
+        for row in rows:
+            homes[row.domain or row.listed].add(shard)
+    assert len(homes) == 301 and all(len(home) == 1 for home in homes.values())
+    seven = [row.listed for row in shards[homes["name7.example"].pop()] if row.domain == "name7.example"]
+    assert seven == ["name7.example"] * 3 + ["NAME7.EXAMPLE."]
+
+
+def test_a_list_is_cut_the_same_way_again(run: Run, tmp_path: Path) -> None:
+    path = write_list(tmp_path / "l", [f"name{n}.example" for n in range(500)])
+    cut_targets(run, path, 500, config(domains=50), 2, nothing)
+    first = cut(run, DOMAINS)
+    again = Run(tmp_path / "run=again")
+    again.path.mkdir()
+    again.make_directories(SIGNATURE)
+    again.write_manifest({"run": "again", "config_sha256": "00"})
+    cut_targets(again, path, 500, config(domains=50), 2, nothing)
+    assert cut(again, DOMAINS) == first
+
+
+def test_the_limit_takes_the_first_names(run: Run, tmp_path: Path) -> None:
+    path = write_list(tmp_path / "l", [f"name{n}.example" for n in range(500)])
+    limited = Config.from_mapping({"limit": 3})
+    cut_targets(run, path, 500, limited, 1, nothing)
+    (rows,) = cut(run, DOMAINS).values()
+    assert rows == [Target(f"name{n}.example", f"name{n}.example") for n in range(3)]
+
+
+def test_a_plan_that_is_stopped_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(rows: int) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        cut_targets(run, write_list(tmp_path / "l", [f"n{n}.example" for n in range(5000)]), 5000, config(), 1, stop)
+    assert run.shards(DOMAINS) == [] and not list(run.work.glob(".tmp*")) and not (run.work / "targets").exists()
+
+
+def test_every_mail_host_is_planned_whatever_parts_name_it(run: Run) -> None:
+    def domain(n: int, *hosts: str) -> Domain:
+        mx = [{"host": host, "preference": 10} for host in hosts]
+        return Domain(domain=f"d{n}.example", route=Route.EXPLICIT, mx=mx)
+
+    put(run, "domains", "domains-0000", Domain, [domain(n, f"mx{n}.example", "shared.example") for n in range(50)])
+    put(run, "domains", "domains-0001", Domain, [domain(99, "shared.example"), Domain(route=Route.NULL_MX)])
+    cut_hosts(run, config(hosts=10), 1, nothing)
+    shards = cut(run, HOSTS)
+    assert len(shards) > 2
+    hosts = [row for rows in shards.values() for row in rows]
+    assert {row.host for row in hosts} == {"shared.example", *(f"mx{n}.example" for n in range(50))}
+    assert sum(MailHost("shared.example") in rows for rows in shards.values()) == 1
+
+
+def test_no_mail_host_is_a_plan_without_shards(run: Run) -> None:
+    cut_hosts(run, config(), 2, nothing)
+    cut_endpoints(run, config(), 2, nothing)
+    assert (run.work / "hosts").is_dir() and run.shards(HOSTS) == [] and run.shards(PROBES) == []
+
+
+def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -> None:
+    records = [{"usage": 3, "selector": 1, "matching": 1, "data": b"x" * 32, "usable": True}]
+    hosts = [
+        Host(host="a.example", addresses=["192.0.2.1", "2001:db8::1"]),
+        Host(host="b.example", addresses=["192.0.2.1"]),
+        Host(host="c.example", addresses=[]),
+        Host(host="d.example", addresses=None),
+    ]
+    tlsa = [
+        Tlsa(host="a.example", port=25, base_domain="real.example", status=TlsaStatus.USABLE, records=records),
+        Tlsa(host="b.example", port=25, base_domain="b.example", status=TlsaStatus.ABSENT),
+    ]
+    put(run, "hosts", "hosts-0000", Host, hosts)
+    put(run, "tlsa", "hosts-0000", Tlsa, tlsa)
+    put(run, "hosts", "hosts-0001", Host, [Host(host="e.example", addresses=["198.51.100.1"])])
+    (run.work / "hosts").mkdir()
+    for shard in (0, 1):
+        put(run, "_work/hosts", f"{shard:04d}", MailHost, [])
+    settings = Config.from_mapping({"port": {"smtp": 2525}})
+    cut_endpoints(run, settings, 1, nothing)
+    (endpoints,) = cut(run, PROBES).values()
+    real = ("real.example", TlsaStatus.USABLE, records)
+    assert endpoints == [
+        Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real),
+        Endpoint("smtp", "a.example", "2001:db8::1", 2525, *real),
+        Endpoint("smtp", "b.example", "192.0.2.1", 2525, "b.example", TlsaStatus.ABSENT),
+        Endpoint("smtp", "e.example", "198.51.100.1", 2525, None, TlsaStatus.NOT_ASKED),
+    ]
+
+
+def test_addresses_of_one_network_meet_in_one_shard(run: Run) -> None:
+    addresses = [f"192.0.{net}.{n}" for net in range(40) for n in range(3)]
+    addresses += [f"2001:db8:{net:x}:{n}::1" for net in range(40) for n in range(3)]
+    put(run, "hosts", "hosts-0000", Host, [Host(host=f"{i}.example", addresses=[a]) for i, a in enumerate(addresses)])
+    (run.work / "hosts").mkdir()
+    put(run, "_work/hosts", "0000", MailHost, [])
+    cut_endpoints(run, config(endpoints=20), 1, nothing)
+    homes = defaultdict(set)
+    for shard, rows in cut(run, PROBES).items():
+        for row in rows:
+            homes[network_of(row.address)].add(shard)
+    assert len(homes) == 80 and all(len(home) == 1 for home in homes.values())
+    assert len({shard for home in homes.values() for shard in home}) > 5
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "workers", "shards"),
+    [
+        (0, 100, 4, 1),
+        (1, 20_000, 8, 1),
+        (1_000, 20_000, 2, 2),
+        (10_000, 20_000, 2, 4),
+        (10_000, 20_000, 64, 20),
+        (1_000_000, 20_000, 2, 50),
+        (10**9, 20_000, 2, 2_000),
+    ],
+)
+def test_shards_are_of_the_size_asked_but_keep_every_process_busy(
+    count: int, size: int, workers: int, shards: int
+) -> None:
+    assert shard_count(count, size, workers) == shards

@@ -1,0 +1,232 @@
+"""Parts appear whole or not at all, and a shard done twice is a shard done once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from crawler.parts import PartWriter, distinct, read_rows, write_json
+from crawler.records import (
+    TABLES,
+    Certificate,
+    Domain,
+    Endpoint,
+    Host,
+    MailHost,
+    Policy,
+    Probe,
+    Route,
+    Stage,
+    Target,
+    Tlsa,
+    TlsaStatus,
+)
+from crawler.storage import DOMAINS, HOSTS, PROBES, Run, ShardOutput, merge
+
+SIGNATURE = {"run": "test", "config_sha256": "00"}
+NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    made = Run(tmp_path / "run=test")
+    made.path.mkdir()
+    made.make_directories(SIGNATURE)
+    made.write_manifest({"run": "test", "config_sha256": "00"})
+    return made
+
+
+def put_shards(run: Run, step: Any, rows: dict[int, list[Any]]) -> None:
+    (run.work / step.folder).mkdir()
+    for shard, content in rows.items():
+        writer = PartWriter(run.shard_path(step, shard), step.row, SIGNATURE)
+        for row in content:
+            writer.append(row)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Target("example.com", "Example.com", 3),
+        Target(None, "not a name\x00", None, "character ' ' is not allowed"),
+        Domain(
+            domain="example.com", route=Route.EXPLICIT, resolved_at=NOW, mx=[{"host": "mx.example", "preference": 10}],
+            ede=[], cnames=["a.example"],
+        ),
+        Endpoint(
+            "smtp", "mx.example", "2001:db8::1", 25, "mx.example", TlsaStatus.USABLE,
+            [{"usage": 3, "selector": 1, "matching": 1, "data": b"\x00\xff", "usable": True}],
+        ),
+        Probe(stage=Stage.DONE, plaintext_after_upgrade=b"\xff\x00", connect_ms=12, started_at=NOW, received_chain=[]),
+        Domain(), Host(), Tlsa(), Probe(), Certificate(), Policy(), MailHost(),
+    ],
+)  # fmt: skip
+def test_a_row_comes_back_as_it_was(tmp_path: Path, row: Any) -> None:
+    writer = PartWriter(tmp_path / "part", type(row), SIGNATURE)
+    writer.append(row)
+    writer.close()
+    (back,) = read_rows(tmp_path / "part", type(row))
+    assert back == row
+    if isinstance(row, Domain) and row.route:
+        assert back.route is Route.EXPLICIT  # a member of the vocabulary, not only its spelling
+
+
+def test_memory_is_bounded_by_row_groups_and_order_is_kept(tmp_path: Path) -> None:
+    writer = PartWriter(tmp_path / "part", MailHost, SIGNATURE, rows_at_once=10, group_bytes=200)
+    for n in range(1000):
+        writer.append(MailHost(f"mx{n}.example"))
+    writer.close()
+    assert pq.read_metadata(tmp_path / "part").num_row_groups > 10
+    assert [row.host for row in read_rows(tmp_path / "part", MailHost)] == [f"mx{n}.example" for n in range(1000)]
+
+
+def test_every_table_can_be_opened_from_the_start(run: Run) -> None:
+    for table, row in TABLES.items():
+        assert pq.read_table(run.path / table).num_rows == 0
+        assert pq.read_schema(run.parts(table)[0]).names == [field.name for field in fields(row)]
+
+
+def test_nothing_is_visible_before_the_commit_and_all_of_it_after(run: Run) -> None:
+    put_shards(run, HOSTS, {3: [MailHost("mx.example")]})
+    output = ShardOutput(run, HOSTS, 3, SIGNATURE)
+    output.emit(Host(host="mx.example"))
+    output.emit(Tlsa(host="mx.example"))
+    assert output.rows() == {"hosts": 1, "tlsa": 1}
+    assert [part.name for part in run.parts("hosts")] == ["empty.parquet"]
+    assert run.finished(HOSTS) == {}
+    output.commit({"duplicates": 0})
+    assert [part.name for part in run.parts("hosts")] == ["empty.parquet", "hosts-0003.parquet"]
+    assert run.finished(HOSTS)[3]["rows"] == {"hosts": 1, "tlsa": 1}
+    assert not list(run.path.rglob(".tmp*"))
+
+
+def test_a_shard_done_again_replaces_what_it_wrote_even_where_it_finds_less(run: Run) -> None:
+    put_shards(run, DOMAINS, {0: [Target("a.example")]})
+    for policies in (2, 0):
+        output = ShardOutput(run, DOMAINS, 0, SIGNATURE)
+        output.emit(Domain(domain="a.example", route=Route.EXPLICIT))
+        for n in range(policies):
+            output.emit(Policy(sha256=f"{n:064x}"))
+        output.commit({})
+    assert [row.domain for part in run.parts("domains") for row in read_rows(part, Domain)] == ["a.example"]
+    assert [row for part in run.parts("policies") for row in read_rows(part, Policy)] == []
+    assert run.finished(DOMAINS)[0]["tallies"] == {"domains": {"explicit": 1}}
+
+
+def test_an_abandoned_shard_leaves_nothing(run: Run) -> None:
+    output = ShardOutput(run, PROBES, 0, SIGNATURE)
+    output.emit(Probe(host="mx.example"))
+    output.abandon()
+    assert not list(run.path.rglob(".tmp*"))
+
+
+def test_leftovers_of_a_killed_process_are_removed(run: Run) -> None:
+    ShardOutput(run, PROBES, 0, SIGNATURE).emit(Probe(host="mx.example"))
+    (run.work / ".tmp-endpoints-1").mkdir()
+    assert list(run.path.rglob(".tmp*"))
+    run.remove_leftovers()
+    assert not list(run.path.rglob(".tmp*"))
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "marker"])
+def test_a_marker_without_its_parts_does_not_count(run: Run, damage: str) -> None:
+    put_shards(run, HOSTS, {0: [MailHost("mx.example")]})
+    output = ShardOutput(run, HOSTS, 0, SIGNATURE)
+    output.emit(Host(host="mx.example"))
+    output.commit({})
+    assert list(run.finished(HOSTS)) == [0]
+    part = run.part_path("hosts", HOSTS, 0)
+    if damage == "missing":
+        part.unlink()
+    elif damage == "short":
+        part.write_bytes(part.read_bytes()[:-1])
+    else:
+        run.marker_path(HOSTS, 0).write_text("{")
+    assert run.finished(HOSTS) == {}
+
+
+@pytest.mark.parametrize("keys_at_once", [1_000_000, 7])
+def test_merged_certificates_are_there_once_each(run: Run, monkeypatch: pytest.MonkeyPatch, keys_at_once: int) -> None:
+    monkeypatch.setattr("crawler.storage.KEYS_AT_ONCE", keys_at_once)
+    put_shards(run, PROBES, {shard: [] for shard in range(5)})
+    for shard in range(5):
+        output = ShardOutput(run, PROBES, shard, SIGNATURE)
+        for n in range(shard, shard + 10):
+            output.emit(Certificate(sha256=f"{n * 7919 * 2**200:064x}", der=bytes([n])))
+        output.commit({"duplicates": 0})
+    ticks: list[int] = []
+    for _ in range(2):  # done twice is done once
+        merge(run, "certificates", SIGNATURE, ticks.append)
+    rows = [row for part in run.parts("certificates") for row in read_rows(part, Certificate)]
+    assert sorted(row.der for row in rows) == [bytes([n]) for n in range(14)]
+    assert all(part.name.startswith(("merged-", "empty")) for part in run.parts("certificates"))
+    assert len(run.finished(PROBES)) == 5  # parts that were merged are not missed
+    assert sum(ticks) >= 50
+
+
+def test_a_merge_that_was_interrupted_is_done_again(run: Run) -> None:
+    put_shards(run, PROBES, {0: [], 1: []})
+    for shard in range(2):
+        output = ShardOutput(run, PROBES, shard, SIGNATURE)
+        output.emit(Certificate(sha256="00" * 32, der=b"x"))
+        output.commit({})
+    kept = {part: part.read_bytes() for part in run.parts("certificates")}
+    merge(run, "certificates", SIGNATURE, lambda rows: None)
+    (run.done / "merged-certificates.json").unlink()
+    for part, content in kept.items():
+        part.write_bytes(content)
+    merge(run, "certificates", SIGNATURE, lambda rows: None)
+    assert sum(pq.read_metadata(part).num_rows for part in run.parts("certificates")) == 1
+
+
+def test_the_lock_keeps_others_out_and_is_gone_with_its_holder(run: Run) -> None:
+    other = Run(run.path)
+    assert run.lock()
+    assert not other.lock()
+    run.unlock()
+    assert other.lock()
+    other.unlock()
+
+
+def test_the_lock_holds_as_long_as_an_heir_of_its_descriptor_lives(run: Run) -> None:
+    assert run.lock()
+    assert run.lock_descriptor is not None
+    heir = os.dup(run.lock_descriptor)
+    run.unlock()
+    assert not Run(run.path).lock()
+    os.close(heir)
+    last = Run(run.path)
+    assert last.lock()
+    last.unlock()
+
+
+def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"a": "ü"})
+    write_json(path, [1])
+    assert path.read_text() == "[\n  1\n]\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_distinct_keeps_the_first_and_counts_the_rest() -> None:
+    dropped = [0]
+    rows = [("a", 1), ("b", 2), ("a", 3), ("a", 4)]
+    assert list(distinct(rows, lambda row: row[0], dropped)) == rows[:2]
+    assert dropped == [2]
+
+
+def test_a_value_that_does_not_fit_its_column_is_an_error_and_no_part(tmp_path: Path) -> None:
+    writer = PartWriter(tmp_path / "part", Probe, SIGNATURE)
+    writer.append(Probe(greeting_code=10**9))
+    with pytest.raises(pa.ArrowInvalid):
+        writer.close()
+    writer.abandon()
+    assert not (tmp_path / "part").exists()
