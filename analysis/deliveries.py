@@ -72,25 +72,28 @@ CRITERIA = {
     "forward_secret_and_strict": "tls AND forward_secret AND strict_valid",
 }
 
-#: Rule of a domain -> the deliveries it looks at (the mean `primary` looks at those of `primary_any`).
+#: Rule of a domain -> how it decides, over which set of deliveries (the mean `primary` looks at the set `primary`).
 DOMAIN_RULES = {
-    "any": ("any_of", "true"),
-    "all": ("all_of", "true"),
-    "primary_any": ("any_of", "is_primary AND accepts IS NOT FALSE"),
-    "primary_all": ("all_of", "is_primary AND accepts IS NOT FALSE"),
-    "worst": ("all_of", "accepts IS NOT FALSE"),
+    "any": ("any_of", "every"),
+    "all": ("all_of", "every"),
+    "primary_any": ("any_of", '"primary"'),
+    "primary_all": ("all_of", '"primary"'),
+    "worst": ("all_of", "reachable"),
 }
 
 #: Rule of a host or an address.
 PLAIN_RULES = {rule: DOMAIN_RULES[rule] for rule in ("any", "all")}
 
+_REACHABLE = "accepts IS NOT FALSE"
+_PRIMARY = f"is_primary AND {_REACHABLE}"
+
 #: Tables made on first use -> what must be there before.
 BUILT = {
     "candidates": (),
-    "domain_units": ("candidates", "deliveries"),
+    "deliveries": ("candidates",),
+    "domain_units": ("candidates", "deliveries", "domain_sets"),
     "host_units": ("candidates",),
     "address_units": ("candidates",),
-    "deliveries": ("candidates",),
     "endpoint_facts": ("candidates",),
 }
 
@@ -101,9 +104,19 @@ _FACTS = """
 """
 
 _MACROS = (
-    # 0 is no, 1 unknown, 2 yes; over nothing at all the answer is unknown.
-    "CREATE MACRO any_of(x, scope) AS nullif(max(coalesce(2 * x::TINYINT, 1)) FILTER (WHERE scope), 1) = 2",
-    "CREATE MACRO all_of(x, scope) AS nullif(min(coalesce(2 * x::TINYINT, 1)) FILTER (WHERE scope), 1) = 2",
+    # A set of verdicts is bits: 1 yes, 2 no, 4 unknown.  It is gathered with bit_or, in one column for all
+    # criteria, because an aggregate for each criterion and rule would need many times the memory.
+    "CREATE MACRO set_of(verdict) AS CASE WHEN verdict THEN 1 WHEN NOT verdict THEN 2 ELSE 4 END::BIGINT",
+    """
+    CREATE MACRO any_of(seen, place) AS CASE
+        WHEN (seen >> place) & 1 <> 0 THEN true WHEN (seen >> place) & 4 <> 0 THEN NULL WHEN seen IS NOT NULL THEN false
+    END
+    """,
+    """
+    CREATE MACRO all_of(seen, place) AS CASE
+        WHEN (seen >> place) & 2 <> 0 THEN false WHEN (seen >> place) & 4 <> 0 THEN NULL WHEN seen IS NOT NULL THEN true
+    END
+    """,
     # RFC 9525 §6.3, DNS-ID only: a wildcard is the whole left-most label and stands above two labels
     # at least; no wildcard for an A-label. Null if the names are not known.
     """
@@ -167,6 +180,14 @@ FROM (
 
 _FAILED = "('servfail', 'refused', 'bogus', 'timeout', 'malformed')"
 
+#: Where the set of a criterion stands among the bits of `seen`, and where that of its observed twin does.
+_PLACES = {name: (6 * number, 6 * number + 3) for number, name in enumerate(CRITERIA)}
+
+_SEEN = " | ".join(
+    f"(set_of({name}) << {place}) | (set_of(CASE WHEN NOT inferred THEN {name} END) << {twin})"
+    for name, (place, twin) in _PLACES.items()
+)
+
 _CANDIDATES = f"""
 CREATE TABLE candidates AS
 WITH wanted AS (
@@ -178,64 +199,70 @@ WITH wanted AS (
     WHERE ipv4_status IS NULL OR ipv6_status IS NULL
         OR ipv4_status IN {_FAILED} OR ipv6_status IN {_FAILED}
         OR ('not_asked' IN (ipv4_status, ipv6_status) AND coalesce(len(addresses), 0) = 0)
+), all_candidates AS (
+    SELECT host, address, getvariable('protocol') AS protocol, coalesce(judged.basis, 'unknown') AS basis,
+        coalesce(inferred, false) AS inferred, judged.* EXCLUDE (host, address, protocol, basis, inferred)
+    FROM wanted JOIN addressed USING (host)
+    LEFT JOIN (FROM judged WHERE protocol = getvariable('protocol')) AS judged USING (host, address)
+    UNION ALL BY NAME
+    SELECT host, getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred FROM incomplete
 )
-SELECT host, address, getvariable('protocol') AS protocol, coalesce(judged.basis, 'unknown') AS basis,
-    coalesce(inferred, false) AS inferred, judged.* EXCLUDE (host, address, protocol, basis, inferred)
-FROM wanted JOIN addressed USING (host)
-LEFT JOIN (FROM judged WHERE protocol = getvariable('protocol')) AS judged USING (host, address)
-UNION ALL BY NAME
-SELECT host, getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred FROM incomplete
+SELECT *, {_SEEN} AS seen FROM all_candidates
 """
 
-_DELIVERIES = """
+_UNKNOWN = sum(4 << place for places in _PLACES.values() for place in places)
+
+_DELIVERIES = f"""
 CREATE VIEW deliveries AS
 SELECT domain, rank, public_suffix, preference, is_primary, candidates.*
 FROM mail_routes JOIN candidates USING (host)
 UNION ALL BY NAME
 SELECT DISTINCT domain, rank, public_suffix, false AS is_primary, getvariable('protocol') AS protocol,
-    'unknown' AS basis, false AS inferred
+    'unknown' AS basis, false AS inferred, {_UNKNOWN} AS seen
 FROM mail_routes WHERE mx_dropped > 0
 """
 
 
 def _verdicts(rules: dict[str, tuple[str, str]]) -> str:
     return ", ".join(
-        f"{macro}({name}, {scope}) AS {name}_{rule}, "
-        f"{macro}(CASE WHEN NOT inferred THEN {name} END, {scope}) AS {name}_{rule}_observed"
-        for rule, (macro, scope) in rules.items()
-        for name in CRITERIA
+        f"{decide}({seen}, {place}) AS {name}_{rule}, {decide}({seen}, {twin}) AS {name}_{rule}_observed"
+        for rule, (decide, seen) in rules.items()
+        for name, (place, twin) in _PLACES.items()
     )
 
 
-def _counts(scope: str) -> str:
-    """Per criterion: how many of the endpoints in scope are yes, are no, and are decided by inference."""
-    return f"count(*) FILTER (WHERE {scope})::INTEGER AS endpoints, " + ", ".join(
-        f"count(*) FILTER (WHERE {scope} AND {condition})::INTEGER AS {name}_{count}"
-        for name in CRITERIA
-        for count, condition in (
-            ("yes", name),
-            ("no", f"NOT {name}"),
-            ("inferred", f"inferred AND {name} IS NOT NULL"),
-        )
-    )
-
+#: Per criterion, how many of the primary endpoints are yes, are no, and are decided by inference: for the mean.
+_COUNTS = ", ".join(
+    f"count(*) FILTER (WHERE {_PRIMARY} AND {condition})::INTEGER AS {name}_{count}"
+    for name in CRITERIA
+    for count, condition in (("yes", name), ("no", f"NOT {name}"), ("inferred", f"inferred AND {name} IS NOT NULL"))
+)
 
 _STATEMENTS = {
     "candidates": _CANDIDATES,
     "deliveries": _DELIVERIES,
-    "host_units": f"CREATE TABLE host_units AS SELECT host, {_verdicts(PLAIN_RULES)} FROM candidates GROUP BY host",
-    "address_units": f"""
-        CREATE TABLE address_units AS SELECT address, {_verdicts(PLAIN_RULES)}
-        FROM candidates WHERE address IS NOT NULL GROUP BY address
-    """,
-    "domain_units": f"""
-        CREATE TABLE domain_units AS
+    "domain_sets": f"""
+        CREATE TABLE domain_sets AS
         SELECT domain, any_value(rank) AS rank, any_value(public_suffix) AS public_suffix,
-            min(host) FILTER (WHERE is_primary) AS primary_host,
-            {_verdicts(DOMAIN_RULES)}, {_counts(DOMAIN_RULES["primary_any"][1])}
+            min(host) FILTER (WHERE is_primary) AS primary_host, bit_or(seen) AS every,
+            bit_or(seen) FILTER (WHERE {_REACHABLE}) AS reachable, bit_or(seen) FILTER (WHERE {_PRIMARY}) AS "primary",
+            count(*) FILTER (WHERE {_PRIMARY})::INTEGER AS endpoints, {_COUNTS}
         FROM deliveries GROUP BY domain
         UNION ALL BY NAME
         SELECT domain, rank, public_suffix FROM domains WHERE route = 'unknown'
+    """,
+    "domain_units": f"""
+        CREATE VIEW domain_units AS
+        SELECT * EXCLUDE (every, reachable, "primary"), {_verdicts(DOMAIN_RULES)} FROM domain_sets
+    """,
+    "host_units": f"""
+        CREATE TABLE host_units AS
+        SELECT host, {_verdicts(PLAIN_RULES)} FROM (SELECT host, bit_or(seen) AS every FROM candidates GROUP BY host)
+    """,
+    "address_units": f"""
+        CREATE TABLE address_units AS
+        SELECT address, {_verdicts(PLAIN_RULES)}
+        FROM (SELECT address, bit_or(seen) AS every FROM candidates WHERE address IS NOT NULL GROUP BY address)
     """,
     "endpoint_facts": """
         CREATE VIEW endpoint_facts AS

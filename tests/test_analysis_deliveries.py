@@ -306,8 +306,11 @@ def test_any_is_not_all_of_the_opposite_and_every_resolution_of_unknowns_agrees(
 ) -> None:
     rows = {"x": verdicts, "scope": in_scope[: len(verdicts)]}
     found = rules.frame(
-        "SELECT any_of(x, scope), all_of(NOT x, scope) FROM (SELECT unnest($x::BOOLEAN[]) AS x, unnest($scope) AS scope)",
-        rows if verdicts else {"x": [], "scope": [True]},
+        """
+        SELECT any_of(bit_or(set_of(x)) FILTER (WHERE scope), 0), all_of(bit_or(set_of(NOT x)) FILTER (WHERE scope), 0)
+        FROM (SELECT unnest($x::BOOLEAN[]) AS x, unnest($scope::BOOLEAN[]) AS scope)
+        """,
+        rows,
     )
     any_of, all_of_opposite = (None if pd.isna(value) else bool(value) for value in found.iloc[0])
     assert any_of == (None if all_of_opposite is None else not all_of_opposite)
