@@ -13,8 +13,9 @@ from analysis.shares import Distribution, distribution_of
 
 @indicator(title="Mail routes", population="names of the list, duplicates dropped", unit="list")
 def routes(lines: pd.DataFrame) -> Distribution:
-    """Explicit MX, implicit MX (own address), null MX, no mail host, no such name, DNS failure, not a name.
-    Only the first two, and failures as unknown, enter the figures of domains.
+    """Explicit MX, implicit MX (own address), null MX, no mail host, no such name, DNS failure, not a name;
+    `no address`: none of the mail hosts has one. Only the first two, if there is an address, and failures
+    as unknown enter the figures of domains.
     """
     return distribution_of(lines, _route)
 
@@ -24,5 +25,5 @@ def _route(line: dict[Hashable, Any]) -> str | None:
     if route == "unknown":
         return f"unknown ({error})" if pd.notna(error) else "unknown"
     if route in ("explicit", "implicit") and not line["counted"]:
-        return f"{route}, but no mail host has an address"
+        return f"{route}, no address"
     return str(route) if pd.notna(route) else None

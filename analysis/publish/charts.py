@@ -5,6 +5,8 @@ Rule of this room: nothing is computed here that is not a figure already; unknow
 
 from __future__ import annotations
 
+from matplotlib.patches import Patch
+
 from analysis.figures import Figure
 from analysis.publish.drawing import COLOURS, Chart, canvas, finished, percent_axis
 from analysis.publish.words import count, percent
@@ -45,8 +47,8 @@ def steps(figures: list[Figure]) -> Chart:
         axes.set_yticks(range(len(chosen)), list(chosen))
         axes.set_ylim(len(chosen) - 0.5, -0.5)
         percent_axis(axes)
-        for x, name, text in ((0.0, "yes", "yes"), (0.12, "no", "no"), (0.23, "unknown", "unknown")):
-            axes.text(x, 1.03, f"■ {text}", color=COLOURS[name], transform=axes.transAxes, fontweight="bold")
+        keys = [Patch(color=COLOURS[name], label=name) for name in ("yes", "no", "unknown")]
+        made.legend(handles=keys, loc="outside upper left", ncols=3, frameon=False)
     words = "; ".join(
         f"{label}: yes {percent(value.lower)}, unknown {percent(value.unknown_share)}".replace("\n", " ")
         for label, value in chosen.items()
@@ -84,8 +86,9 @@ def outcomes(figure: Figure, *, most: int = 16) -> Chart:
     kept, rest = table[:most], table[most:]
     kept.sort(key=lambda row: (-order.get(row.label.split(" ")[0], -1), -row.count))
     rows = [(_readable(row.label), row.count, _kind(row.label)) for row in kept]
-    if rest:
-        rows.append((f"{len(rest)} more kinds", sum(row.count for row in rest), "unknown"))
+    for kind, meaning in (("no", "no TLS"), ("unknown", "unknown")):
+        if alike := [row.count for row in rest if _kind(row.label) == kind]:
+            rows.append((f"{len(alike)} more kinds: {meaning}", sum(alike), kind))
     words = "Blue: answered inside TLS. Orange: no TLS, for certain. Grey: not known whether it does TLS."
     return _rows(rows, value, "outcomes", figure.indicator.title, words)
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from analysis.figures import Figure
 from analysis.publish.drawing import COLOURS, Chart, canvas, finished
@@ -146,8 +147,6 @@ def _this_run(axes: Axes, ours: list[tuple[str, Share]], today: date) -> None:
 
 
 def _legend(made: Any) -> None:
-    from matplotlib.lines import Line2D
-
     def key(label: str, colour: str, face: str, marker: str = "o") -> Line2D:
         return Line2D([], [], marker=marker, linestyle="none", color=colour, markerfacecolor=face, label=label)
 
