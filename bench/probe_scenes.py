@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pyarrow as pa
 import uvloop
 
 from bench.measure import Stopwatch
@@ -147,6 +148,7 @@ async def slow(hosts: int = 5_000, deadline: float = 10.0) -> None:
 def main() -> None:
     """`python -m bench.probe_scenes SCENE [PORT HOSTS GROUPS]`."""
     what, *rest = sys.argv[1:]
+    pa.array([""])  # pyarrow imports pandas, if there is one, when it sees its first list: that is start-up
     calm_garbage_collector()
     if what == "slow":
         uvloop.run(slow())

@@ -17,7 +17,8 @@ from typing import Any
 
 import anyio
 
-from crawler.certificates import Known, TrustStore, name_match
+from crawler import dane
+from crawler.certificates import Known, common_name_match, name_match
 from crawler.config import Config
 from crawler.conversation import Conversation, Identity
 from crawler.dialogs import protocol
@@ -27,6 +28,7 @@ from crawler.network import converse
 from crawler.pacing import Budget, Lane, Lanes, Room
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.tls import TlsClient, TlsContexts
+from crawler.trust import TrustStore
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,7 @@ class Prober:
             timeouts=self._config.timeouts, guard=self.exclusions.address, source=self._sources.get(":" in address),
         )  # fmt: skip
         chain = self._judge(probe, conversation)
+        self._hold_against_tlsa(probe, endpoint, chain)
         probe.attempts = [
             {
                 "started_at": probe.started_at,
@@ -195,7 +198,7 @@ class Prober:
         if again.negotiated:
             probe, chain = again, chain_again
             probe.pq_intolerant = False
-        elif again.stage in (Stage.HANDSHAKE, Stage.AFTER_TLS):
+        elif again.stage is Stage.HANDSHAKE:
             probe.pq_intolerant = True
         probe.attempts = attempts
         return probe, chain
@@ -211,9 +214,18 @@ class Prober:
         probe.chain_error_code, probe.chain_error = verdict.error_code, verdict.error
         probe.chain_error_depth = verdict.error_depth
         probe.unexpired = verdict.unexpired(probe.started_at or datetime.now(UTC))
+        probe.chain_ordered = verdict.ordered
         probe.name_match = name_match(chain[0], probe.host or "")
+        probe.common_name_match = common_name_match(chain[0], probe.host or "")
         probe.strict_valid = probe.chain_trusted and probe.name_match and probe.unexpired
         return chain
+
+    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
+        names = {endpoint.base_domain or "", endpoint.host or ""}
+        at = probe.started_at or datetime.now(UTC)
+        verdict = dane.verdict(endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to)
+        probe.dane, probe.dane_error = verdict.status, verdict.error
+        probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
 
 
 class _Shard:
@@ -247,7 +259,7 @@ def _second_try(probe: Probe, item: _Pending) -> bool | None:
     Permanent refusals (5yz) and refused connections are left; our own limits and faults too.
     """
     outcome = probe.outcome
-    if probe.stage in (Stage.HANDSHAKE, Stage.AFTER_TLS) and outcome in _HELLO_MAY_BE_TOO_LARGE:
+    if probe.stage is Stage.HANDSHAKE and outcome in _HELLO_MAY_BE_TOO_LARGE:
         return True
     if outcome in _PASSING or outcome is Outcome.UNREACHABLE:
         return item.classical
