@@ -35,7 +35,7 @@ demo: $(READY) ## a pretend Internet on loopback, a real scan of it, a report to
 test: $(READY) ## the test suite, in parallel; no network, no root
 	@$(BIN)/pytest -q -n auto
 
-test-real: $(READY) ## tests against Debian's Postfix, Unbound and NSD; needs root, stays on loopback
+test-real: $(READY) ## tests against real mail and name servers; needs root, stays on loopback
 	@$(BIN)/pytest -q -m real tests/real
 
 lint: $(READY) ## ruff, formatting and strict types

@@ -162,6 +162,8 @@ def postfix(directory: Path, port: int, listeners: dict[str, dict[str, str]]) ->
         "postscreen_greet_wait": f"{next(iter(waits.values()), '6')}s",
         "postscreen_upstream_proxy_protocol": "",
     }
+    for address in waits:  # inside postscreen it is tlsproxy that does TLS
+        main["tlsproxy_tls_chain_files"] = listeners[address].get("smtpd_tls_chain_files", "")
     (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in main.items()))
     master = [
         "tlsmgr unix - - n 1000? 1 tlsmgr",
