@@ -1,15 +1,9 @@
-"""One certificate's facts; the verdicts on a chain: trusted, unexpired, name match.
+"""One certificate's facts, and whether it names a host.
 
-Rule of this room: no I/O but reading the trust anchors once.  The three verdicts are independent of
-each other, as a strict SMTP client would find them:
-
-- `chain_trusted`: OpenSSL finds a path from the leaf, over certificates as sent, to a trust anchor,
-  for server purpose, with time checks off (RFC 5280 §6 without dates);
-- `unexpired`: every certificate of that path is within its dates at the time of the probe; of the
-  received chain, if there is no path;
-- `name_match`: the leaf carries the host as DNS-ID (RFC 9525, by the service_identity library).
-
-A certificate is parsed once per distinct SHA-256 and a chain judged once per distinct chain.
+Rule of this room: pure.  A certificate is hostile input: whatever its bytes, there is a row, and what
+could not be read is null.  The verdict on a chain is made in `trust.py`; a name match stands beside
+it, independent of it: the leaf carries the host as DNS-ID (RFC 9525, by the service_identity
+library).
 """
 
 from __future__ import annotations
@@ -19,26 +13,16 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-import certifi
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
-from OpenSSL._util import lib
 from service_identity.exceptions import CertificateError
 from service_identity.hazmat import DNS_ID, DNSPattern
 
-from crawler.config import ConfigError
 from crawler.records import Certificate, printable
-
-_NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
-_KEPT_CERTIFICATES = 8_000  # parsed certificates remembered by one process, about 10 KiB each
-_KEPT_CHAINS = 8_000
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -63,144 +47,48 @@ class Recent(Generic[K, V]):
             return value
 
 
+class Anatomy(NamedTuple):
+    """Parts of a certificate as they stand in it; a parsed value that is written anew may differ."""
+
+    issuer: bytes
+    subject: bytes
+    public_key: bytes
+
+
 @dataclass(slots=True)
 class Known:
     """A certificate parsed once."""
 
     openssl: crypto.X509
     row: Certificate
+    anatomy: Anatomy | None
     patterns: list[DNSPattern]
-
-
-@dataclass(frozen=True, slots=True)
-class ChainVerdict:
-    """What OpenSSL says of a chain, dates apart, and between which instants its dates hold."""
-
-    trusted: bool
-    error_code: int
-    error_depth: int | None
-    error: str | None
-    valid_from: datetime | None
-    valid_until: datetime | None
-
-    def unexpired(self, at: datetime) -> bool | None:
-        """Whether the dates hold; None when they cannot be read."""
-        if self.valid_from is None or self.valid_until is None:
-            return None
-        return self.valid_from <= at <= self.valid_until
-
-
-class TrustStore:
-    """Trust anchors and the memory of what was judged by them.
-
-    `ca_file` is a PEM file; empty means certifi's.  Raises `ConfigError` when it cannot be read.
-    """
-
-    def __init__(self, ca_file: str = "") -> None:
-        self.path = Path(ca_file or certifi.where())
-        self._store = _store(self.path)
-        _check_purpose_is_enforced()
-        self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES)
-        self._chains: Recent[tuple[str, ...], ChainVerdict] = Recent(_KEPT_CHAINS)
-
-    def known(self, certificate: crypto.X509) -> Known:
-        """The certificate with its facts, parsed now or remembered."""
-        der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-        return self._certificates.of(hashlib.sha256(der).digest(), lambda: _parse(certificate, der))
-
-    def judge(self, chain: list[Known]) -> ChainVerdict:
-        """The verdict on a received chain, leaf first.  The chain must not be empty."""
-        key = tuple(str(known.row.sha256) for known in chain)
-        return self._chains.of(key, lambda: _judge(self._store, chain))
-
-
-def _store(path: Path) -> crypto.X509Store:
-    store = crypto.X509Store()
-    try:
-        path.open("rb").close()
-        store.load_locations(str(path))
-    except OSError as error:
-        raise ConfigError(f"{path}: trust anchors cannot be read ({error.strerror}); check --ca-file") from error
-    except crypto.Error as error:
-        raise ConfigError(f"{path}: holds no PEM certificates; check --ca-file") from error
-    _enforce_server_purpose(store)
-    store.set_flags(_NO_CHECK_TIME)
-    return store
-
-
-def _enforce_server_purpose(store: crypto.X509Store) -> None:
-    """Make the store refuse certificates not meant for TLS servers.  pyOpenSSL has no public call for it."""
-    if lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER) != 1:
-        raise RuntimeError("OpenSSL refused to set the purpose of the trust store")
-
-
-def _check_purpose_is_enforced() -> None:
-    """Start-up self-test of the private call: a client-only leaf must be refused, a server leaf taken."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-test")])
-    now = datetime.now(UTC)
-
-    def issue(usage: x509.ObjectIdentifier | None) -> crypto.X509:
-        subject = name if usage is None else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
-        builder = x509.CertificateBuilder(name, subject, key.public_key(), x509.random_serial_number(), now, now)
-        builder = builder.add_extension(x509.BasicConstraints(usage is None, None), critical=True)
-        if usage is not None:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        return crypto.X509.from_cryptography(builder.sign(key, hashes.SHA256()))
-
-    store = crypto.X509Store()
-    store.add_cert(issue(None))
-    store.set_flags(_NO_CHECK_TIME)
-    _enforce_server_purpose(store)
-    crypto.X509StoreContext(store, issue(ExtendedKeyUsageOID.SERVER_AUTH)).verify_certificate()
-    try:
-        crypto.X509StoreContext(store, issue(ExtendedKeyUsageOID.CLIENT_AUTH)).verify_certificate()
-    except crypto.X509StoreContextError:
-        return
-    raise RuntimeError("OpenSSL does not enforce the server purpose; verdicts would be wrong")
-
-
-def _judge(store: crypto.X509Store, chain: list[Known]) -> ChainVerdict:
-    received = [known.openssl for known in chain]
-    try:
-        path = crypto.X509StoreContext(store, received[0], received[1:]).get_verified_chain()
-    except crypto.X509StoreContextError as error:
-        code, depth, text = error.errors
-        return ChainVerdict(False, code, depth, text, *_window(received))
-    return ChainVerdict(True, 0, None, None, *_window(path))
-
-
-def _window(certificates: list[crypto.X509]) -> tuple[datetime | None, datetime | None]:
-    """The time in which all the certificates are within their dates."""
-    starts, ends = [], []
-    for certificate in certificates:
-        start, end = _instant(certificate.get_notBefore()), _instant(certificate.get_notAfter())
-        if start is None or end is None:
-            return None, None
-        starts.append(start)
-        ends.append(end)
-    return max(starts), min(ends)
-
-
-def _instant(asn1_time: bytes | None) -> datetime | None:
-    try:
-        return datetime.strptime((asn1_time or b"").decode(), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def name_match(leaf: Known, host: str) -> bool:
     """Whether the certificate names the host: DNS-IDs only, the CN is ignored (RFC 9525 §6.3)."""
+    return _matches(leaf.patterns, host)
+
+
+def common_name_match(leaf: Known, host: str) -> bool:
+    """Whether the CN names the host in a certificate without any DNS-ID (RFC 7672 §3.2.3, RFC 6125 §6.4.4)."""
+    if leaf.row.names != [] or leaf.row.common_name is None:
+        return False
+    return _matches(_patterns([leaf.row.common_name]), host)
+
+
+def _matches(patterns: list[DNSPattern], host: str) -> bool:
     try:
         reference = DNS_ID(host.rstrip("."))
     except ValueError:  # a name that no certificate can carry as DNS-ID
         return False
-    return any(reference.verify(pattern) for pattern in leaf.patterns)
+    return any(reference.verify(pattern) for pattern in patterns)
 
 
-def _parse(certificate: crypto.X509, der: bytes) -> Known:
+def parse(certificate: crypto.X509, der: bytes) -> Known:
+    """The certificate with its facts; `der` is its encoding."""
     row = facts(der)
-    return Known(certificate, row, _patterns(row.names or []))
+    return Known(certificate, row, anatomy_of(der), _patterns(row.names or []))
 
 
 def _patterns(names: list[str]) -> list[DNSPattern]:
@@ -217,6 +105,8 @@ def _patterns(names: list[str]) -> list[DNSPattern]:
 def facts(der: bytes) -> Certificate:
     """The stored facts of one certificate; what cannot be parsed is null, with `parse_error`."""
     row = Certificate(sha256=hashlib.sha256(der).hexdigest(), der=der)
+    if (anatomy := anatomy_of(der)) is not None:
+        row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the library deplores oddities that we are here to count
@@ -224,6 +114,36 @@ def facts(der: bytes) -> Certificate:
     except Exception as error:  # noqa: BLE001 - a parser of hostile input; whatever it raises is the finding
         row.parse_error = f"{type(error).__name__}: {printable(str(error).encode())}"[:500]
     return row
+
+
+def anatomy_of(der: bytes) -> Anatomy | None:
+    """The parts of a certificate (RFC 5280 §4.1) without judging any of them; None if it has no such form."""
+    try:
+        at, _ = _content(der, 0)  # Certificate
+        at, _ = _content(der, at)  # TBSCertificate
+        if der[at] == 0xA0:  # version, absent in X.509v1
+            at = _content(der, at)[1]
+        parts = []
+        for _ in ("serialNumber", "signature", "issuer", "validity", "subject", "subjectPublicKeyInfo"):
+            start, at = at, _content(der, at)[1]
+            parts.append(der[start:at])
+    except (IndexError, ValueError):
+        return None
+    return Anatomy(issuer=parts[2], subject=parts[4], public_key=parts[5])
+
+
+def _content(der: bytes, at: int) -> tuple[int, int]:
+    """Where the content of the DER element at an offset begins and ends (X.690 §8.1).
+
+    Raises `IndexError` and `ValueError` where the bytes end before it does.
+    """
+    length, start = der[at + 1], at + 2
+    if length >= 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(der[at + 2 : start], "big")
+    if start + length > len(der):
+        raise ValueError("DER ends too early")
+    return start, start + length
 
 
 def _fill(row: Certificate, certificate: x509.Certificate) -> None:
@@ -241,6 +161,9 @@ def _fill(row: Certificate, certificate: x509.Certificate) -> None:
         row.is_ca = False
     row.subject = printable(certificate.subject.rfc4514_string().encode())
     row.issuer = printable(certificate.issuer.rfc4514_string().encode())
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if common_names:
+        row.common_name = printable(str(common_names[-1].value).encode())
     organizations = certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     if organizations:
         row.issuer_organization = printable(str(organizations[0].value).encode())
@@ -250,10 +173,12 @@ def _fill(row: Certificate, certificate: x509.Certificate) -> None:
         row.sct_count = len(list(scts))
     except x509.ExtensionNotFound:
         row.sct_count = 0
-    key = certificate.public_key()
-    row.key_type, row.key_bits = _key(key)
-    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    row.spki_sha256 = hashlib.sha256(spki).hexdigest()
+    try:
+        features = extensions.get_extension_for_class(x509.TLSFeature).value
+        row.must_staple = x509.TLSFeatureType.status_request in features
+    except x509.ExtensionNotFound:
+        row.must_staple = False
+    row.key_type, row.key_bits = _key(certificate.public_key())
     row.self_signed = _is_self_signed(certificate)
 
 

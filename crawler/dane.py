@@ -1,14 +1,33 @@
-"""DANE for SMTP: which TLSA records an SMTP client may use.
+"""DANE for SMTP: which TLSA records an SMTP client may use, and whether a received chain satisfies them.
 
-Rule of this room: pure.  RFC 6698 §2.1 (the record), RFC 7671 (operation), RFC 7672 (SMTP).
+Rule of this room: pure; what it costs, it costs only where records are usable.  RFC 6698 §2.1 (the
+record), RFC 7671 (operation), RFC 7672 (SMTP).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 
-from crawler.records import TlsaStatus
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from OpenSSL import crypto
+
+from crawler.certificates import Known, common_name_match, name_match, parse
+from crawler.records import DaneError, DaneStatus, TlsaStatus
+from crawler.trust import ChainVerdict
+
+
+class PathTo(Protocol):
+    """The verdict on a chain if one given certificate were its trust anchor: `TrustStore.path_to`."""
+
+    def __call__(self, anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict: ...
+
 
 DANE_TA, DANE_EE = 2, 3
 CERTIFICATE, PUBLIC_KEY = 0, 1
@@ -20,12 +39,12 @@ def is_usable(usage: int, selector: int, matching: int, data: bytes) -> bool:
     """Whether the record is well formed and of a kind that SMTP clients know.
 
     RFC 7672 §3.1.3: PKIX-TA(0) and PKIX-EE(1) are not usable for SMTP.  A digest has the length of
-    its algorithm; a full certificate or key is one DER SEQUENCE.
+    its algorithm; a full certificate or key is one that OpenSSL can read.
     """
     if usage not in (DANE_TA, DANE_EE) or selector not in (CERTIFICATE, PUBLIC_KEY):
         return False
     if matching == FULL:
-        return _is_one_sequence(data)
+        return _is_readable(selector, data)
     return len(data) == _DIGEST_BYTES.get(matching)
 
 
@@ -48,12 +67,173 @@ def status_of(records: Iterable[dict[str, Any]]) -> TlsaStatus:
     return TlsaStatus.USABLE if any(record["usable"] for record in records) else TlsaStatus.UNUSABLE
 
 
-def _is_one_sequence(data: bytes) -> bool:
-    """One DER SEQUENCE that ends where the data ends (X.690 §8.1.3)."""
-    if len(data) < 4 or data[0] != 0x30:
+def _is_readable(selector: int, data: bytes) -> bool:
+    try:
+        if selector == CERTIFICATE:
+            # Trailing bytes are read over by OpenSSL, and no certificate ever equals data that has them.
+            return crypto.dump_certificate(crypto.FILETYPE_ASN1, _certificate(data)) == data
+        crypto.load_publickey(crypto.FILETYPE_ASN1, data)
+    except crypto.Error:
         return False
-    length, start = data[1], 2
-    if length > 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(data[2:start], "big")
-    return start + length == len(data)
+    return True
+
+
+def _certificate(der: bytes) -> crypto.X509:
+    return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a DANE client would say: the record and certificate that matched, or why none did."""
+
+    status: DaneStatus
+    record: int | None = None  #: index of the record
+    depth: int | None = None  #: index in the received chain; None for an anchor that only the record has
+    error: DaneError | None = None
+
+
+_WITHOUT_CHAIN = {
+    TlsaStatus.ABSENT: DaneStatus.ABSENT,
+    TlsaStatus.INSECURE: DaneStatus.INSECURE,
+    TlsaStatus.BOGUS: DaneStatus.BOGUS,
+    TlsaStatus.UNUSABLE: DaneStatus.UNUSABLE,
+}
+_FURTHEST = list(DaneError)
+
+
+def verdict(
+    status: TlsaStatus | None,
+    records: Sequence[dict[str, Any]],
+    chain: list[Known],
+    names: Iterable[str],
+    at: datetime,
+    path_to: PathTo,
+) -> Verdict:
+    """Hold the chain received (leaf first, empty if none was) against a host's TLSA records.
+
+    `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7672 §3.2.2 adds the
+    next-hop domain, which is not known to an endpoint that many domains share: `error` is then
+    `name`).  `at` is the time of the probe.
+    """
+    if status is not TlsaStatus.USABLE:
+        return Verdict(_WITHOUT_CHAIN.get(status, DaneStatus.UNKNOWN) if status else DaneStatus.UNKNOWN)
+    if not chain:
+        return Verdict(DaneStatus.UNKNOWN)
+    wanted = {
+        (record["usage"], record["selector"], record["matching"], record["data"]): index
+        for index, record in in_force(records)
+    }
+    if (index := next(_found(wanted, DANE_EE, chain[0]), None)) is not None:
+        return Verdict(DaneStatus.MATCH, index, 0)  # neither name nor expiry count (RFC 7671 §5.1)
+    names, error = list(names), DaneError.NO_MATCH
+    for anchor in _anchors(wanted, chain):
+        path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires)
+        problem = _problem(path, chain[0], names, at)
+        if problem is None:
+            return Verdict(DaneStatus.MATCH, anchor.record, anchor.depth)
+        error = max(error, problem, key=_FURTHEST.index)
+    return Verdict(DaneStatus.MISMATCH, error=error)
+
+
+def in_force(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Index and record of those that a client heeds: usable, and not outdone by a stronger digest.
+
+    Digest algorithm agility (RFC 7671 §9): of one usage and selector only the strongest digest
+    counts; full values always do.
+    """
+    strongest: dict[tuple[int, int], int] = {}
+    for record in records:
+        if record["usable"]:
+            kind = record["usage"], record["selector"]
+            strongest[kind] = max(strongest.get(kind, FULL), record["matching"])
+    for index, record in enumerate(records):
+        kind = record["usage"], record["selector"]
+        if record["usable"] and record["matching"] in (FULL, strongest[kind]):
+            yield index, record
+
+
+_Wanted = dict[tuple[int, int, int, bytes], int]
+
+
+def _found(wanted: _Wanted, usage: int, certificate: Known) -> Iterator[int]:
+    """Indexes of the records of a usage that a certificate is in."""
+    for selector, matching in ((s, m) for s in (CERTIFICATE, PUBLIC_KEY) for m in (FULL, SHA256, SHA512)):
+        if (
+            index := wanted.get((usage, selector, matching, _association(certificate, selector, matching)))
+        ) is not None:
+            yield index
+
+
+def _association(certificate: Known, selector: int, matching: int) -> bytes:
+    """Certificate association data (RFC 6698 §2.1.4)."""
+    if selector == CERTIFICATE:
+        data = certificate.row.der or b""
+    else:
+        data = certificate.anatomy.public_key if certificate.anatomy is not None else b""
+    if matching == FULL:
+        return data
+    return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()
+
+
+class _Anchor(NamedTuple):
+    """Where a path may end."""
+
+    record: int
+    depth: int | None
+    certificate: Known
+    expires: bool  #: its own dates count
+
+
+def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
+    """Every trust anchor that DANE-TA records name; the leaf is none (RFC 7671 §5.2).
+
+    An anchor that was not sent is known from a full record only (§5.2.1, §5.2.2); for a bare key
+    stands what it signed.  The dates of an anchor count where it is self-issued, as OpenSSL has it.
+    """
+    for depth, certificate in enumerate(chain):
+        if certificate.row.sha256 != chain[0].row.sha256:
+            for index in _found(wanted, DANE_TA, certificate):
+                yield _Anchor(index, depth, certificate, _is_self_issued(certificate))
+    for (usage, selector, matching, data), index in wanted.items():
+        if (usage, selector, matching) == (DANE_TA, CERTIFICATE, FULL):
+            anchor = parse(_certificate(data), data)
+            yield _Anchor(index, None, anchor, _is_self_issued(anchor))
+        elif (usage, selector, matching) == (DANE_TA, PUBLIC_KEY, FULL):
+            yield from (_Anchor(index, None, signed, True) for signed in chain if _is_signed_by(signed, data))
+
+
+def _is_self_issued(certificate: Known) -> bool:
+    return certificate.anatomy is None or certificate.anatomy.issuer == certificate.anatomy.subject
+
+
+def _problem(path: ChainVerdict, leaf: Known, names: list[str], at: datetime) -> DaneError | None:
+    if not path.trusted:
+        return DaneError.PATH
+    if not path.unexpired(at):
+        return DaneError.EXPIRED
+    if not any(name_match(leaf, name) or common_name_match(leaf, name) for name in names):
+        return DaneError.NAME
+    return None
+
+
+def _is_signed_by(certificate: Known, public_key: bytes) -> bool:
+    """Whether the certificate's signature verifies under a bare key."""
+    try:
+        signed = x509.load_der_x509_certificate(certificate.row.der or b"")
+        key = load_der_public_key(public_key)
+        parameters: Any = signed.signature_algorithm_parameters
+        match key:
+            case rsa.RSAPublicKey() if signed.signature_hash_algorithm is not None:
+                key.verify(signed.signature, signed.tbs_certificate_bytes, parameters, signed.signature_hash_algorithm)
+            case ec.EllipticCurvePublicKey():
+                key.verify(signed.signature, signed.tbs_certificate_bytes, parameters)
+            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+                key.verify(signed.signature, signed.tbs_certificate_bytes)
+            case _:
+                return False
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True

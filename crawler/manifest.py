@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from crawler import __version__
-from crawler.certificates import TrustStore
 from crawler.config import Config, UsageError
 from crawler.names import PSL_VERSION
 from crawler.parts import hidden, publish, sync_file
@@ -28,6 +27,7 @@ from crawler.records import SCHEMA_VERSION
 from crawler.storage import Run
 from crawler.targets import ListFacts
 from crawler.tls import offered
+from crawler.trust import TrustStore
 
 #: Settings that may differ when a run is continued: they change no finding.
 _FREE = ("workers", "max_runtime")

@@ -132,6 +132,15 @@ class DaneStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+class DaneError(StrEnum):
+    """Why a usable TLSA RRset and the certificates received do not match; the furthest that any record got."""
+
+    NO_MATCH = "no_match"  #: no certificate received is in a record that is in force
+    PATH = "path"  #: DANE-TA: the anchor is there, but no valid path leads from the leaf to it
+    EXPIRED = "expired"  #: DANE-TA: a certificate of the path is not within its dates
+    NAME = "name"  #: DANE-TA: the leaf names neither the TLSA base domain nor the host
+
+
 class MtaStsRecord(StrEnum):
     """State of the `_mta-sts` TXT record (RFC 8461 §3.1)."""
 
@@ -339,14 +348,25 @@ class Probe:
     chain_error_code: int | None = column(INT, "OpenSSL's X509_V_ERR code, 0 is ok")
     chain_error_depth: int | None = column(INT, "depth in the chain of that error, 0 is the leaf")
     chain_error: str | None = column(TEXT, "OpenSSL's words for it")
+    chain_ordered: bool | None = column(
+        FLAG, "each certificate received is followed by one with its issuer's name (RFC 5246 §7.4.2)"
+    )
     name_match: bool | None = column(FLAG, "the leaf names the host (RFC 9525, DNS-ID only)")
+    common_name_match: bool | None = column(
+        FLAG, "the leaf has no DNS-ID, and its CN names the host, as before RFC 9525; no part of any PKIX verdict"
+    )
     unexpired: bool | None = column(
         FLAG, "every certificate of the verified path (of the received chain, if none) is within its dates"
     )
     strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and unexpired")
     dane: DaneStatus | None = column(TEXT, "`match mismatch unusable absent insecure bogus unknown`")
-    dane_record: int | None = column(INT, "index of the TLSA record that matched")
-    dane_depth: int | None = column(INT, "depth of the certificate that matched")
+    dane_error: DaneError | None = column(
+        TEXT, "why `mismatch`: `no_match path expired name`, the furthest a record got"
+    )
+    dane_record: int | None = column(INT, "index in the table `tlsa`'s `records` of the one that matched")
+    dane_depth: int | None = column(
+        INT, "index in `received_chain` of the certificate that matched; null for an anchor only the record has"
+    )
     started_at: datetime | None = column(TIME, "start of the last attempt")
     connect_ms: int | None = column(MILLISECONDS, "time in stage `connect`")
     greeting_ms: int | None = column(MILLISECONDS, "time in stage `greeting`")
@@ -366,6 +386,7 @@ class Certificate:
     subject: str | None = column(TEXT, "RFC 4514 string")
     issuer: str | None = column(TEXT, "RFC 4514 string")
     issuer_organization: str | None = column(TEXT, "O of the issuer")
+    common_name: str | None = column(TEXT, "last CN of the subject")
     names: list[str] | None = column(TEXTS, "DNS names of the subjectAltName")
     not_before: datetime | None = column(TIME, "start of validity")
     not_after: datetime | None = column(TIME, "end of validity")
@@ -376,6 +397,7 @@ class Certificate:
     is_ca: bool | None = column(FLAG, "basicConstraints CA")
     spki_sha256: str | None = column(TEXT, "SHA-256 of the SubjectPublicKeyInfo, hex")
     sct_count: int | None = column(INT, "embedded signed certificate timestamps")
+    must_staple: bool | None = column(FLAG, "TLS feature status_request (RFC 7633)")
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from crawler.certificates import ChainVerdict, Recent, TrustStore, facts, name_match
+from crawler.certificates import Recent, facts, name_match
 from crawler.config import ConfigError
+from crawler.trust import ChainVerdict, TrustStore
 from tests.kit import ROOT, Authority, Leaf
 
 NOW = datetime.now(UTC)
@@ -129,7 +130,7 @@ def test_no_damaged_certificate_makes_the_parser_raise(at: int, damage: bytes) -
 def test_a_chain_is_judged_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
     leaf = ROOT.issue("once.example").certificate
     first = verdict(trust, leaf)
-    monkeypatch.setattr("crawler.certificates._judge", None)
+    monkeypatch.setattr("crawler.trust._judge", None)
     assert verdict(trust, leaf) is first
 
 

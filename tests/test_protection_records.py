@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler import mta_sts, tlsrpt
 from crawler.dane import is_usable, records_of, status_of
 from crawler.records import MtaStsRecord, TlsaStatus, TlsrptStatus
+from tests.kit import LEAF
 
 # --- MTA-STS, RFC 8461 §3.1 ---------------------------------------------------------------------
 
@@ -111,12 +113,23 @@ def test_any_texts_have_a_state(texts: list[bytes]) -> None:
 # --- TLSA, RFC 7671 and 7672 --------------------------------------------------------------------
 
 SEQUENCE = bytes.fromhex("3003020101")
-LONG_SEQUENCE = b"\x30\x82\x01\x00" + bytes(256)
+CERTIFICATE = LEAF.certificate.public_bytes(Encoding.DER)
+PUBLIC_KEY = LEAF.certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 @pytest.mark.parametrize("usage", [2, 3])
-@pytest.mark.parametrize("selector", [0, 1])
-@pytest.mark.parametrize(("matching", "data"), [(0, SEQUENCE), (0, LONG_SEQUENCE), (1, bytes(32)), (2, bytes(64))])
+@pytest.mark.parametrize(
+    ("selector", "matching", "data"),
+    [
+        (0, 0, CERTIFICATE),
+        (1, 0, PUBLIC_KEY),
+        (0, 1, bytes(32)),
+        (1, 1, bytes(32)),
+        (0, 2, bytes(64)),
+        (1, 2, bytes(64)),
+    ],
+    ids=lambda value: "data" if isinstance(value, bytes) else None,
+)
 def test_dane_ta_and_dane_ee_are_usable_when_well_formed(usage: int, selector: int, matching: int, data: bytes) -> None:
     assert is_usable(usage, selector, matching, data)
 
@@ -136,10 +149,15 @@ def test_dane_ta_and_dane_ee_are_usable_when_well_formed(usage: int, selector: i
         (3, 1, 1, b""),
         (3, 1, 0, b""),
         (2, 0, 0, b"not DER"),
-        (2, 0, 0, SEQUENCE + b"x"),
-        (2, 0, 0, LONG_SEQUENCE[:-1]),
+        (2, 0, 0, SEQUENCE),
+        (2, 0, 0, PUBLIC_KEY),
+        (2, 0, 0, CERTIFICATE + b"x"),
+        (2, 0, 0, CERTIFICATE[:-1]),
+        (3, 1, 0, CERTIFICATE),
+        (3, 1, 0, PUBLIC_KEY[:-1]),
         (2, 0, 0, b"\x30\x84\xff\xff"),
     ],
+    ids=lambda value: "data" if isinstance(value, bytes) else None,
 )
 def test_a_record_of_unknown_kind_or_wrong_length_is_not_usable(
     usage: int, selector: int, matching: int, data: bytes

@@ -1,0 +1,181 @@
+"""What a strict SMTP client would say of a chain: is there a path to a trust anchor, and when is it valid?
+
+Rule of this room: no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280
+§6), for server purpose, over certificates as sent, with time checks off: the dates of the path are
+a window beside the verdict, so that trust and expiry stay two facts.  An anchor is a root of the
+store (`judge`), or any one certificate that a TLSA record names (`path_to`, RFC 7671 §5.2).
+
+A chain is judged once per distinct chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import certifi
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import crypto
+from OpenSSL._util import lib
+
+from crawler.certificates import Known, Recent, parse
+from crawler.config import ConfigError
+
+_NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
+_KEPT_CERTIFICATES = 8_000  # parsed certificates remembered by one process, about 10 KiB each
+_KEPT_CHAINS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChainVerdict:
+    """What OpenSSL says of a chain, dates apart, and between which instants its dates hold."""
+
+    trusted: bool
+    error_code: int
+    error_depth: int | None
+    error: str | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    ordered: bool  #: as received, each certificate is followed by one with its issuer's name
+
+    def unexpired(self, at: datetime) -> bool | None:
+        """Whether the dates hold; None when they cannot be read."""
+        if self.valid_from is None or self.valid_until is None:
+            return None
+        return self.valid_from <= at <= self.valid_until
+
+
+class TrustStore:
+    """Trust anchors and the memory of what was judged by them.
+
+    `ca_file` is a PEM file; empty means certifi's.  Raises `ConfigError` when it cannot be read.
+    """
+
+    def __init__(self, ca_file: str = "") -> None:
+        self.path = Path(ca_file or certifi.where())
+        self._store = _store(self.path)
+        _check_purpose_is_enforced()
+        self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES)
+        self._chains: Recent[tuple[str, ...], ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._paths: Recent[tuple[str, ...], ChainVerdict] = Recent(_KEPT_CHAINS)
+
+    def known(self, certificate: crypto.X509) -> Known:
+        """The certificate with its facts, parsed now or remembered."""
+        der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        return self._certificates.of(hashlib.sha256(der).digest(), lambda: parse(certificate, der))
+
+    def judge(self, chain: list[Known]) -> ChainVerdict:
+        """The verdict on a received chain, leaf first.  The chain must not be empty."""
+        return self._chains.of(_key(chain), lambda: _judge(self._store, chain))
+
+    def path_to(self, anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
+        """The verdict on a received chain if this one certificate were the trust anchor.
+
+        RFC 5280 §6.1.1 (d) takes of an anchor its name and key only; `anchor_expires` says that its
+        dates count as well.
+        """
+        key = (str(anchor_expires), *_key([anchor, *chain]))
+        return self._paths.of(key, lambda: _judge(_anchored(anchor.openssl), chain, anchor_expires=anchor_expires))
+
+
+def _store(path: Path) -> crypto.X509Store:
+    store = crypto.X509Store()
+    try:
+        path.open("rb").close()
+        store.load_locations(str(path))
+    except OSError as error:
+        raise ConfigError(f"{path}: trust anchors cannot be read ({error.strerror}); check --ca-file") from error
+    except crypto.Error as error:
+        raise ConfigError(f"{path}: holds no PEM certificates; check --ca-file") from error
+    _enforce_server_purpose(store)
+    store.set_flags(_NO_CHECK_TIME)
+    return store
+
+
+def _anchored(anchor: crypto.X509) -> crypto.X509Store:
+    """A store with this one anchor, at which a path may end wherever it stands in the hierarchy."""
+    store = crypto.X509Store()
+    store.add_cert(anchor)
+    _enforce_server_purpose(store)
+    store.set_flags(_NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)
+    return store
+
+
+def _key(chain: list[Known]) -> tuple[str, ...]:
+    return tuple(str(known.row.sha256) for known in chain)
+
+
+def _enforce_server_purpose(store: crypto.X509Store) -> None:
+    """Make the store refuse certificates not meant for TLS servers.  pyOpenSSL has no public call for it."""
+    if lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER) != 1:
+        raise RuntimeError("OpenSSL refused to set the purpose of the trust store")
+
+
+def _check_purpose_is_enforced() -> None:
+    """Start-up self-test of the private call: a client-only leaf must be refused, a server leaf taken."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-test")])
+    now = datetime.now(UTC)
+
+    def issue(usage: x509.ObjectIdentifier | None) -> crypto.X509:
+        subject = name if usage is None else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
+        builder = x509.CertificateBuilder(name, subject, key.public_key(), x509.random_serial_number(), now, now)
+        builder = builder.add_extension(x509.BasicConstraints(usage is None, None), critical=True)
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        return crypto.X509.from_cryptography(builder.sign(key, hashes.SHA256()))
+
+    store = crypto.X509Store()
+    store.add_cert(issue(None))
+    store.set_flags(_NO_CHECK_TIME)
+    _enforce_server_purpose(store)
+    crypto.X509StoreContext(store, issue(ExtendedKeyUsageOID.SERVER_AUTH)).verify_certificate()
+    try:
+        crypto.X509StoreContext(store, issue(ExtendedKeyUsageOID.CLIENT_AUTH)).verify_certificate()
+    except crypto.X509StoreContextError:
+        return
+    raise RuntimeError("OpenSSL does not enforce the server purpose; verdicts would be wrong")
+
+
+def _judge(store: crypto.X509Store, chain: list[Known], *, anchor_expires: bool = True) -> ChainVerdict:
+    received = [known.openssl for known in chain]
+    ordered = _is_ordered(chain)
+    try:
+        path = crypto.X509StoreContext(store, received[0], received[1:]).get_verified_chain()
+    except crypto.X509StoreContextError as error:
+        code, depth, text = error.errors
+        return ChainVerdict(False, code, depth, text, *_window(received), ordered)
+    return ChainVerdict(True, 0, None, None, *_window(path if anchor_expires else path[:-1]), ordered)
+
+
+def _is_ordered(chain: list[Known]) -> bool:
+    """Each certificate is followed by one that bears its issuer's name (RFC 5246 §7.4.2; RFC 8446 only advises it)."""
+    return all(
+        known.anatomy is not None and follower.anatomy is not None and known.anatomy.issuer == follower.anatomy.subject
+        for known, follower in pairwise(chain)
+    )
+
+
+def _window(certificates: list[crypto.X509]) -> tuple[datetime | None, datetime | None]:
+    """The time in which all the certificates are within their dates."""
+    starts, ends = [], []
+    for certificate in certificates:
+        start, end = _instant(certificate.get_notBefore()), _instant(certificate.get_notAfter())
+        if start is None or end is None:
+            return None, None
+        starts.append(start)
+        ends.append(end)
+    return max(starts), min(ends)
+
+
+def _instant(asn1_time: bytes | None) -> datetime | None:
+    try:
+        return datetime.strptime((asn1_time or b"").decode(), "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None

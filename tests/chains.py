@@ -1,0 +1,98 @@
+"""Certificates of every kind, good and bad, issued as a test asks for them.
+
+`Issuer` is a key with a name and certificates for it; every oddity is an argument of `issue`.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import crypto
+
+from crawler.certificates import Known, parse
+
+SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+START = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    """A new P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@dataclass
+class Subject:
+    """A name and its key, which certificates are issued to, and which may issue others."""
+
+    name: str
+    key: Key = field(default_factory=ec_key)
+
+    def issue(
+        self,
+        subject: Subject,
+        *,
+        ca: bool | None = None,
+        path_length: int | None = None,
+        usage: Iterable[x509.ObjectIdentifier] | None = None,
+        names: Iterable[str] = (),
+        days: tuple[float, float] = (-30, 60),
+        hash_with: hashes.HashAlgorithm | None = None,
+        constraints: x509.NameConstraints | None = None,
+        critical_unknown: bool = False,
+        key_usage: x509.KeyUsage | None = None,
+    ) -> x509.Certificate:
+        """A certificate for the subject; `ca` None leaves basicConstraints out."""
+        start, end = (START + datetime.timedelta(days=day) for day in days)
+        made = x509.CertificateBuilder(
+            _name(self.name), _name(subject.name), subject.key.public_key(), x509.random_serial_number(), start, end
+        )
+        if ca is not None:
+            made = made.add_extension(x509.BasicConstraints(ca, path_length), critical=True)
+        if usage is not None:
+            made = made.add_extension(x509.ExtendedKeyUsage(list(usage)), critical=False)
+        if names := list(names):
+            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+        if constraints is not None:
+            made = made.add_extension(constraints, critical=True)
+        if key_usage is not None:
+            made = made.add_extension(key_usage, critical=True)
+        if critical_unknown:
+            oid = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
+            made = made.add_extension(x509.UnrecognizedExtension(oid, b"\x05\x00"), critical=True)
+        return made.sign(self.key, hash_with or hashes.SHA256())  # type: ignore[arg-type]
+
+    def root(self, **more: object) -> x509.Certificate:
+        """Its certificate for itself, as a root has."""
+        return self.issue(self, ca=True, **more)  # type: ignore[arg-type]
+
+    def leaf(self, *names: str, **more: object) -> x509.Certificate:
+        """A server certificate for the DNS names."""
+        options: dict[str, object] = {"ca": False, "usage": [SERVER], "names": names} | more
+        return self.issue(Subject("leaf"), **options)  # type: ignore[arg-type]
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def known(*certificates: x509.Certificate) -> list[Known]:
+    """The certificates as a probe has them."""
+    return [parse(crypto.X509.from_cryptography(certificate), der(certificate)) for certificate in certificates]
+
+
+def der(certificate: x509.Certificate) -> bytes:
+    """Its encoding."""
+    return certificate.public_bytes(Encoding.DER)
+
+
+def pem(*certificates: x509.Certificate) -> str:
+    """The certificates as text, one behind the other."""
+    return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)

@@ -1,0 +1,314 @@
+"""DANE for SMTP: records held against received chains, and OpenSSL's own verdict on the same."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import SSL
+
+from crawler import dane
+from crawler.certificates import Known
+from crawler.records import DaneError, DaneStatus, TlsaStatus
+from crawler.trust import ChainVerdict, TrustStore
+from tests.chains import START, Subject, der, known, pem
+
+HOST = "mx.example"
+ROOT, MIDDLE, SERVER = Subject("Root"), Subject("Middle"), Subject("leaf")
+ANCHOR = ROOT.root()
+INTERMEDIATE = ROOT.issue(MIDDLE, ca=True)
+LEAF = MIDDLE.issue(SERVER, ca=False, names=[HOST], usage=[x509.ExtendedKeyUsageOID.SERVER_AUTH])
+CHAIN = [LEAF, INTERMEDIATE, ANCHOR]
+EE, TA, CERT, SPKI, FULL, SHA256, SHA512 = 3, 2, 0, 1, 0, 1, 2
+Record = tuple[int, int, int, bytes]
+
+
+def record(usage: int, selector: int, matching: int, certificate: x509.Certificate) -> Record:
+    """The record that the certificate is in."""
+    data = der(certificate)
+    if selector == SPKI:
+        data = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return usage, selector, matching, [data, hashlib.sha256(data).digest(), hashlib.sha512(data).digest()][matching]
+
+
+@pytest.fixture(scope="module")
+def trust(tmp_path_factory: pytest.TempPathFactory) -> TrustStore:
+    """Knows an anchor that none of these chains leads to."""
+    path = tmp_path_factory.mktemp("dane") / "roots.pem"
+    path.write_text(pem(Subject("Elsewhere").root()))
+    return TrustStore(str(path))
+
+
+def judge(
+    trust: TrustStore,
+    records: list[Record],
+    *chain: x509.Certificate,
+    names: tuple[str, ...] = (HOST,),
+    at: datetime.datetime = START,
+) -> dane.Verdict:
+    rows = [
+        {"usage": u, "selector": s, "matching": m, "data": d, "usable": dane.is_usable(u, s, m, d)}
+        for u, s, m, d in records
+    ]
+    return dane.verdict(dane.status_of(rows), rows, known(*chain), names, at, trust.path_to)
+
+
+@pytest.mark.parametrize("selector", [CERT, SPKI])
+@pytest.mark.parametrize("matching", [FULL, SHA256, SHA512])
+def test_dane_ee_matches_the_leaf_by_every_selector_and_digest(trust: TrustStore, selector: int, matching: int) -> None:
+    found = judge(trust, [record(EE, selector, matching, LEAF)], *CHAIN)
+    assert (found.status, found.record, found.depth) == (DaneStatus.MATCH, 0, 0)
+
+
+def test_dane_ee_ignores_name_expiry_and_issuer(trust: TrustStore) -> None:
+    leaf = Subject("Nobody").leaf("other.example", days=(-30, -1), usage=[x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+    assert judge(trust, [record(EE, SPKI, SHA256, leaf)], leaf).status is DaneStatus.MATCH
+
+
+def test_dane_ee_does_not_match_what_is_behind_the_leaf(trust: TrustStore) -> None:
+    found = judge(trust, [record(EE, SPKI, SHA256, INTERMEDIATE)], *CHAIN)
+    assert (found.status, found.error) == (DaneStatus.MISMATCH, DaneError.NO_MATCH)
+
+
+@pytest.mark.parametrize("selector", [CERT, SPKI])
+@pytest.mark.parametrize("matching", [FULL, SHA256, SHA512])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_dane_ta_matches_an_anchor_in_the_received_chain(
+    trust: TrustStore, selector: int, matching: int, depth: int
+) -> None:
+    found = judge(trust, [record(TA, selector, matching, CHAIN[depth])], *CHAIN)
+    assert (found.status, found.record, found.depth) == (DaneStatus.MATCH, 0, depth)
+
+
+def test_dane_ta_does_not_match_the_leaf(trust: TrustStore) -> None:
+    alone = SERVER.issue(SERVER, ca=True, names=[HOST])
+    assert judge(trust, [record(TA, CERT, SHA256, alone)], alone).error is DaneError.NO_MATCH
+    assert judge(trust, [record(TA, CERT, SHA256, alone)], alone, alone).error is DaneError.NO_MATCH
+
+
+def test_dane_ta_by_digest_needs_the_anchor_in_the_chain(trust: TrustStore) -> None:
+    records = [record(TA, CERT, SHA256, ANCHOR), record(TA, SPKI, SHA256, ANCHOR)]
+    assert judge(trust, records, LEAF, INTERMEDIATE).error is DaneError.NO_MATCH
+
+
+@pytest.mark.parametrize("selector", [CERT, SPKI])
+def test_dane_ta_in_full_brings_the_anchor_along(trust: TrustStore, selector: int) -> None:
+    found = judge(trust, [record(TA, selector, FULL, ANCHOR)], LEAF, INTERMEDIATE)
+    assert (found.status, found.record, found.depth) == (DaneStatus.MATCH, 0, None)
+    assert judge(trust, [record(TA, selector, FULL, INTERMEDIATE)], LEAF).status is DaneStatus.MATCH
+
+
+def test_dane_ta_wants_a_name_of_the_host_or_the_base_domain(trust: TrustStore) -> None:
+    records = [record(TA, CERT, SHA256, INTERMEDIATE)]
+    assert judge(trust, records, *CHAIN, names=("other.example",)).error is DaneError.NAME
+    assert judge(trust, records, *CHAIN, names=("other.example", HOST)).status is DaneStatus.MATCH
+
+
+def test_dane_ta_takes_the_common_name_only_where_there_is_no_dns_id(trust: TrustStore) -> None:
+    named = MIDDLE.issue(Subject(HOST), ca=False)
+    both = MIDDLE.issue(Subject(HOST), ca=False, names=["other.example"])
+    records = [record(TA, CERT, SHA256, INTERMEDIATE)]
+    assert judge(trust, records, named, INTERMEDIATE).status is DaneStatus.MATCH
+    assert judge(trust, records, both, INTERMEDIATE).error is DaneError.NAME
+
+
+def test_dane_ta_wants_the_whole_path_within_its_dates(trust: TrustStore) -> None:
+    past = ROOT.issue(MIDDLE, ca=True, days=(-30, -1))
+    records = [record(TA, CERT, SHA256, ANCHOR)]
+    assert judge(trust, records, LEAF, past, ANCHOR).error is DaneError.EXPIRED
+    before = START - datetime.timedelta(days=10)
+    assert judge(trust, records, LEAF, past, ANCHOR, at=before).status is DaneStatus.MATCH
+
+
+def test_dane_ta_does_not_look_beyond_the_anchor(trust: TrustStore) -> None:
+    past = ROOT.root(days=(-30, -1))
+    assert judge(trust, [record(TA, CERT, SHA256, INTERMEDIATE)], LEAF, INTERMEDIATE, past).status is DaneStatus.MATCH
+
+
+def test_an_anchor_that_signed_nothing_here_is_no_anchor(trust: TrustStore) -> None:
+    stranger = Subject("Stranger").root()
+    found = judge(trust, [record(TA, CERT, SHA256, stranger)], LEAF, INTERMEDIATE, stranger)
+    assert (found.status, found.error) == (DaneStatus.MISMATCH, DaneError.PATH)
+
+
+def test_an_anchor_of_the_same_name_with_another_key_is_no_anchor(trust: TrustStore) -> None:
+    other = Subject("Root").root()
+    assert judge(trust, [record(TA, CERT, SHA256, other)], LEAF, INTERMEDIATE, other).error is DaneError.PATH
+
+
+def test_dane_ta_needs_a_leaf_for_servers(trust: TrustStore) -> None:
+    leaf = MIDDLE.leaf(HOST, usage=[x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+    assert judge(trust, [record(TA, CERT, SHA256, INTERMEDIATE)], leaf, INTERMEDIATE).error is DaneError.PATH
+
+
+def test_a_roll_over_in_progress_matches_by_either_record(trust: TrustStore) -> None:
+    following = MIDDLE.leaf(HOST)
+    records = [record(EE, SPKI, SHA256, following), record(EE, SPKI, SHA256, LEAF)]
+    assert judge(trust, records, *CHAIN).record == 1
+    assert judge(trust, records, following, INTERMEDIATE).record == 0
+
+
+def test_a_failed_roll_over_is_caught_by_the_anchor(trust: TrustStore) -> None:
+    records = [record(EE, SPKI, SHA256, MIDDLE.leaf(HOST)), record(TA, CERT, SHA256, ANCHOR)]
+    found = judge(trust, records, *CHAIN)
+    assert (found.status, found.record, found.depth) == (DaneStatus.MATCH, 1, 2)
+
+
+def test_only_the_strongest_digest_of_a_kind_counts(trust: TrustStore) -> None:
+    """RFC 7671 §9: SHA-256 matches, and SHA-512 of the same usage and selector does not."""
+    stale = record(EE, SPKI, SHA512, MIDDLE.leaf(HOST))
+    assert judge(trust, [record(EE, SPKI, SHA256, LEAF), stale], *CHAIN).status is DaneStatus.MISMATCH
+    assert judge(trust, [record(EE, CERT, SHA256, LEAF), stale], *CHAIN).status is DaneStatus.MATCH
+    assert judge(trust, [record(EE, SPKI, FULL, LEAF), stale], *CHAIN).status is DaneStatus.MATCH
+
+
+def test_an_unusable_record_neither_matches_nor_outdoes_another(trust: TrustStore) -> None:
+    short = (EE, SPKI, SHA512, b"short")
+    assert judge(trust, [record(EE, SPKI, SHA256, LEAF), short], *CHAIN).status is DaneStatus.MATCH
+
+
+@pytest.mark.parametrize("usage", [0, 1])
+def test_pkix_usages_are_unusable_for_smtp(trust: TrustStore, usage: int) -> None:
+    assert judge(trust, [record(usage, CERT, SHA256, LEAF)], *CHAIN).status is DaneStatus.UNUSABLE
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [
+        (TlsaStatus.ABSENT, DaneStatus.ABSENT),
+        (TlsaStatus.INSECURE, DaneStatus.INSECURE),
+        (TlsaStatus.BOGUS, DaneStatus.BOGUS),
+        (TlsaStatus.UNUSABLE, DaneStatus.UNUSABLE),
+        (TlsaStatus.LOOKUP_FAILED, DaneStatus.UNKNOWN),
+        (TlsaStatus.NOT_ASKED, DaneStatus.UNKNOWN),
+        (None, DaneStatus.UNKNOWN),
+    ],
+)
+def test_without_usable_records_the_certificates_do_not_matter(
+    trust: TrustStore, status: TlsaStatus | None, wanted: DaneStatus
+) -> None:
+    records = dane.records_of([record(EE, CERT, SHA256, LEAF)])
+    assert dane.verdict(status, records, known(*CHAIN), [HOST], START, trust.path_to) == dane.Verdict(wanted)
+
+
+def test_usable_records_without_a_chain_are_unknown_and_no_mismatch(trust: TrustStore) -> None:
+    assert judge(trust, [record(EE, CERT, SHA256, LEAF)]).status is DaneStatus.UNKNOWN
+
+
+def test_five_hundred_records_cost_no_five_hundred_paths(trust: TrustStore) -> None:
+    asked = []
+
+    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
+        asked.append(anchor)
+        return trust.path_to(anchor, chain, anchor_expires=anchor_expires)
+
+    rrset = [(TA, CERT, SHA256, hashlib.sha256(bytes([n % 256, n // 256])).digest()) for n in range(500)]
+    records = dane.records_of([*rrset, record(TA, CERT, SHA256, ANCHOR)])
+    found = dane.verdict(TlsaStatus.USABLE, records, known(*CHAIN), [HOST], START, path_to)
+    assert (
+        found.status is DaneStatus.MATCH and records[found.record or 0]["data"] == hashlib.sha256(der(ANCHOR)).digest()
+    )
+    assert len(asked) == 1
+
+
+# --- the second opinion -------------------------------------------------------------------------
+
+PAST = ROOT.issue(MIDDLE, ca=True, days=(-30, -1))
+STRANGER = Subject("Stranger").root()
+EXPIRED = MIDDLE.issue(SERVER, ca=False, names=["other.example"], days=(-30, -1))
+NAMELESS = MIDDLE.issue(Subject(HOST, SERVER.key), ca=False)
+OTHER = MIDDLE.issue(SERVER, ca=False, names=["other.example"])
+CLIENT = MIDDLE.issue(SERVER, ca=False, names=[HOST], usage=[x509.ExtendedKeyUsageOID.CLIENT_AUTH])
+LATE = ROOT.root(days=(-30, -1))
+NO_CA = ROOT.issue(MIDDLE, ca=False)
+TWIN = Subject("leaf", SERVER.key).root(names=[HOST])
+
+SCENES: dict[str, tuple[list[Record], list[x509.Certificate]]] = {
+    "EE by key": ([record(EE, SPKI, SHA256, LEAF)], CHAIN),
+    "EE by certificate in full": ([record(EE, CERT, FULL, LEAF)], [LEAF]),
+    "EE, expired, other name": ([record(EE, SPKI, SHA512, EXPIRED)], [EXPIRED, INTERMEDIATE]),
+    "EE of the intermediate": ([record(EE, SPKI, SHA256, INTERMEDIATE)], CHAIN),
+    "TA is the intermediate": ([record(TA, SPKI, SHA256, INTERMEDIATE)], [LEAF, INTERMEDIATE]),
+    "TA is the root, sent": ([record(TA, CERT, SHA512, ANCHOR)], CHAIN),
+    "TA is the root, not sent": ([record(TA, CERT, SHA256, ANCHOR)], [LEAF, INTERMEDIATE]),
+    "TA in full, not sent": ([record(TA, CERT, FULL, ANCHOR)], [LEAF, INTERMEDIATE]),
+    "TA's bare key, not sent": ([record(TA, SPKI, FULL, ANCHOR)], [LEAF, INTERMEDIATE]),
+    "bare key that signed the leaf": ([record(TA, SPKI, FULL, INTERMEDIATE)], [LEAF]),
+    "bare key that signed nothing": ([record(TA, SPKI, FULL, STRANGER)], [LEAF, INTERMEDIATE]),
+    "TA is the self-signed leaf": ([record(TA, CERT, SHA256, TWIN)], [TWIN]),
+    "TA, path expired": ([record(TA, CERT, SHA256, ANCHOR)], [LEAF, PAST, ANCHOR]),
+    "TA, other name": ([record(TA, CERT, SHA256, INTERMEDIATE)], [OTHER, INTERMEDIATE]),
+    "TA, common name alone": ([record(TA, CERT, SHA256, INTERMEDIATE)], [NAMELESS, INTERMEDIATE]),
+    "TA, leaf for clients": ([record(TA, CERT, SHA256, INTERMEDIATE)], [CLIENT, INTERMEDIATE]),
+    "TA, intermediate is no CA": ([record(TA, CERT, SHA256, ANCHOR)], [LEAF, NO_CA, ANCHOR]),
+    "TA is no CA": ([record(TA, CERT, SHA256, NO_CA)], [LEAF, NO_CA]),
+    "TA is a stranger": ([record(TA, CERT, SHA256, STRANGER)], [LEAF, INTERMEDIATE, STRANGER]),
+    "chain out of order": ([record(TA, CERT, SHA256, ANCHOR)], [LEAF, ANCHOR, INTERMEDIATE]),
+    "roll-over": ([record(EE, SPKI, SHA256, STRANGER), record(EE, SPKI, SHA256, LEAF)], [LEAF]),
+    "stronger digest is stale": ([record(EE, SPKI, SHA256, LEAF), record(EE, SPKI, SHA512, STRANGER)], [LEAF]),
+    "digest and full": ([record(EE, SPKI, SHA512, STRANGER), record(EE, SPKI, FULL, LEAF)], [LEAF]),
+    "EE stale, TA right": ([record(EE, SPKI, SHA256, STRANGER), record(TA, CERT, SHA256, ANCHOR)], CHAIN),
+    "anchor expired": ([record(TA, CERT, SHA256, PAST)], [LEAF, PAST]),
+    "anchor expired, self-signed": ([record(TA, CERT, SHA256, LATE)], [LEAF, INTERMEDIATE, LATE]),
+    "anchor expired, in the record": ([record(TA, CERT, FULL, PAST)], [LEAF]),
+    "bare key that signed an expired one": ([record(TA, SPKI, FULL, ANCHOR)], [LEAF, PAST]),
+}
+
+
+@contextmanager
+def serving(chain: list[x509.Certificate]) -> Iterator[int]:
+    """A TLS server with the chain, for one client; yields its port."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(chain[0])
+    context.use_privatekey(SERVER.key)
+    for certificate in chain[1:]:
+        context.add_extra_chain_cert(certificate)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+
+    def serve() -> None:
+        plain, _ = listener.accept()
+        connection = SSL.Connection(context, plain)
+        connection.set_accept_state()
+        plain.settimeout(None)
+        try:
+            connection.do_handshake()
+            connection.recv(1)
+        except SSL.Error:
+            pass  # the client left, having seen enough
+        plain.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        thread.join()
+        listener.close()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@pytest.mark.parametrize("scene", SCENES)
+def test_openssl_says_the_same(trust: TrustStore, scene: str, tmp_path: Path) -> None:
+    records, chain = SCENES[scene]
+    ours = judge(trust, records, *chain).status is DaneStatus.MATCH
+    rrset = [word for u, s, m, d in records for word in ("-dane_tlsa_rrdata", f"{u} {s} {m} {d.hex()}")]
+    with serving(chain) as port:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-dane_tlsa_domain", HOST, *rrset]
+        # RFC 7671 §5.1 and §7: the name does not count for DANE-EE; an application says so to OpenSSL.
+        command += ["-dane_ee_no_namechecks", "-no-CAfile", "-no-CApath", "-no-CAstore"]
+        said = subprocess.run(command, input="", capture_output=True, text=True, timeout=30, check=False).stdout
+    code = re.search(r"Verify return code: (\d+) \((.*)\)", said)
+    assert code is not None, said
+    assert ours is (code[1] == "0"), f"OpenSSL says {code[2]}"
