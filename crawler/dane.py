@@ -118,7 +118,7 @@ def verdict(
     next-hop domain, which is not known to an endpoint that many domains share: `error` is then
     `name`).  `at` is the time of the probe.
     """
-    if status is not TlsaStatus.USABLE:
+    if status != TlsaStatus.USABLE:
         return Verdict(_WITHOUT_CHAIN.get(status, DaneStatus.UNKNOWN) if status else DaneStatus.UNKNOWN)
     if not chain:
         return Verdict(DaneStatus.UNKNOWN)

@@ -202,6 +202,13 @@ def test_without_usable_records_the_certificates_do_not_matter(
     assert dane.verdict(status, records, known(*CHAIN), [HOST], START, trust.path_to) == dane.Verdict(wanted)
 
 
+def test_a_status_read_back_from_a_table_is_as_good_as_the_word_itself(trust: TrustStore) -> None:
+    records = dane.records_of([record(EE, CERT, SHA256, LEAF)])
+    for status in TlsaStatus:
+        found = dane.verdict(str(status), records, known(*CHAIN), [HOST], START, trust.path_to)  # type: ignore[arg-type]
+        assert found == dane.verdict(status, records, known(*CHAIN), [HOST], START, trust.path_to)
+
+
 def test_usable_records_without_a_chain_are_unknown_and_no_mismatch(trust: TrustStore) -> None:
     assert judge(trust, [record(EE, CERT, SHA256, LEAF)]).status is DaneStatus.UNKNOWN
 
