@@ -77,10 +77,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     _add_scan(commands)
-    if find_spec("crawler.explain"):
-        _add_probe(commands)
-    if find_spec("crawler.doctor"):
-        _add_doctor(commands)
+    _add_probe(commands)
+    _add_doctor(commands)
     for adder in _others():
         adder.add_parser(commands)
     return parser
@@ -173,13 +171,20 @@ def _add_doctor(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--data", metavar="DIR", type=Path, default=Path(), help="where runs will be written")
+    parser.add_argument("--connect", metavar="HOST", help="a mail host of your own: can its port be reached from here?")
+    parser.add_argument("--secure-name", metavar="NAME", default=".", help="a name that is signed (default: the root)")
+    parser.add_argument(
+        "--bogus-name", metavar="NAME", default="dnssec-failed.org", help="a name that is signed wrongly (%(default)s)"
+    )
     _add_settings(parser)
     parser.set_defaults(run=_doctor)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    doctor = importlib.import_module("crawler.doctor")
-    return int(doctor.run(config_of(options), options.data, as_json=options.json))
+    from crawler import doctor
+
+    questions = doctor.Questions(options.secure_name, options.bogus_name, options.connect)
+    return doctor.run(config_of(options), options.data, questions, as_json=options.json)
 
 
 def _others() -> Iterator[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from shutil import get_terminal_size
 from typing import Any
 
 from tqdm import tqdm
@@ -39,8 +40,8 @@ class Progress:
         if self._bars:
             # A bar of a plan that takes no time would only flicker: it appears after two seconds.
             self._bar = tqdm(
-                total=total, initial=before, desc=label, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True,
-                mininterval=0.25, smoothing=0.1, delay=0 if total else 2.0, leave=bool(total),
+                total=total, initial=before, desc=label, unit=f" {unit}", file=sys.stderr,
+                ncols=get_terminal_size().columns, mininterval=0.25, smoothing=0.1, delay=0 if total else 2.0, leave=bool(total),
             )  # fmt: skip
 
     def reach(self, count: int) -> None:
