@@ -13,7 +13,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from crawler.config import Config
+from crawler.config import Config, ConfigError
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import AAAA, MX, NXDOMAIN, REFUSED, SERVFAIL, TLSA, TXT, A, Reply, question_of
 from crawler.dns.question import Question
@@ -630,3 +630,12 @@ def test_the_window_widens_only_where_that_brings_more_answers(
         widest = max(widest, server._window)
     assert server._window == expected
     assert widest <= max(128, expected)  # what the receive buffer of stock Linux holds
+
+
+def test_a_resolver_that_cannot_be_addressed_is_a_usage_error() -> None:
+    async def main() -> None:
+        async with DnsClient(Config.from_mapping({"resolver": ["127.0.0.1", "255.255.255.255"]})):
+            pass
+
+    with pytest.raises(ConfigError, match=r"resolver: 255\.255\.255\.255 cannot be asked from here"):
+        asyncio.run(main())

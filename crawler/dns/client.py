@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
-from crawler.config import Config, server_address
+from crawler.config import Config, ConfigError, server_address
 from crawler.dns import codec, lenient
 from crawler.dns.codec import AAAA, TLSA, A, Reply, Undecodable
 from crawler.dns.question import Question
@@ -52,7 +52,10 @@ class Answer:
 
 
 class DnsClient:
-    """Asks the resolvers of the configuration; an async context manager."""
+    """Asks the resolvers of the configuration; an async context manager.
+
+    Entering it raises `ConfigError` if a resolver cannot even be addressed from this machine.
+    """
 
     def __init__(self, config: Config) -> None:
         self._settings = config.dns
@@ -72,7 +75,11 @@ class DnsClient:
         for host, port in self._addresses:
             server = Server(host, port, self._settings, limit, self._on_answer, self._on_loss)
             self._servers.append(server)
-            server.open()
+            try:
+                server.open()
+            except OSError as error:
+                self._close()
+                raise ConfigError(f"resolver: {host} cannot be asked from here ({error.strerror})") from error
         self._timer = self._loop.call_later(self._interval, self._tick)
         return self
 
@@ -80,6 +87,9 @@ class DnsClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
+        self._close()
+
+    def _close(self) -> None:
         for server in self._servers:
             server.close()
         for _, question in self._resting:
