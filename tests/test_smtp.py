@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crawler.config import Limits
+from crawler.dialogs import Ended
+from crawler.dialogs.replies import ThreeDigitReplies
 from crawler.records import Outcome, Probe, Stage
 from tests.kit import play, play_whole
 
@@ -190,3 +194,27 @@ def test_a_refusal_inside_tls_is_still_tls() -> None:
     probe = end(OFFER + "S: 220 go\nTLS\nC: EHLO probe.example\nS: 421 busy\nC: QUIT\n")[2]
     assert (probe.stage, probe.outcome, probe.negotiated) == (Stage.AFTER_TLS, Outcome.REJECTED, True)
     assert probe.conclusive
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"", b" ", b"-a", b" STARTTLS", b"-SIZE 1", b"\r", b" x\r", b"-\xff", b" 250-"]), max_size=6
+    )
+)
+def test_a_reply_in_one_segment_reads_as_it_does_byte_by_byte(ends: list[bytes]) -> None:
+    """The short cut for whole replies and the line-wise reading are the same grammar."""
+    data = b"".join(b"250" + end + b"\n" for end in ends)
+
+    def cut(pieces: list[bytes]) -> list[object]:
+        replies, buffer = ThreeDigitReplies(Limits()), bytearray()
+        found: list[object] = []
+        try:
+            for piece in pieces:
+                buffer += piece
+                while (reply := replies.cut(buffer)) is not None:
+                    found.append(reply)
+        except Ended as end:
+            found.append(end.outcome)
+        return found
+
+    assert cut([data]) == cut([data[at : at + 1] for at in range(len(data))])

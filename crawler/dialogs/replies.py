@@ -9,6 +9,8 @@ from crawler.dialogs import FOREIGN_BYTES, Ended, Reply, stray
 from crawler.records import Outcome
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
+_WHOLE = re.compile(rb"(?:[2-5][0-9][0-9]-[^\n]*\n)*([2-5][0-9][0-9])(?: [^\n]*|\r)?\n")
+_TEXT = 4  # where the text of a line begins
 _OPENING = re.compile(rb"[2-5][0-9][0-9][ \r-]")
 
 
@@ -30,6 +32,14 @@ class ThreeDigitReplies:
     def cut(self, buffer: bytearray) -> Reply | None:
         """See `Replies.cut`."""
         limits = self._limits
+        if not self._scanned and len(buffer) <= limits.line_bytes:
+            # Nearly always: one reply in one segment, and shorter than even one line may be.
+            raw = bytes(buffer)
+            whole = _WHOLE.fullmatch(raw)
+            if whole is not None and raw.count(b"\n") <= limits.reply_lines:
+                buffer.clear()
+                lines = [line[_TEXT:].removesuffix(b"\r") for line in raw.split(b"\n")[:-1]]
+                return Reply(int(whole[1]), lines, raw)
         while True:
             end = buffer.find(b"\n", self._scanned)
             if end < 0:
