@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import resource
 import socket
 from dataclasses import asdict, dataclass
@@ -25,6 +26,11 @@ _TRIES = 3
 _PATIENCE = 2.0
 _SPARE_DESCRIPTORS = 256
 """Files, pipes, sockets for MTA-STS and DNS over TCP."""
+
+
+_DISK_TROUBLES = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM,
+)  # fmt: skip
 
 
 class Unready(UsageError):
@@ -134,6 +140,6 @@ def raise_descriptor_limit(config: Config) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def is_disk_trouble(error: OSError) -> bool:
-    """Whether a disk will not take more, rather than something that another try may cure."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM)
+def disk_trouble(error: OSError) -> str | None:
+    """The words for a disk that will not take more; None for what another try may cure."""
+    return os.strerror(error.errno) if error.errno in _DISK_TROUBLES else None

@@ -31,10 +31,11 @@ from crawler.preflight import (
     ask_resolvers,
     check_identity,
     check_source_addresses,
-    is_disk_trouble,
+    disk_trouble,
     raise_descriptor_limit,
 )
 from crawler.progress import Progress
+from crawler.records import TABLES
 from crawler.storage import DOMAINS, HOSTS, PROBES, STEPS, Run, Step, merge
 from crawler.targets import InputError, ListFacts, comes_once, spool, survey
 
@@ -193,8 +194,8 @@ class _Scan:
         try:
             return await anyio.to_thread.run_sync(work, tick)
         except OSError as error:
-            if is_disk_trouble(error):
-                raise ScanFailed(f"{self._run.path}: cannot be written ({error.strerror or error})") from error
+            if words := disk_trouble(error):
+                raise ScanFailed(f"{self._run.path}: cannot be written ({words})") from error
             raise
         finally:
             self._progress.close()
@@ -281,7 +282,7 @@ def _counts(run: Run) -> dict[str, Any]:
         if run.is_merged(table):
             rows[table] = sum(row_count(part) for part in run.parts(table) if part.name.startswith("merged-"))
     return {
-        "rows": dict(rows),
+        "rows": {table: rows[table] for table in TABLES},
         "duplicates_dropped": duplicates,
         "routes": dict(tallies["domains"].most_common()),
         "outcomes": dict(tallies["probes"].most_common()),

@@ -34,7 +34,8 @@ from anyio.abc import TaskGroup
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.parts import distinct, read_rows, row_count
-from crawler.preflight import is_disk_trouble
+from crawler.policy_fetch import PolicyFetcher
+from crawler.preflight import disk_trouble
 from crawler.probe import Prober
 from crawler.resolve import resolve_domains, resolve_hosts
 from crawler.storage import DOMAINS, HOSTS, STEPS, Run, ShardOutput
@@ -58,6 +59,7 @@ class Worker:
         self._config = config
         self._dns = dns
         self._prober = Prober(config, processes)
+        self._policies = PolicyFetcher(config, dns, self._prober.exclusions, self._prober.trust.path, processes)
         self._say = say
         self._signature = run.signature(run.manifest())
         self._outputs: dict[tuple[str, int], tuple[ShardOutput, list[int]]] = {}
@@ -67,8 +69,11 @@ class Worker:
         try:
             rows = await self._shard(step_name, shard)
         except OSError as error:
-            log.exception("%s shard %d failed", step_name, shard)
-            self._failed(step_name, shard, f"{error.strerror or error}", fatal=is_disk_trouble(error))
+            if words := disk_trouble(error):
+                self._failed(step_name, shard, f"{self._run.path}: cannot be written ({words})", fatal=True)
+            else:
+                log.exception("%s shard %d failed", step_name, shard)
+                self._failed(step_name, shard, str(error), fatal=False)
         except UsageError as error:
             self._failed(step_name, shard, str(error), fatal=True)
         except Exception as error:
@@ -111,8 +116,10 @@ class Worker:
         self._outputs[step_name, shard] = output, dropped
         try:
             if step is DOMAINS:
-                excluded = self._prober.exclusions.domain
-                await resolve_domains(rows, self._dns, self._config, output.emit, excluded=excluded)
+                await resolve_domains(
+                    rows, self._dns, self._config, output.emit,
+                    excluded=self._prober.exclusions.domain, fetch_policy=self._policies.fetch,
+                )  # fmt: skip
             elif step is HOSTS:
                 await resolve_hosts(rows, self._dns, self._config, output.emit)
             else:

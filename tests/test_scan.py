@@ -145,7 +145,7 @@ def test_a_scan_writes_every_name_once_and_says_so(kit: Kit, undisturbed: dict[s
     assert len(rows["policies"]) == 7
     manifest = kit.manifest("data")
     assert manifest["state"] == "finished"
-    assert manifest["counts"]["rows"] == {table: len(rows[table]) for table in manifest["counts"]["rows"]}
+    assert manifest["counts"]["rows"] == {table: len(rows[table]) for table in TABLES}
     assert manifest["counts"]["routes"]["invalid"] == 2
     assert manifest["counts"]["duplicates_dropped"] == 52
     assert manifest["counts"]["outcomes"] == {"ok": len(rows["probes"])}
@@ -206,7 +206,7 @@ def test_a_killed_worker_is_replaced(kit: Kit, undisturbed: dict[str, list[dict[
     [
         ({"FAKE_DIE": "1"}, "failed 3 times, at last: its process ended with exit code 7"),
         ({"FAKE_RAISE": "no such luck"}, "failed 3 times, at last: RuntimeError: no such luck"),
-        ({"FAKE_FULL_DISK": "1"}, "No space left on device"),
+        ({"FAKE_FULL_DISK": "1"}, "cannot be written (No space left on device)"),
     ],
 )
 def test_what_fails_again_and_again_ends_the_scan_with_one_line(
