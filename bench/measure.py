@@ -23,6 +23,17 @@ class Measured:
     peak: float  #: MiB resident
     notes: dict[str, Any]
 
+    def __add__(self, other: Measured) -> Measured:
+        """Both rounds together."""
+        return Measured(
+            self.name,
+            self.count + other.count,
+            self.cpu + other.cpu,
+            self.wall + other.wall,
+            max(self.peak, other.peak),
+            self.notes,
+        )
+
     @property
     def rate(self) -> float:
         """Units per CPU-second."""

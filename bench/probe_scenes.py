@@ -16,6 +16,7 @@ import uvloop
 from bench.measure import Stopwatch
 from bench.nginx import addresses
 from crawler.config import Config, Pacing, Timeouts
+from crawler.names import suffixes
 from crawler.parts import PartWriter
 from crawler.probe import Prober
 from crawler.records import Certificate, Endpoint, Outcome, Probe
@@ -72,7 +73,7 @@ async def stage(port: int, hosts: int, classical: bool) -> None:
     config = Config(
         ehlo_name="probe.bench.example",
         allow_network=("127.0.0.0/8",),
-        pacing=Pacing(in_flight=IN_FLIGHT, per_network=250, attempts=1),
+        pacing=Pacing(in_flight=IN_FLIGHT, per_network=250, per_provider=10_000, attempts=1),
         post_quantum=not classical,
     )
     prober = Prober(config)
@@ -131,7 +132,7 @@ async def slow(hosts: int = 5_000, deadline: float = 10.0) -> None:
         ehlo_name="probe.bench.example",
         allow_network=("127.0.0.0/8",),
         timeouts=Timeouts(greeting=deadline),
-        pacing=Pacing(in_flight=10_000, per_network=250, attempts=1),
+        pacing=Pacing(in_flight=10_000, per_network=250, per_provider=10_000, attempts=1),
     )
     endpoints = [
         Endpoint("smtp", f"mx{number}.bench.example", address, port) for number, address in enumerate(addresses(hosts))
@@ -149,6 +150,7 @@ def main() -> None:
     """`python -m bench.probe_scenes SCENE [PORT HOSTS GROUPS]`."""
     what, *rest = sys.argv[1:]
     pa.array([""])  # pyarrow imports pandas, if there is one, when it sees its first list: that is start-up
+    suffixes("bench.example")  # reads the Public Suffix List
     calm_garbage_collector()
     if what == "slow":
         uvloop.run(slow())
