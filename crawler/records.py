@@ -154,12 +154,13 @@ class MtaStsFetch(StrEnum):
     """How fetching the MTA-STS policy ended (RFC 8461 §3.3)."""
 
     OK = "ok"
-    DNS = "dns"
-    TLS = "tls"
-    HTTP = "http"
+    DNS = "dns"  #: the policy host has no address, or its lookup failed
+    CONNECT = "connect"  #: none of its addresses takes a connection
+    TLS = "tls"  #: the handshake failed; so does one without a valid certificate for the policy host
+    HTTP = "http"  #: not a 200 with text/plain; redirects are not followed
     TIMEOUT = "timeout"
     TOO_LARGE = "too_large"
-    SYNTAX = "syntax"
+    SYNTAX = "syntax"  #: what came is no policy
     BLOCKED_ADDRESS = "blocked_address"
 
 
@@ -252,7 +253,11 @@ class Domain:
     )
     mta_sts_id: str | None = column(TEXT, "`id` of a valid `_mta-sts` record")
     mta_sts_fetch: MtaStsFetch | None = column(
-        TEXT, "`ok dns tls http timeout too_large syntax blocked_address`; null: not tried"
+        TEXT, "`ok dns connect tls http timeout too_large syntax blocked_address`; null: not tried"
+    )
+    mta_sts_problem: str | None = column(TEXT, "in words, why there is no policy though a record announces one")
+    mta_sts_cnames: list[str] | None = column(
+        TEXTS, "CNAMEs from the policy host to its addresses, in order: to whom the policy is delegated (RFC 8461 §8.2)"
     )
     mta_sts_mode: MtaStsMode | None = column(TEXT, "`enforce testing none`")
     mta_sts_mx: list[str] | None = column(TEXTS, "`mx` patterns of the policy")
@@ -341,7 +346,9 @@ class Probe:
         FLAG, "(EC)DHE key exchange; every TLS 1.3 handshake here, as none is PSK-only"
     )
     post_quantum: bool | None = column(FLAG, "the group is a post-quantum hybrid")
-    pq_intolerant: bool | None = column(FLAG, "failed with a post-quantum hello and succeeded with classical groups")
+    pq_intolerant: bool | None = column(
+        FLAG, "failed with a post-quantum hello, succeeded with classical groups, and failed with the first again"
+    )
     ocsp_staple: bytes | None = column(BINARY, "stapled OCSP response")
     received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, leaf first")
     chain_trusted: bool | None = column(FLAG, "a path to a trust anchor exists; dates and names apart")
