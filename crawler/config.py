@@ -138,6 +138,24 @@ class Pacing:
 
 
 @dataclass(frozen=True, slots=True)
+class Https:
+    """How MTA-STS policies are fetched (RFC 8461 §3.3)."""
+
+    port: int = setting(443, "port of policy hosts; RFC 8461 knows no other than 443, a lab may", low=1, high=65_535)
+    timeout: float = setting(60.0, "one fetch in all; RFC 8461 §3.3 suggests a minute", low=0.05, high=600)
+    connect_timeout: float = setting(15.0, "TCP connection to one address", low=0.05, high=600)
+    policy_bytes: int = setting(65_536, "a policy; RFC 8461 §3.3 suggests 64 KiB", low=64, high=10_000_000)
+    addresses: int = setting(4, "addresses of a policy host tried until one takes the connection", low=1, high=32)
+    in_flight: int = setting(100, "fetches under way at once in one process", low=1, high=10_000)
+    per_address: int = setting(4, "fetches at once from one address, which may serve many domains", low=1, high=1_000)
+    rate: float = setting(0.0, "new fetches a second, all processes together; 0 is no limit", low=0, high=1e6)
+    failures: int = setting(
+        5, "time-outs in a row after which an address is asked no more; a dead provider would hold up the run",
+        low=1, high=1_000,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Sharding:
     """How work is cut; the units that appear whole or not at all."""
 
@@ -174,6 +192,7 @@ class Config:
     timeouts: Timeouts = setting(Timeouts, "how long each step may take")
     limits: Limits = setting(Limits, "what a hostile server may make us take")
     pacing: Pacing = setting(Pacing, "how many at once and how often")
+    https: Https = setting(Https, "how MTA-STS policies are fetched")
     shards: Sharding = setting(Sharding, "how work is cut")
 
     def __post_init__(self) -> None:

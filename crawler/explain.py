@@ -22,6 +22,7 @@ from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
 from crawler.names import InvalidName, a_label
+from crawler.policy_fetch import PolicyFetcher
 from crawler.probe import Prober
 from crawler.records import (
     Domain,
@@ -123,7 +124,11 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
 
     async with DnsClient(config) as dns:
         if not as_host:
-            await resolve_domains([Target(name, name)], dns, config, emit, excluded=prober.exclusions.domain)
+            policies = PolicyFetcher(config, dns, prober.exclusions, prober.trust.path)
+            await resolve_domains(
+                [Target(name, name)], dns, config, emit,
+                excluded=prober.exclusions.domain, fetch_policy=policies.fetch,
+            )  # fmt: skip
         names = [name] if as_host else [mx["host"] for mx in (findings.domain and findings.domain.mx) or ()]
         await resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], dns, config, emit)
     findings.hosts.sort(key=lambda host: names.index(host.host or ""))

@@ -22,7 +22,7 @@ STOREYS = (
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
     | {"crawler.targets", "crawler.trust"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.parts", "crawler.storage"},
+    | {"crawler.parts", "crawler.storage", "crawler.policy_fetch"},
     {"crawler.resolve", "crawler.probe"},
     {
         "crawler.scan",

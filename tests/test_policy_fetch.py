@@ -1,0 +1,331 @@
+"""Policies fetched over HTTPS from scripted servers on loopback: what counts, what ends it, what it may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from crawler.dns.client import DnsClient
+from crawler.exclusions import Exclusions
+from crawler.policy_fetch import PolicyFetcher
+from crawler.records import Domain, MtaStsFetch, MtaStsMode, Policy
+from tests.chains import Subject, pem
+from tests.dns_server import Script, serving, settings, zone
+
+POLICY = b"version: STSv1\nmode: enforce\nmx: *.a.example\nmax_age: 86400\n"
+HOST = "mta-sts.a.example"
+ROOT = Subject("Root")
+ANCHOR = ROOT.root()
+ZONE = zone(f"{HOST}. 60 IN A 127.0.0.1")
+
+
+def response(body: bytes = POLICY, status: str = "200 OK", **headers: str) -> bytes:
+    """An HTTP response as a plain web server writes it."""
+    lines = {"Content_Type": "text/plain", "Content_Length": str(len(body)), **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items() if value)
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+
+
+Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Web:
+    """A policy host: its certificate and what it answers."""
+
+    answer: Answer = field(default_factory=response)
+    certificate: Callable[[Subject], x509.Certificate] = lambda subject: ROOT.issue(subject, ca=False, names=[HOST])
+    speaks_tls: bool = True
+    requests: list[bytes] = field(default_factory=list)
+    connections: int = 0
+    now: int = 0
+    most: int = 0
+
+    def context(self, folder: Path) -> ssl.SSLContext | None:
+        if not self.speaks_tls:
+            return None
+        subject = Subject(HOST)
+        key = subject.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / "host.pem").write_text(pem(self.certificate(subject)) + key.decode())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "host.pem")
+        return context
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            self.requests.append(await reader.readuntil(b"\r\n\r\n") if self.speaks_tls else await reader.read(1))
+            if isinstance(self.answer, bytes):
+                writer.write(self.answer)
+                await writer.drain()
+            else:
+                await self.answer(writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
+            pass  # the client has seen enough, or the test has
+        finally:
+            self.now -= 1
+            writer.close() if isinstance(self.answer, bytes) else writer.transport.abort()
+
+
+async def stall(writer: asyncio.StreamWriter) -> None:
+    """Never answer."""
+    await asyncio.sleep(3_600)
+
+
+def sending(head: bytes, more: bytes = b"", times: int = 1) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    """Send the head, then more over and over."""
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        for _ in range(times):
+            writer.write(more)
+            await writer.drain()
+
+    return send
+
+
+class Scene:
+    """A resolver, a web server and a fetcher."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fetch(
+        self,
+        web: Web | None = None,
+        script: Script = ZONE,
+        *domains: str,
+        https: dict[str, Any] | None = None,
+        **values: Any,
+    ) -> list[tuple[Domain, list[Policy]]]:
+        """Fetch the policies of the domains (`a.example`) at once."""
+        self.web = web or Web()
+        return anyio.run(self._fetch, script, domains or ("a.example",), https or {}, values)
+
+    def one(self, web: Web | None = None, script: Script = ZONE, **values: Any) -> Domain:
+        """The row of `a.example`, of which no policy text may be kept unless it came."""
+        ((row, policies),) = self.fetch(web, script, **values)
+        assert [policy.sha256 for policy in policies] == ([row.policy_sha256] if row.policy_sha256 else [])
+        assert (row.mta_sts_fetch is MtaStsFetch.OK) is (row.mta_sts_problem is None)
+        assert (row.mta_sts_fetch is MtaStsFetch.OK) is (row.mta_sts_mode is not None)
+        return row
+
+    async def _fetch(
+        self, script: Script, domains: tuple[str, ...], https: dict[str, Any], values: dict[str, Any]
+    ) -> Any:
+        (self.folder / "ca.pem").write_text(pem(ANCHOR))
+        server = await asyncio.start_server(self.web.serve, "127.0.0.1", 0, ssl=self.web.context(self.folder))
+        port = server.sockets[0].getsockname()[1]
+        values = {"allow_network": ["127.0.0.1/32"], **values}
+        async with serving(script) as resolver:
+            config = settings(resolver, https={"port": port, "timeout": 5, **https}, **values)
+            async with DnsClient(config) as dns:
+                fetcher = PolicyFetcher(config, dns, Exclusions(config), self.folder / "ca.pem")
+                made = [(Domain(domain=domain), []) for domain in domains]
+                async with anyio.create_task_group() as tasks:
+                    for row, policies in made:
+                        tasks.start_soon(fetcher.fetch, row, policies.append)
+                assert not fetcher._places, "nothing is remembered of addresses that are done with"
+        server.close()
+        return made
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_a_policy_is_fetched_read_and_kept(scene: Scene) -> None:
+    ((row, policies),) = scene.fetch()
+    assert (row.mta_sts_fetch, row.mta_sts_mode, row.mta_sts_mx) == (
+        MtaStsFetch.OK,
+        MtaStsMode.ENFORCE,
+        ["*.a.example"],
+    )
+    assert row.mta_sts_max_age == 86_400 and row.mta_sts_problem is None and row.mta_sts_cnames == []
+    assert policies == [Policy(hashlib.sha256(POLICY).hexdigest(), POLICY.decode())]
+    assert row.policy_sha256 == policies[0].sha256
+
+
+def test_the_request_says_who_asks_and_asks_for_nothing_else(scene: Scene) -> None:
+    scene.one(contact="https://probe.example/")
+    (request,) = scene.web.requests
+    assert request.startswith(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mta-sts.a.example")
+    assert b"User-Agent: starttls-crawler/" in request and b"(+https://probe.example/)" in request
+    assert b"Accept-Encoding: identity" in request and b"cookie" not in request.lower()
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain; charset=utf-8", "TEXT/PLAIN ;x=y"])
+def test_the_media_type_may_have_parameters(scene: Scene, kind: str) -> None:
+    assert scene.one(Web(response(Content_Type=kind))).mta_sts_fetch is MtaStsFetch.OK
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (response(Content_Type="text/html"), "media type text/html"),
+        (response(Content_Type=""), "media type missing"),
+        (response(Content_Type="text/plainer"), "media type text/plainer"),
+        (response(status="404 Not Found"), "status 404"),
+        (response(status="204 No Content", Content_Length=""), "status 204"),
+        (response(status="500 Oops"), "status 500"),
+        (response(gzip.compress(POLICY), Content_Encoding="gzip"), "content encoding"),
+        (response(status="301 Moved", Location="https://127.0.0.1/x"), "status 301 to https://127.0.0.1/x"),
+        (response(status="302 Found", Location="file:///etc/passwd"), "status 302 to file:///etc/passwd"),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", "RemoteProtocolError"),
+        (b"", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\nversion", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "RemoteProtocolError"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000, "RemoteProtocolError"),
+        (b"\x00" * 300_000, "RemoteProtocolError"),
+    ],
+    ids=range(15),
+)
+def test_only_a_200_with_text_plain_is_a_policy_and_no_redirect_is_followed(
+    scene: Scene, answer: bytes, problem: str
+) -> None:
+    row = scene.one(Web(answer))
+    assert row.mta_sts_fetch is MtaStsFetch.HTTP
+    assert problem in (row.mta_sts_problem or "") and scene.web.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("certificate", "problem"),
+    [
+        (lambda s: ROOT.issue(s, ca=False, names=["a.example"]), "Hostname mismatch"),
+        (lambda s: ROOT.issue(s, ca=False, names=["m*.a.example"]), "Hostname mismatch"),
+        (lambda s: ROOT.issue(s, ca=False), "Hostname mismatch"),  # CN alone
+        (lambda s: ROOT.issue(s, ca=False, names=[HOST], days=(-30, -1)), "expired"),
+        (lambda s: s.issue(s, ca=True, names=[HOST]), "self-signed certificate"),
+        (lambda s: Subject("Elsewhere").issue(s, ca=False, names=[HOST]), "unable to get local issuer"),
+        (
+            lambda s: ROOT.issue(s, ca=False, names=[HOST], usage=[x509.ExtendedKeyUsageOID.CLIENT_AUTH]),
+            "unsuitable certificate purpose",
+        ),
+    ],
+    ids=["other name", "partial wildcard", "CN alone", "expired", "self-signed", "unknown root", "for clients"],
+)
+def test_without_a_valid_certificate_for_the_policy_host_there_is_no_policy(
+    scene: Scene, certificate: Callable[[Subject], x509.Certificate], problem: str
+) -> None:
+    row = scene.one(Web(certificate=certificate))
+    assert row.mta_sts_fetch is MtaStsFetch.TLS and problem in (row.mta_sts_problem or "")
+    assert scene.web.requests == []
+
+
+def test_a_wildcard_certificate_is_fine(scene: Scene) -> None:
+    web = Web(certificate=lambda subject: ROOT.issue(subject, ca=False, names=["*.a.example"]))
+    assert scene.one(web).mta_sts_fetch is MtaStsFetch.OK
+
+
+def test_a_policy_of_ten_megabytes_is_not_read_to_its_end(scene: Scene) -> None:
+    sent = sending(response(b"", Content_Length="10000000"), b"x" * 10_000, times=1_000)
+    row = scene.one(Web(sent))
+    assert row.mta_sts_fetch is MtaStsFetch.TOO_LARGE and row.policy_sha256 is None
+
+
+def test_an_endless_policy_in_chunks_is_not_read_to_its_end(scene: Scene) -> None:
+    head = response(b"", Content_Length="", Transfer_Encoding="chunked")
+    assert (
+        scene.one(Web(sending(head, b"400\r\n" + b"x" * 1024 + b"\r\n", times=100_000))).mta_sts_fetch
+        is MtaStsFetch.TOO_LARGE
+    )
+
+
+def test_a_policy_of_nuls_is_kept_and_called_no_policy(scene: Scene) -> None:
+    row = scene.one(Web(response(bytes(1_000))))
+    assert row.mta_sts_fetch is MtaStsFetch.SYNTAX and row.policy_sha256 == hashlib.sha256(bytes(1_000)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        stall,
+        sending(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n\r\nversion"),
+        sending(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", times=10**9),
+    ],
+    ids=["no answer", "half an answer", "interim answers without end"],
+)
+def test_a_host_that_stalls_costs_its_time_and_no_more(scene: Scene, answer: Answer) -> None:
+    async def half(writer: asyncio.StreamWriter) -> None:
+        assert callable(answer)
+        await answer(writer)
+        await asyncio.sleep(3_600)
+
+    row = scene.one(Web(half), https={"timeout": 0.3})
+    assert row.mta_sts_fetch is MtaStsFetch.TIMEOUT
+
+
+def test_an_address_that_times_out_again_and_again_is_asked_no_more(scene: Scene) -> None:
+    names = [f"d{n}.example" for n in range(8)]
+    script = zone(*(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names))
+    made = scene.fetch(
+        Web(stall, certificate=lambda s: ROOT.issue(s, ca=False, names=["*.example", *(f"mta-sts.{n}" for n in names)])),
+        script, *names, https={"timeout": 0.2, "failures": 3, "per_address": 1},
+    )  # fmt: skip
+    fetches = [row.mta_sts_fetch for row, _ in made]
+    assert fetches.count(MtaStsFetch.TIMEOUT) == 3 and fetches.count(None) == 5, "not tried is not failed"
+    assert scene.web.connections == 3 and "timed out 3 times" in (made[-1][0].mta_sts_problem or "")
+
+
+def test_one_address_serves_a_few_at_once(scene: Scene) -> None:
+    names = [f"d{n}.example" for n in range(12)]
+    script = zone(*(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names))
+    web = Web(certificate=lambda s: ROOT.issue(s, ca=False, names=[f"mta-sts.{name}" for name in names]))
+    made = scene.fetch(web, script, *names, https={"per_address": 2})
+    assert all(row.mta_sts_fetch is MtaStsFetch.OK for row, _ in made) and web.most <= 2
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.2", "169.254.169.254"])
+def test_special_purpose_space_is_not_contacted(scene: Scene, address: str) -> None:
+    row = scene.one(None, zone(f"{HOST}. 60 IN A {address}"))
+    assert row.mta_sts_fetch is MtaStsFetch.BLOCKED_ADDRESS and address in (row.mta_sts_problem or "")
+
+
+def test_an_address_that_may_be_contacted_is_used_beside_one_that_may_not(scene: Scene) -> None:
+    assert (
+        scene.one(None, zone(f"{HOST}. 60 IN A 10.0.0.1", f"{HOST}. 60 IN A 127.0.0.1")).mta_sts_fetch is MtaStsFetch.OK
+    )
+
+
+@pytest.mark.parametrize("entry", ["a.example", "127.0.0.1"])
+def test_whoever_opted_out_is_not_contacted_and_nothing_is_found(scene: Scene, entry: str, tmp_path: Path) -> None:
+    (tmp_path / "opt-outs").write_text(f"{entry} 2026-01-01\n")
+    row = scene.one(exclude=str(tmp_path / "opt-outs"))
+    assert row.mta_sts_fetch is None and scene.web.connections == 0 and row.mta_sts_problem
+
+
+def test_a_delegation_is_recorded(scene: Scene) -> None:
+    script = zone(f"{HOST}. 60 IN CNAME sts.provider.example.", "sts.provider.example. 60 IN A 127.0.0.1")
+    row = scene.one(None, script)
+    assert row.mta_sts_fetch is MtaStsFetch.OK and row.mta_sts_cnames == ["sts.provider.example"]
+
+
+def test_a_policy_host_without_address_is_a_matter_of_dns(scene: Scene) -> None:
+    row = scene.one(None, zone("other.example. 60 IN A 127.0.0.1"))
+    assert row.mta_sts_fetch is MtaStsFetch.DNS and "nxdomain" in (row.mta_sts_problem or "")
+
+
+def test_the_next_address_is_tried_when_one_refuses(scene: Scene) -> None:
+    both = zone(f"{HOST}. 60 IN A 127.0.0.9", f"{HOST}. 60 IN A 127.0.0.1")
+    allowed = ["127.0.0.1/32", "127.0.0.9/32"]
+    assert scene.one(None, both, allow_network=allowed).mta_sts_fetch is MtaStsFetch.OK
+    row = scene.one(None, zone(f"{HOST}. 60 IN A 127.0.0.9"), allow_network=allowed)
+    assert row.mta_sts_fetch is MtaStsFetch.CONNECT and "127.0.0.9" in (row.mta_sts_problem or "")
+
+
+def test_a_web_server_that_speaks_no_tls_is_a_matter_of_tls(scene: Scene) -> None:
+    assert scene.one(Web(b"HTTP/1.1 400 Bad Request\r\n\r\n", speaks_tls=False)).mta_sts_fetch is MtaStsFetch.TLS
