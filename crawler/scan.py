@@ -167,6 +167,7 @@ class _Scan:
         signature = self._run.signature(self._run.manifest())
         for table in ("certificates", "policies"):
             await self._plan(f"merging {table}", "rows", partial(merge, self._run, table, signature))
+        self._run.remove_leftovers()  # of workers that died
 
     def _is_cut(self, step: Step) -> bool:
         return (self._run.work / step.folder).is_dir()

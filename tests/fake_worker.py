@@ -54,7 +54,7 @@ async def pause() -> None:
 
 
 async def resolve_domains(
-    targets: Iterable[Target], dns: object, config: object, emit: Emit, *, excluded: Callable[[str], bool]
+    targets: Iterable[Target], dns: object, config: object, emit: Emit, **options: object
 ) -> None:
     for target in targets:
         await pause()
@@ -83,6 +83,7 @@ async def resolve_hosts(hosts: Iterable[MailHost], dns: object, config: object, 
 class Prober:
     def __init__(self, config: object, processes: int) -> None:
         self.exclusions = SimpleNamespace(domain=lambda name: False)
+        self.trust = SimpleNamespace(path=Path())
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:
         seen = set()
@@ -98,6 +99,11 @@ class Prober:
             row = Probe(protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port)
             row.stage, row.outcome, row.received_chain, row.started_at = Stage.DONE, Outcome.OK, chain, EPOCH
             emit(row)
+
+
+class PolicyFetcher:
+    def __init__(self, *settings: object) -> None:
+        self.fetch = None
 
 
 def misbehave() -> None:
@@ -117,6 +123,6 @@ def misbehave() -> None:
 
 
 if __name__ == "__main__":
-    for name, fake in (("resolve_domains", resolve_domains), ("resolve_hosts", resolve_hosts), ("Prober", Prober)):
-        setattr(worker, name, fake)
+    for fake in (resolve_domains, resolve_hosts, Prober, PolicyFetcher):
+        setattr(worker, fake.__name__, fake)
     sys.exit(worker.main())
