@@ -5,6 +5,7 @@ import io
 import lzma
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,14 +122,14 @@ LIST = "".join(f"{n},name{n * n}.example\n" for n in range(1, 3001)).encode()
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_a_packed_list_is_known_by_its_first_bytes(tmp_path: Path, pack) -> None:
+def test_a_packed_list_is_known_by_its_first_bytes(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     plain = targets_of(tmp_path, LIST)
     assert targets_of(tmp_path, pack(LIST)) == plain
     assert survey(tmp_path / "list").lines == 3000
 
 
 @pytest.mark.parametrize("pack", PACKERS)
-def test_a_damaged_packed_list_is_refused_with_one_line(tmp_path: Path, pack) -> None:
+def test_a_damaged_packed_list_is_refused_with_one_line(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(LIST)
     path = tmp_path / "list"
     for damaged in (packed[: len(packed) // 2], packed[:12], packed[:-5]):
