@@ -47,6 +47,7 @@ class Conversation:
         "_clock",
         "_dialog",
         "_identity",
+        "_inside",
         "_last_reply",
         "_limits",
         "_make_tls",
@@ -88,6 +89,7 @@ class Conversation:
         self._last_reply = b""
         self._buffer = bytearray()
         self._tls: TlsClient | None = None
+        self._inside = 0  # bytes received since the handshake
         self._since = clock()
 
     # --- what happens to us ---
@@ -184,6 +186,10 @@ class Conversation:
 
     def _hear_inside(self, data: bytes) -> bytes:
         assert self._tls is not None
+        # Tickets, key updates and calls to renegotiate say nothing, cost much, and can go on for ever.
+        self._inside += len(data)
+        if self._inside > self._limits.handshake_bytes + self._limits.reply_bytes:
+            raise Ended(Outcome.LIMIT_EXCEEDED)
         plain, closed = self._tls.read(data)
         self._buffer += plain
         say = self._converse()
