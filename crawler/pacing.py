@@ -162,9 +162,10 @@ class Lane(NamedTuple, Generic[T]):
 
 
 class Lanes(Generic[T]):
-    """The lanes of one shard, in random order.
+    """The lanes of one shard, in random order, for any number of takers.
 
-    `next` gives a lane for which there is room, or None while all must wait; `done` gives it back.
+    `take` gives a lane for which there is room, waiting for it, and None when none is left; `done`
+    gives it back.
     """
 
     def __init__(self, items: Iterable[tuple[str, str, T]], room: Room) -> None:
@@ -175,19 +176,36 @@ class Lanes(Generic[T]):
         order = list(lanes.values())
         random.shuffle(order)  # neighbours in the list are often neighbours in the network
         self._ready = deque(order)
-        self._left = len(order)  # not yet handed out
+        self._left = len(order)  # not yet taken
         self._room = room
-        self._changed = anyio.Event()
+        self._idle: deque[anyio.Event] = deque()  # takers that wait
 
-    def next(self) -> Lane[T] | None:
+    def __len__(self) -> int:
+        """Lanes not yet taken."""
+        return self._left
+
+    async def take(self) -> Lane[T] | None:
         """A lane to be worked on now; its room is taken."""
+        while self._left:
+            if (lane := self._next()) is not None:
+                return lane
+            woken = anyio.Event()
+            self._idle.append(woken)
+            await woken.wait()
+        return None
+
+    def _next(self) -> Lane[T] | None:
         while self._ready:
             lane = self._ready.popleft()
-            if (full := self._room.full(lane.keys)) is None:
-                self._room.enter(lane.keys)
-                self._left -= 1
-                return lane
-            self._room.wait(full, self, lane)
+            if (full := self._room.full(lane.keys)) is not None:
+                self._room.wait(full, self, lane)
+                continue
+            self._room.enter(lane.keys)
+            self._left -= 1
+            if not self._left:
+                while self._idle:
+                    self._idle.popleft().set()
+            return lane
         return None
 
     def done(self, lane: Lane[T]) -> None:
@@ -197,13 +215,5 @@ class Lanes(Generic[T]):
     def again(self, lane: Lane[T]) -> None:
         """There may be room for a lane that waited."""
         self._ready.append(lane)
-        self._changed.set()
-
-    async def change(self) -> None:
-        """Wait until `next` is worth asking again."""
-        if not self._ready:
-            self._changed = anyio.Event()
-            await self._changed.wait()
-
-    def __bool__(self) -> bool:
-        return self._left > 0
+        if self._idle:
+            self._idle.popleft().set()

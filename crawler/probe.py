@@ -25,7 +25,7 @@ from crawler.dialogs import protocol
 from crawler.exclusions import Exclusions
 from crawler.names import suffixes
 from crawler.network import converse
-from crawler.pacing import Budget, Lane, Lanes, Room
+from crawler.pacing import Budget, Lanes, Room
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.tls import TlsClient, TlsContexts
 from crawler.trust import TrustStore
@@ -117,21 +117,18 @@ class Prober:
         lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room)
         again: list[_Pending] = []
 
-        async def work(lane: Lane[_Pending]) -> None:
-            try:
-                again.extend(await self._lane(lane.items, shard, last))
-            finally:
-                self._budget.slots.release()
-                lanes.done(lane)
+        async def take() -> None:
+            while (lane := await lanes.take()) is not None:
+                try:
+                    async with self._budget.slots:
+                        again.extend(await self._lane(lane.items, shard, last))
+                finally:
+                    lanes.done(lane)
 
-        async with anyio.create_task_group() as tasks:
-            while lanes:
-                await self._budget.slots.acquire()
-                if (lane := lanes.next()) is not None:
-                    tasks.start_soon(work, lane)
-                else:  # every lane left waits for room
-                    self._budget.slots.release()
-                    await lanes.change()
+        # A fixed set of takers: a task for each lane would cost more than the lane's own Python.
+        async with anyio.create_task_group() as takers:
+            for _ in range(min(len(lanes), self._config.pacing.in_flight)):
+                takers.start_soon(take)
         return again
 
     async def _lane(self, lane: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:

@@ -242,21 +242,33 @@ def test_the_rate_spreads_connections_over_time() -> None:
 
 
 def test_lanes_wait_for_room_in_their_network_and_lose_nothing() -> None:
-    room = Room(Pacing(per_network=1, per_provider=9))
-    lanes = Lanes([("127.0.0.1", "p", "a"), ("127.0.0.2", "p", "b"), ("127.0.1.1", "p", "c")], room)
-    first, second = lanes.next(), lanes.next()
-    assert first is not None and second is not None and lanes.next() is None and lanes
-    lanes.done(first)
-    lanes.done(second)
-    third = lanes.next()
-    assert third is not None and not lanes
-    assert sorted(first.items + second.items + third.items) == ["a", "b", "c"]
+    async def run() -> list[str]:
+        room = Room(Pacing(per_network=1, per_provider=9))
+        lanes = Lanes([("127.0.0.1", "p", "a"), ("127.0.0.2", "p", "b"), ("127.0.1.1", "p", "c")], room)
+        first, second = await lanes.take(), await lanes.take()
+        assert first is not None and second is not None
+        with anyio.move_on_after(0.05) as waited:
+            await lanes.take()
+        assert waited.cancelled_caught and len(lanes) == 1
+        lanes.done(first)
+        lanes.done(second)
+        third = await lanes.take()
+        assert third is not None and await lanes.take() is None
+        return sorted(first.items + second.items + third.items)
+
+    assert anyio.run(run) == ["a", "b", "c"]
 
 
 def test_shards_of_one_process_share_the_room_of_a_provider() -> None:
-    room = Room(Pacing(per_provider=1))
-    one, other = Lanes([("127.0.0.1", "p", "a")], room), Lanes([("127.9.0.1", "p", "b")], room)
-    lane = one.next()
-    assert lane is not None and other.next() is None
-    one.done(lane)
-    assert other.next() is not None
+    async def run() -> None:
+        room = Room(Pacing(per_provider=1))
+        one, other = Lanes([("127.0.0.1", "p", "a")], room), Lanes([("127.9.0.1", "p", "b")], room)
+        lane = await one.take()
+        assert lane is not None
+        with anyio.move_on_after(0.05) as waited:
+            await other.take()
+        assert waited.cancelled_caught
+        one.done(lane)
+        assert await other.take() is not None
+
+    anyio.run(run)
