@@ -95,6 +95,8 @@ def _patterns(names: list[str]) -> list[DNSPattern]:
     """DNS-IDs in service_identity's form; one that is malformed does not hide its neighbours."""
     patterns = []
     for name in names:
+        if name != name.strip():  # the library strips it, and a name with white space about it is no name
+            continue
         try:
             patterns.append(DNSPattern.from_bytes(name.encode()))
         except CertificateError:

@@ -44,7 +44,6 @@ class Subject:
         usage: Iterable[x509.ObjectIdentifier] | None = None,
         names: Iterable[str] = (),
         days: tuple[float, float] = (-30, 60),
-        hash_with: hashes.HashAlgorithm | None = None,
         constraints: x509.NameConstraints | None = None,
         critical_unknown: bool = False,
         key_usage: x509.KeyUsage | None = None,
@@ -67,7 +66,7 @@ class Subject:
         if critical_unknown:
             oid = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
             made = made.add_extension(x509.UnrecognizedExtension(oid, b"\x05\x00"), critical=True)
-        return made.sign(self.key, hash_with or hashes.SHA256())  # type: ignore[arg-type]
+        return made.sign(self.key, hashes.SHA256())
 
     def root(self, **more: object) -> x509.Certificate:
         """Its certificate for itself, as a root has."""

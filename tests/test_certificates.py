@@ -88,6 +88,8 @@ def test_a_client_certificate_is_not_for_servers(trust: TrustStore) -> None:
         (["other.example"], "mx.example", False),
         (["192.0.2.1", "mx.example"], "mx.example", True),
         (["mx.example\x00.evil.test"], "mx.example", False),
+        (["mx.example\n"], "mx.example", False),
+        ([" mx.example"], "mx.example", False),
         ([], "leaf", False),
         (["mx_1.example.org"], "mx_1.example.org", True),
         (["mx.example"], "", False),

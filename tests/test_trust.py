@@ -1,0 +1,233 @@
+"""Chains of every kind, judged by us and by the `openssl` program: both must say the same of each."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import crypto
+
+from crawler.certificates import common_name_match, facts, name_match
+from crawler.config import Limits
+from crawler.trust import ChainVerdict, TrustStore
+from tests.chains import SERVER, START, Subject, der, known, pem
+
+HOST = "mx.example"
+ROOT, MIDDLE, LOWER, OTHER = Subject("Root"), Subject("Middle"), Subject("Lower"), Subject("Other Root")
+ANCHOR, OTHER_ANCHOR = ROOT.root(), OTHER.root()
+INTERMEDIATE = ROOT.issue(MIDDLE, ca=True)
+LEAF = MIDDLE.leaf(HOST)
+WEAK = Subject("Weak", rsa.generate_private_key(65537, 1024))
+
+Scene = tuple[list[x509.Certificate], list[x509.Certificate], int]
+
+
+def usage_without_signing() -> x509.KeyUsage:
+    return x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+
+
+def permitted(*names: str) -> x509.NameConstraints:
+    return x509.NameConstraints([x509.DNSName(name) for name in names], None)
+
+
+def excluded(*names: str) -> x509.NameConstraints:
+    return x509.NameConstraints(None, [x509.DNSName(name) for name in names])
+
+
+def tall(height: int) -> list[x509.Certificate]:
+    """A chain of so many certificates, root included, leaf first."""
+    subjects = [Subject(f"Storey {n}") for n in range(height - 1)]
+    above = [subjects[0].root()] + [a.issue(b, ca=True) for a, b in pairwise(subjects)]
+    return [subjects[-1].leaf(HOST), *reversed(above)]
+
+
+def with_sha1(certificate: x509.Certificate, issuer: Subject) -> x509.Certificate:
+    """The same, signed again as nobody should any more; the `cryptography` library refuses to."""
+    again = crypto.X509.from_cryptography(certificate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")
+    return again.to_cryptography()
+
+
+HUNDRED, EIGHT = tall(100), tall(8)
+
+#: What is sent, what is trusted, and OpenSSL's X509_V_ERR code; 0 is trusted.
+SCENES: dict[str, Scene] = {
+    "leaf and intermediate": ([LEAF, INTERMEDIATE], [ANCHOR], 0),
+    "root sent too": ([LEAF, INTERMEDIATE, ANCHOR], [ANCHOR], 0),
+    "leaf of a root": ([ROOT.leaf(HOST)], [ANCHOR], 0),
+    "intermediate missing": ([LEAF], [ANCHOR], 20),
+    "out of order": ([LEAF, ANCHOR, INTERMEDIATE], [ANCHOR], 0),
+    "with certificates of no use": ([LEAF, OTHER_ANCHOR, ROOT.leaf("x.example"), INTERMEDIATE], [ANCHOR], 0),
+    "twice the leaf": ([LEAF, LEAF, INTERMEDIATE], [ANCHOR], 0),
+    "self-signed": ([Subject("leaf").root(names=[HOST])], [ANCHOR], 18),
+    "root unknown but sent": ([LEAF, INTERMEDIATE, ANCHOR], [OTHER_ANCHOR], 19),
+    "root unknown": ([LEAF, INTERMEDIATE], [OTHER_ANCHOR], 20),
+    "intermediate unknown, leaf is an anchor": ([LEAF], [ANCHOR, LEAF], 20),
+    "cross-sign, both ways known": ([LEAF, INTERMEDIATE, OTHER.issue(ROOT, ca=True)], [ANCHOR, OTHER_ANCHOR], 0),
+    "cross-sign, the other root alone known": ([LEAF, INTERMEDIATE, OTHER.issue(ROOT, ca=True)], [OTHER_ANCHOR], 0),
+    "cross-sign, expired, beside a known root": (
+        [LEAF, INTERMEDIATE, OTHER.issue(ROOT, ca=True, days=(-30, -1))],
+        [ANCHOR, OTHER_ANCHOR],
+        0,
+    ),
+    "intermediate of the same name with another key": ([LEAF, ROOT.issue(Subject("Middle"), ca=True)], [ANCHOR], 7),
+    "expired leaf": ([MIDDLE.leaf(HOST, days=(-30, -1)), INTERMEDIATE], [ANCHOR], 0),
+    "expired intermediate": ([LEAF, ROOT.issue(MIDDLE, ca=True, days=(-30, -1))], [ANCHOR], 0),
+    "leaf of tomorrow": ([MIDDLE.leaf(HOST, days=(1, 30)), INTERMEDIATE], [ANCHOR], 0),
+    "leaf for clients": ([ROOT.leaf(HOST, usage=[ExtendedKeyUsageOID.CLIENT_AUTH])], [ANCHOR], 26),
+    "leaf for code": ([ROOT.leaf(HOST, usage=[ExtendedKeyUsageOID.CODE_SIGNING])], [ANCHOR], 26),
+    "leaf for anything": ([ROOT.leaf(HOST, usage=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE])], [ANCHOR], 26),
+    "leaf for clients and servers": ([ROOT.leaf(HOST, usage=[ExtendedKeyUsageOID.CLIENT_AUTH, SERVER])], [ANCHOR], 0),
+    "leaf without purpose": ([ROOT.leaf(HOST, usage=None)], [ANCHOR], 0),
+    "intermediate for clients": (
+        [LEAF, ROOT.issue(MIDDLE, ca=True, usage=[ExtendedKeyUsageOID.CLIENT_AUTH])],
+        [ANCHOR],
+        26,
+    ),
+    "path longer than allowed": (
+        [LOWER.leaf(HOST), MIDDLE.issue(LOWER, ca=True), ROOT.issue(MIDDLE, ca=True, path_length=0)],
+        [ANCHOR],
+        25,
+    ),
+    "path as long as allowed": (
+        [LOWER.leaf(HOST), MIDDLE.issue(LOWER, ca=True), ROOT.issue(MIDDLE, ca=True, path_length=1)],
+        [ANCHOR],
+        0,
+    ),
+    "name outside its constraints": ([LEAF, ROOT.issue(MIDDLE, ca=True, constraints=permitted("else"))], [ANCHOR], 47),
+    "name within its constraints": ([LEAF, ROOT.issue(MIDDLE, ca=True, constraints=permitted("example"))], [ANCHOR], 0),
+    "name excluded": ([LEAF, ROOT.issue(MIDDLE, ca=True, constraints=excluded("mx.example"))], [ANCHOR], 48),
+    "intermediate is no CA": ([LEAF, ROOT.issue(MIDDLE, ca=False)], [ANCHOR], 79),
+    "intermediate without basicConstraints": ([LEAF, ROOT.issue(MIDDLE)], [ANCHOR], 79),
+    "intermediate may not sign": (
+        [LEAF, ROOT.issue(MIDDLE, ca=True, key_usage=usage_without_signing())],
+        [ANCHOR],
+        79,
+    ),
+    "a leaf issued a leaf": ([MIDDLE.leaf(HOST), ROOT.issue(MIDDLE, ca=False, names=[HOST])], [ANCHOR], 79),
+    "leaf is a CA": ([ROOT.issue(Subject("leaf"), ca=True, names=[HOST])], [ANCHOR], 0),
+    "leaf without basicConstraints": ([ROOT.leaf(HOST, ca=None)], [ANCHOR], 0),
+    "SHA-1 leaf": ([with_sha1(ROOT.leaf(HOST), ROOT)], [ANCHOR], 0),
+    "1024-bit intermediate": ([WEAK.leaf(HOST), ROOT.issue(WEAK, ca=True)], [ANCHOR], 0),
+    "1024-bit root": ([WEAK.leaf(HOST)], [WEAK.root()], 0),
+    "unknown critical extension in the leaf": ([ROOT.leaf(HOST, critical_unknown=True)], [ANCHOR], 34),
+    "unknown critical extension in the intermediate": (
+        [LEAF, ROOT.issue(MIDDLE, ca=True, critical_unknown=True)],
+        [ANCHOR],
+        34,
+    ),
+    "eight certificates": (EIGHT[:-1], EIGHT[-1:], 0),
+    "a hundred certificates": (HUNDRED[:-1], HUNDRED[-1:], 0),
+    "a hundred certificates without the root": (HUNDRED[:-1], [ANCHOR], 20),
+    "NUL in a name": ([ROOT.leaf(f"{HOST}\x00.evil.example")], [ANCHOR], 0),
+    "newline in a name": ([ROOT.leaf(f"{HOST}\n.evil.example")], [ANCHOR], 0),
+}
+
+
+def judge(folder: Path, chain: list[x509.Certificate], anchors: Iterable[x509.Certificate]) -> ChainVerdict:
+    (folder / "roots.pem").write_text(pem(*anchors))
+    store = TrustStore(str(folder / "roots.pem"))
+    return store.judge([store.known(certificate.openssl) for certificate in known(*chain)])
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_every_kind_of_chain_has_its_verdict(scene: str, tmp_path: Path) -> None:
+    chain, anchors, code = SCENES[scene]
+    found = judge(tmp_path, chain, anchors)
+    assert (found.trusted, found.error_code) == (code == 0, code), found.error
+    assert (found.error is None) == (found.error_depth is None) == found.trusted
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@pytest.mark.parametrize("scene", SCENES)
+def test_openssl_verify_says_the_same(scene: str, tmp_path: Path) -> None:
+    chain, anchors, _ = SCENES[scene]
+    found = judge(tmp_path, chain, anchors)
+    (tmp_path / "leaf.pem").write_text(pem(chain[0]))
+    (tmp_path / "sent.pem").write_text(pem(*chain[1:]) or pem(chain[0]))
+    command = ["openssl", "verify", "-purpose", "sslserver", "-no_check_time", "-no-CApath", "-no-CAstore"]
+    command += ["-CAfile", "roots.pem", "-untrusted", "sent.pem", "leaf.pem"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    errors = re.findall(r"^error (\d+) at (\d+) depth lookup", done.stdout + done.stderr, re.MULTILINE)
+    assert found.trusted is (done.returncode == 0), done.stdout + done.stderr
+    # The program goes on after an error and prints each; the first is the one that we stop at.
+    assert (str(found.error_code), str(found.error_depth)) == (errors[0] if errors else ("0", "None"))
+
+
+@pytest.mark.parametrize("scene", ["expired leaf", "expired intermediate", "leaf of tomorrow"])
+def test_dates_are_apart_from_trust_and_of_the_whole_path(scene: str, tmp_path: Path) -> None:
+    chain, anchors, _ = SCENES[scene]
+    found = judge(tmp_path, chain, anchors)
+    assert found.trusted and found.unexpired(START) is False
+    assert found.unexpired(START + timedelta(days=20 if scene == "leaf of tomorrow" else -20)) is True
+
+
+def test_dates_of_certificates_off_the_path_do_not_count(tmp_path: Path) -> None:
+    chain, anchors, _ = SCENES["cross-sign, expired, beside a known root"]
+    assert judge(tmp_path, chain, anchors).unexpired(START) is True
+
+
+@pytest.mark.parametrize(
+    ("scene", "ordered"),
+    [
+        ("leaf and intermediate", True),
+        ("root sent too", True),
+        ("leaf of a root", True),
+        ("out of order", False),
+        ("with certificates of no use", False),
+        ("twice the leaf", False),
+        ("a hundred certificates", True),
+        ("cross-sign, both ways known", True),
+    ],
+)
+def test_the_order_sent_is_a_fact_beside_the_verdict(scene: str, ordered: bool, tmp_path: Path) -> None:
+    assert judge(tmp_path, *SCENES[scene][:2]).ordered is ordered
+
+
+def test_only_so_many_certificates_of_a_chain_are_kept() -> None:
+    assert Limits().certificates < len(HUNDRED)
+
+
+@pytest.mark.parametrize("scene", ["NUL in a name", "newline in a name"])
+def test_a_control_character_in_a_name_cuts_nothing_off_and_breaks_no_line(scene: str) -> None:
+    (leaf,) = known(SCENES[scene][0][0])
+    assert not name_match(leaf, HOST)
+    assert leaf.row.names is not None and leaf.row.names[0] in (f"{HOST}\\x00.evil.example", f"{HOST}\n.evil.example")
+
+
+def test_a_common_name_matches_only_in_a_certificate_without_dns_ids() -> None:
+    alone, beside, none = known(
+        ROOT.issue(Subject(HOST), ca=False), ROOT.issue(Subject(HOST), ca=False, names=["x.example"]), LEAF
+    )
+    assert [common_name_match(leaf, HOST) for leaf in (alone, beside, none)] == [True, False, False]
+    assert not name_match(alone, HOST) and alone.row.common_name == HOST
+
+
+@pytest.mark.parametrize("subject", [f"{HOST}\x00.evil.example", f"{HOST}\n", "not a name", "192.0.2.1"])
+def test_a_common_name_that_is_no_host_name_matches_nothing(subject: str) -> None:
+    (leaf,) = known(ROOT.issue(Subject(subject), ca=False))
+    assert not common_name_match(leaf, HOST)
+
+
+def test_must_staple_is_a_fact() -> None:
+    plain = LEAF
+    feature = x509.TLSFeature([x509.TLSFeatureType.status_request])
+    stapling = (
+        x509.CertificateBuilder(ROOT.root().subject, plain.subject, plain.public_key(), 1, START, START)
+        .add_extension(feature, critical=False)
+        .sign(ROOT.key, hashes.SHA256())
+    )
+    assert [facts(der(certificate)).must_staple for certificate in (plain, stapling)] == [False, True]
