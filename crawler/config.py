@@ -94,7 +94,7 @@ class Limits:
     replies: int = setting(16, "replies of one conversation", low=4, high=1_000)
     handshake_bytes: int = setting(
         131_072,
-        "bytes received during the handshake; OpenSSL's own cap for a chain is 100 KiB",
+        "bytes received during the handshake (OpenSSL's own cap for a chain is 100 KiB); inside TLS as many again and a reply",
         low=4_096,
         high=10_000_000,
     )
