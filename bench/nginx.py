@@ -24,11 +24,16 @@ load_module {module};
 daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log crit;
 worker_rlimit_nofile 200000;
 events {{ worker_connections 60000; multi_accept on; }}
-http {{ access_log off; server {{ listen 127.0.0.1:{auth}; return 204; }} }}
+http {{
+    access_log off;
+    server {{ listen 127.0.0.1:{auth}; return 204; }}
+    {web}
+}}
 mail {{
     server_name mx.bench.example; auth_http 127.0.0.1:{auth};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache off; ssl_session_tickets off;
     smtp_capabilities "SIZE 10240000" "8BITMIME" "PIPELINING" "ENHANCEDSTATUSCODES"; smtp_auth login;
+    smtp_greeting_delay {delay}s;
     {servers}
 }}
 """
@@ -36,9 +41,9 @@ SERVER = "server {{ protocol smtp; starttls on; ssl_certificate {pem}; ssl_certi
 IMPLICIT = "server {{ protocol smtp; ssl_certificate {pem}; ssl_certificate_key {pem}; listen 127.0.0.1:{port} ssl; }}"
 
 
-def addresses(count: int) -> list[str]:
+def addresses(count: int, first: int = 0) -> list[str]:
     """Loopback addresses spread over many /24, as mail hosts are."""
-    return [f"127.{10 + n // 60_000}.{n // 250 % 240}.{1 + n % 250}" for n in range(count)]
+    return [f"127.{10 + n // 60_000}.{n // 250 % 240}.{1 + n % 250}" for n in range(first, first + count)]
 
 
 def write_pem(path: Path, kind: str, name: str) -> None:
@@ -60,23 +65,39 @@ def write_pem(path: Path, kind: str, name: str) -> None:
 
 
 @contextmanager
-def running(directory: Path, kind: str, hosts: int, certificates: int) -> Iterator[tuple[int, int]]:
-    """nginx on `hosts` addresses, `certificates` distinct ones; yields its SMTP port and an implicit-TLS port."""
+def running(
+    directory: Path,
+    kind: str,
+    hosts: int,
+    certificates: int,
+    *,
+    name: str = "mx{}.bench.example",
+    web: str = "",
+    delay: int = 0,
+    first: int = 0,
+) -> Iterator[tuple[int, int]]:
+    """nginx on `hosts` addresses, `certificates` distinct ones; yields its SMTP port and an implicit-TLS port.
+
+    `name` is what a certificate is for, by its number; `web` are further servers, for HTTP; `delay` are
+    the seconds before it greets, `first` the number of its first address.
+    """
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     if nginx is None or not MAIL_MODULE.exists():
         raise SystemExit(f"bench: nginx with its mail module is needed: {NEEDS}")
-    smtp, auth, implicit = _free_ports(3)
-    listening = addresses(hosts)
+    smtp, auth, implicit = free_ports(3)
+    listening = addresses(hosts, first)
     servers = []
     for number in range(certificates):
         pem = directory / f"{kind}-{number}.pem"
-        write_pem(pem, kind, f"mx{number}.bench.example")
+        write_pem(pem, kind, name.format(number))
         listen = " ".join(f"listen {address}:{smtp};" for address in listening[number::certificates])
         servers.append(SERVER.format(pem=pem, listen=listen))
     servers.append(IMPLICIT.format(pem=directory / f"{kind}-0.pem", port=implicit))
     configuration = directory / "nginx.conf"
     configuration.write_text(
-        CONFIGURATION.format(module=MAIL_MODULE, dir=directory, auth=auth, servers="\n    ".join(servers))
+        CONFIGURATION.format(
+            module=MAIL_MODULE, dir=directory, auth=auth, servers="\n    ".join(servers), web=web, delay=delay
+        )
     )
     process = subprocess.Popen([nginx, "-c", str(configuration), "-e", str(directory / "error.log")])
     try:
@@ -87,7 +108,7 @@ def running(directory: Path, kind: str, hosts: int, certificates: int) -> Iterat
         process.wait(10)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports: list[int] = [sock.getsockname()[1] for sock in held]
     for sock in held:

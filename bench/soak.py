@@ -57,7 +57,16 @@ async def soak(smtp: int, silent: int, refusing: int, hosts: int, probes: int) -
         ehlo_name="probe.bench.example",
         allow_network=("127.0.0.0/8",),
         timeouts=Timeouts(greeting=2.0),
-        pacing=Pacing(in_flight=400, per_network=250, attempts=2, retry_delay=0.1),
+        # All hosts are of one provider, and a hundred refusals in a row are meant.
+        pacing=Pacing(
+            in_flight=400,
+            per_network=250,
+            per_provider=1_000,
+            address_pause=0,
+            breaker_refusals=0,
+            attempts=2,
+            retry_delay=0.1,
+        ),
     )
     prober = Prober(config)
     listening = nginx.addresses(hosts)
