@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe notebooks sample constraints clean
+.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe bench-scan notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,13 +48,16 @@ check: lint test ## all that a change must pass
 golden: $(READY) ## write the golden schema and the data dictionary anew from crawler/records.py
 	@$(BIN)/python -m tests.derived
 
-bench: bench-dns bench-probe ## both benchmarks
+bench: bench-dns bench-probe bench-scan ## all benchmarks
 
 bench-dns: $(READY) ## questions per second and per CPU-second
 	@$(BIN)/python -m bench.dns
 
 bench-probe: $(READY) ## endpoints per second and per CPU-second
 	@$(BIN)/python -m bench.probe
+
+bench-scan: $(READY) ## list to dataset: domains per CPU-second, memory, bytes (MILLION=1: a million domains)
+	@$(BIN)/python -m bench.scan $(if $(MILLION),--million)
 
 notebooks: $(READY) ## run every notebook from top to bottom
 	@for notebook in notebooks/*.ipynb; do echo "$$notebook"; $(BIN)/jupyter-execute "$$notebook" || exit 1; done

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1, help="times everything is measured (default: %(default)s)")
     options = parser.parse_args()
     tenth = options.domains // 10
-    with tempfile.TemporaryDirectory() as directory, nsd.running(Path(directory), options.domains) as port:
+    with tempfile.TemporaryDirectory() as directory, nsd.running(Path(directory), nsd.zone(options.domains)) as port:
         asked = Path(directory) / "questions.txt"
         with asked.open("w") as out:
             out.writelines(f"{name} {kind}\n" for name, kind in nsd.questions(options.domains))
