@@ -151,7 +151,7 @@ class Https:
     rate: float = setting(0.0, "new fetches a second, all processes together; 0 is no limit", low=0, high=1e6)
     failures: int = setting(
         5, "time-outs in a row after which an address is asked no more; a dead provider would hold up the run",
-        low=1, high=1_000,
+        low=1, high=1_000_000,
     )  # fmt: skip
 
 

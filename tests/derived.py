@@ -16,6 +16,7 @@ import pyarrow as pa
 from analysis.indicators import REGISTRY
 from crawler import records
 from crawler.config import Config
+from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.routes import ROUTES
 from crawler.lab.world import HOSTS
 
@@ -64,7 +65,7 @@ def figures_page() -> str:
 
 def lab_page() -> str:
     """docs/lab.md with its derived half as it should be."""
-    return _page(LAB, "crawler/lab", [*_hosts(), *_routes()])
+    return _page(LAB, "crawler/lab", [*_hosts(), *_routes(), *_protection()])
 
 
 def _page(path: Path, source: str, lines: list[str]) -> str:
@@ -86,6 +87,17 @@ def _figures() -> Iterator[str]:
     yield from ("## All figures", "", "| figure | title | units | meaning |", "|---|---|---|---|")
     for figure in REGISTRY.values():
         yield f"| `{figure.name}` | {figure.title} | {', '.join(figure.units)} | {figure.words} |"
+
+
+def _protection() -> Iterator[str]:
+    yield from ("", "## TLSA records", "", "Shares are weights among the hosts in signed zones.", "")
+    yield from ("| name | what there is | share | status | DANE |", "|---|---|---|---|---|")
+    for tlsa in TLSA.values():
+        yield f"| `{tlsa.name}` | {tlsa.about} | {tlsa.share:g} | {tlsa.status} | {tlsa.dane} |"
+    yield from ("", "## MTA-STS", "", "Shares are weights among the domains that take mail.", "")
+    yield from ("| name | what there is | share | record | fetch | mode |", "|---|---|---|---|---|---|")
+    for sts in MTA_STS.values():
+        yield f"| `{sts.name}` | {sts.about} | {sts.share:g} | {sts.record} | {sts.fetch or ''} | {sts.mode or ''} |"
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -17,7 +17,9 @@ from crawler.config import Config, UsageError
 from crawler.lab import World, generated_domains
 from crawler.lab.accuracy import Comparison, compare_run
 from crawler.lab.behaviours import Truth
-from crawler.records import TABLES, Route, schema_of
+from crawler.lab.protection import dane_truth, policy_id
+from crawler.lab.world import Domain
+from crawler.records import TABLES, Dnssec, Route, schema_of
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [*generated_domains(150), "not a name"]
@@ -40,20 +42,36 @@ def perfect_rows() -> Rows:
                 "dnssec": domain.dnssec,
                 "mx": mx,
                 "cnames": domain.cnames if mx else None,
+                "mta_sts_record": domain.mta_sts.record if is_asked_more(domain) else None,
+                "mta_sts_id": policy_id(domain.mta_sts),
+                "mta_sts_fetch": domain.mta_sts.fetch,
+                "mta_sts_mode": domain.mta_sts.mode,
+                "mta_sts_mx": domain.mta_sts.mx(tuple(h for _, h in domain.mail_hosts))
+                if domain.mta_sts.mode
+                else None,
+                "mta_sts_cnames": ["policies.lab.example"] if domain.mta_sts.delegated else [],
             }
         )
         hosts |= {host: world.host(host) for _, host in domain.mail_hosts}
     for host in hosts.values():
         assert host is not None
         for address in host.addresses:
-            truth = world.behaviour_at(host, address).truth
+            behaviour = world.behaviour_at(host, address)
+            truth = behaviour.truth
             row = {f.name: getattr(truth, f.name) for f in fields(Truth) if f.name not in ("injected", "certificates")}
             row["plaintext_after_upgrade"] = b"250 injected" if truth.injected else None
             row["received_chain"] = None if truth.certificates is None else ["00"] * truth.certificates
-            probes.append({**row, "host": host.name, "address": address})
+            dane = dane_truth(host.tlsa, host.tlsa_status, behaviour)
+            probes.append({**row, "host": host.name, "address": address, "dane": dane})
     names = ("addresses", "ipv4_status", "ipv6_status", "dnssec")
     columns = [{"host": h.name, **{name: getattr(h, name) for name in names}} for h in hosts.values() if h]
-    return {"domains": domains, "hosts": columns, "probes": probes}
+    tlsa = [{"host": h.name, "port": 25, "status": h.tlsa_status} for h in hosts.values() if h]
+    return {"domains": domains, "hosts": columns, "tlsa": tlsa, "probes": probes}
+
+
+def is_asked_more(domain: Domain) -> bool:
+    """Below a name that does not exist, or whose DNS fails, there is nothing to ask for."""
+    return domain.dnssec not in (None, Dnssec.BOGUS, Dnssec.UNKNOWN) and domain.route is not Route.NXDOMAIN
 
 
 def judged(tmp_path: Path, rows: Rows, *, state: str = "finished") -> Comparison:

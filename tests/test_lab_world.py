@@ -13,10 +13,23 @@ from hypothesis import strategies as st
 from crawler.lab import World, generated_domains
 from crawler.lab.behaviours import HOSTS, HostBehaviour, Port
 from crawler.lab.mix import PROVIDERS
+from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.routes import ROUTES
 from crawler.lab.world import network, slots
 from crawler.names import a_label
-from crawler.records import DnsError, LookupStatus, Outcome, Route, Stage, is_conclusive
+from crawler.records import (
+    DaneStatus,
+    DnsError,
+    LookupStatus,
+    MtaStsFetch,
+    MtaStsMode,
+    MtaStsRecord,
+    Outcome,
+    Route,
+    Stage,
+    TlsaStatus,
+    is_conclusive,
+)
 from crawler.targets import read_targets
 from tests import derived
 
@@ -41,7 +54,7 @@ def test_another_seed_gives_another_world() -> None:
 def test_a_name_behaves_alike_whatever_list_it_is_in_unless_it_was_chosen_to_show_something() -> None:
     long, without = World(1, NAMES), World(1)
     differing = [name for name in NAMES if long.domain(name) != without.domain(name)]
-    assert len(differing) <= len(ROUTES) + len(HOSTS)
+    assert len(differing) <= len(ROUTES) + len(HOSTS) + max(len(TLSA), len(MTA_STS))
 
 
 def test_a_list_of_a_thousand_shows_every_route_and_every_host() -> None:
@@ -51,6 +64,16 @@ def test_a_list_of_a_thousand_shows_every_route_and_every_host() -> None:
     shown = {world.behaviour_at(host, at).name for host in hosts.values() if host for at in host.addresses}
     assert {domain.behaviour.name for domain in domains} == set(ROUTES)
     assert shown == set(HOSTS)
+    assert {host.tlsa.name for host in hosts.values() if host} == set(TLSA)
+    assert {domain.mta_sts.name for domain in domains} == set(MTA_STS)
+
+
+def test_every_verdict_on_protection_exists() -> None:
+    assert {kind.status for kind in TLSA.values()} == set(TlsaStatus) - {TlsaStatus.NOT_ASKED}
+    assert {kind.dane for kind in TLSA.values()} == set(DaneStatus)
+    assert {kind.record for kind in MTA_STS.values()} == set(MtaStsRecord)
+    assert {kind.fetch for kind in MTA_STS.values()} == {None, *MtaStsFetch}
+    assert {kind.mode for kind in MTA_STS.values()} == {None, *MtaStsMode}
 
 
 def test_every_outcome_that_a_host_can_cause_exists_at_its_stages() -> None:

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 
 from crawler.config import UsageError
 from crawler.lab.behaviours import Truth
+from crawler.lab.protection import dane_truth, policy_id
 from crawler.lab.world import Domain, Host, World
-from crawler.records import Outcome, Route, Target
+from crawler.names import MAX_NAME
+from crawler.records import DaneStatus, Outcome, Route, Target
 from crawler.targets import read_targets
 
 _SHOWN = 40  # disagreements listed; the matrices count all
@@ -108,19 +110,23 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
         domains[(target.domain,)] = (domain.behaviour.name, domain_verdicts(domain))
         names.update(host for _, host in domain.mail_hosts)
     hosts: dict[Key, tuple[str, Verdicts]] = {}
+    tlsa: dict[Key, tuple[str, Verdicts]] = {}
     probes: dict[Key, tuple[str, Verdicts]] = {}
     for name in names:
         host = world.host(name)
         assert host is not None, f"{name} is the mail host of a domain and nobody's host"
         hosts[(name,)] = (host.behaviour.name, host_verdicts(host))
+        tlsa[(name,)] = (host.tlsa.name, {"status": host.tlsa_status})
         for address in host.addresses:
             behaviour = world.behaviour_at(host, address)
-            probes[(name, address)] = (behaviour.name, probe_verdicts(behaviour.truth))
+            dane = dane_truth(host.tlsa, host.tlsa_status, behaviour)
+            probes[(name, address)] = (f"{behaviour.name}, {host.tlsa.name}", probe_verdicts(behaviour.truth, dane))
     for key in _sampled_out(run, probes, names_per_address):
-        probes[key] = (probes[key][0], probe_verdicts(_SAMPLED_OUT))
+        probes[key] = (probes[key][0], probe_verdicts(_SAMPLED_OUT, None))
     made = Comparison()
     made.compare("domains", domains, map(_domain_row, _rows(run / "domains")))
     made.compare("hosts", hosts, map(_host_row, _rows(run / "hosts")))
+    made.compare("tlsa", tlsa, (((row["host"],), row) for row in _rows(run / "tlsa")))
     made.compare("probes", probes, map(_probe_row, _rows(run / "probes")))
     return made
 
@@ -155,6 +161,24 @@ def domain_verdicts(domain: Domain) -> Verdicts:
         "mx": tuple(sorted((preference, host) for preference, host in domain.mail_hosts)),
         "cnames": domain.cnames if domain.mail_hosts else (),
         "dnssec": domain.dnssec,
+        **_policy_verdicts(domain),
+    }
+
+
+_WITHOUT_MORE = frozenset({Route.NXDOMAIN, Route.OPTED_OUT, Route.UNKNOWN})  # nothing else is asked about these
+
+
+def _policy_verdicts(domain: Domain) -> Verdicts:
+    kind = domain.mta_sts
+    asked = domain.route not in _WITHOUT_MORE and len(domain.name) <= MAX_NAME - len("_mta-sts.")
+    hosts = tuple(host for _, host in domain.mail_hosts)
+    return {
+        "mta_sts_record": kind.record if asked else None,
+        "mta_sts_id": policy_id(kind),
+        "mta_sts_fetch": kind.fetch,
+        "mta_sts_mode": kind.mode,
+        "mta_sts_mx": kind.mx(hosts) if kind.mode is not None else (),
+        "mta_sts_delegated": kind.delegated,
     }
 
 
@@ -166,6 +190,9 @@ def _domain_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
         "mx": tuple(sorted((entry["preference"], entry["host"]) for entry in row["mx"] or ())),
         "cnames": tuple(row["cnames"] or ()),
         "dnssec": row["dnssec"],
+        **{name: row[name] for name in ("mta_sts_record", "mta_sts_id", "mta_sts_fetch", "mta_sts_mode")},
+        "mta_sts_mx": tuple(row["mta_sts_mx"] or ()),
+        "mta_sts_delegated": bool(row["mta_sts_cnames"]),
     }
 
 
@@ -184,9 +211,9 @@ def _host_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
     return (row["host"],), {**verdicts, "addresses": tuple(sorted(row["addresses"] or ()))}
 
 
-def probe_verdicts(truth: Truth) -> Verdicts:
+def probe_verdicts(truth: Truth, dane: DaneStatus | None) -> Verdicts:
     """What must be in a row of `probes`."""
-    return {f.name: getattr(truth, f.name) for f in fields(truth)}
+    return {**{f.name: getattr(truth, f.name) for f in fields(truth)}, "dane": dane}
 
 
 #: Verdicts that are not columns of their own.
@@ -199,7 +226,7 @@ _DERIVED: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 def _probe_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
     verdicts = {f.name: _DERIVED[f.name](row) if f.name in _DERIVED else row[f.name] for f in fields(Truth)}
-    return (row["host"], row["address"]), verdicts
+    return (row["host"], row["address"]), {**verdicts, "dane": row["dane"]}
 
 
 def _names(source: Path) -> Iterator[str]:

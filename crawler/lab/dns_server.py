@@ -36,7 +36,7 @@ _TTL = 300
 _HEADER = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")  # type, class, TTL, length
 _QUESTION = 12  # where the question begins; also what a compressed name points to
-_AT_QUESTION = b"\xc0\x0c"
+AT_QUESTION = b"\xc0\x0c"
 _QR_RD_RA, _TC, _AD, _OPCODE = 0x8180, 0x0200, 0x0020, 0x7800
 _DO = 0x8000
 _EDE_OPTION = 15
@@ -76,7 +76,7 @@ def answer(world: World, name: str, rdtype: int) -> Answer:
 
 def _of_root(rdtype: int) -> Answer:
     """The root is signed; a scan asks for it to learn whether its resolver validates."""
-    records = _record(_AT_QUESTION, rdtype, encoded("ns.lab.example")) if rdtype == dns.rdatatype.NS else b""
+    records = record(AT_QUESTION, rdtype, encoded("ns.lab.example")) if rdtype == dns.rdatatype.NS else b""
     return Answer(dns.rcode.NOERROR, bool(records), records, secure=True)
 
 
@@ -88,8 +88,8 @@ def _of_host(host: Host, itself: bool, rdtype: int) -> Answer:
     wanted = {_A: ".", _AAAA: ":"}.get(rdtype)
     found = [ip_address(text).packed for text in host.addresses if wanted and wanted in text]
     count, records = _chain(host.cnames)
-    owner = encoded(host.cnames[-1]) if host.cnames else _AT_QUESTION
-    records += b"".join(_record(owner, rdtype, data) for data in found)
+    owner = encoded(host.cnames[-1]) if host.cnames else AT_QUESTION
+    records += b"".join(record(owner, rdtype, data) for data in found)
     return Answer(_RCODES[host.status], count + len(found), records, host.secure)
 
 
@@ -103,22 +103,23 @@ def _of_domain(domain: Domain, itself: bool, rdtype: int) -> Answer:
         return Answer(dns.rcode.NXDOMAIN, secure=domain.secure)
     count, records = _chain(domain.cnames)
     if rdtype == _MX and behaviour.mx:
-        owner = encoded(domain.cnames[-1]) if domain.cnames else _AT_QUESTION
+        owner = encoded(domain.cnames[-1]) if domain.cnames else AT_QUESTION
         for preference, exchange in domain.mx:
-            records += _record(owner, _MX, struct.pack("!H", preference) + encoded(exchange))
+            records += record(owner, _MX, struct.pack("!H", preference) + encoded(exchange))
         count += len(domain.mx)
     return Answer(dns.rcode.NOERROR, count, records, domain.secure)
 
 
 def _chain(cnames: tuple[str, ...]) -> tuple[int, bytes]:
-    owner, records = _AT_QUESTION, b""
+    owner, records = AT_QUESTION, b""
     for cname in cnames:
-        records += _record(owner, _CNAME, encoded(cname))
+        records += record(owner, _CNAME, encoded(cname))
         owner = encoded(cname)
     return len(cnames), records
 
 
-def _record(owner: bytes, rdtype: int, data: bytes) -> bytes:
+def record(owner: bytes, rdtype: int, data: bytes) -> bytes:
+    """A resource record in wire format; `AT_QUESTION` is the owner that was asked for."""
     return owner + _RECORD.pack(rdtype, _IN, _TTL, len(data)) + data
 
 
@@ -161,7 +162,7 @@ class Responder:
             out |= _AD
         question = query[_QUESTION : end + 4]  # as asked, letter case included
         if found.serving is Serving.MALFORMED:
-            return _HEADER.pack(ident, out, 1, 1, 0, 0) + question + _AT_QUESTION + b"\x00\x0f\x00"
+            return _HEADER.pack(ident, out, 1, 1, 0, 0) + question + AT_QUESTION + b"\x00\x0f\x00"
         opt = _opt(found.ede) if payload else b""
         size = _QUESTION + len(question) + len(found.records) + len(opt)
         if size > (limit or max(512, payload)):

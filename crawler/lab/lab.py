@@ -20,6 +20,8 @@ from crawler.lab.authority import Authority
 from crawler.lab.behaviours import HOSTS
 from crawler.lab.dns_server import Answer, OverTcp, OverUdp, Responder, answer
 from crawler.lab.mail_server import MailServers
+from crawler.lab.policy_server import PolicyServers
+from crawler.lab.protection_dns import answer_protected
 from crawler.lab.tls_server import TlsContexts
 from crawler.lab.world import World, network
 
@@ -39,6 +41,13 @@ ipv6 = {ipv6}
 
 [port]
 smtp = {smtp_port}
+
+[https]
+port = {https_port}
+timeout = 3.0
+connect_timeout = 2.0
+per_address = 100  # all policy hosts of a kind share an address here
+failures = 100_000
 
 # Distances are short here and time-outs shorter; the lab is one process, which must keep up with all scanners.
 [dns]
@@ -83,6 +92,7 @@ class Lab:
         directory: Path | None = None,
         smtp_port: int = 0,
         dns_port: int = 0,
+        https_port: int = 0,
     ) -> None:
         """`domains` is the list that will be scanned (or opens it; it is read twice).
 
@@ -95,7 +105,7 @@ class Lab:
             self._names = lambda: iter(kept)
         self._temporary = tempfile.TemporaryDirectory(prefix="lab-") if directory is None else None
         self.directory = Path(self._temporary.name) if self._temporary else Path(directory or ".")
-        self.smtp_port, self.dns_port = smtp_port, dns_port
+        self.smtp_port, self.dns_port, self.https_port = smtp_port, dns_port, https_port
         self.world = World(seed, self._names(), ipv6=_has_ipv6())
         self.authority = Authority()
         self._dns_servers: list[asyncio.DatagramTransport | asyncio.Server] = []
@@ -120,9 +130,12 @@ class Lab:
         self._write("opt-outs.txt", "")  # finds out early whether the directory can be written
         self.config_path.unlink(missing_ok=True)  # one of an earlier lab would lead nowhere
         self._write("ca.pem", self.authority.root_pem.decode())
-        self.mail = MailServers(TlsContexts(self.authority, self.directory), self.smtp_port or _free_port())
-        self.smtp_port = self.mail.port
+        contexts = TlsContexts(self.authority, self.directory)
+        self.mail = MailServers(contexts, self.smtp_port or _free_port())
+        self.policies = PolicyServers(self.world, contexts, self.https_port or _free_port())
+        self.smtp_port, self.https_port = self.mail.port, self.policies.port
         try:
+            await self.policies.listen()
             await self._serve_dns()
             self._settle()
             await self.mail.settled()
@@ -144,6 +157,7 @@ class Lab:
     def _close(self) -> None:
         for server in self._dns_servers:
             server.close()
+        self.policies.close()
         self.mail.close()
 
     async def _serve_dns(self) -> None:
@@ -160,6 +174,8 @@ class Lab:
         self.dns_port = address[1]
 
     def _answer(self, name: str, rdtype: int) -> Answer:
+        if (found := answer_protected(self.world, self.authority, name, rdtype)) is not None:
+            return found
         found = answer(self.world, name, rdtype)
         self._inhabit(name)  # names outside the list have their hosts too, from the moment that someone asks
         return found
@@ -186,8 +202,9 @@ class Lab:
 
     def _settings(self) -> str:
         return _SETTINGS.format(
-            resolver=self.resolver, smtp_port=self.smtp_port, ipv6="true" if self.world.ipv6 else "false"
-        )
+            resolver=self.resolver, smtp_port=self.smtp_port, https_port=self.https_port,
+            ipv6="true" if self.world.ipv6 else "false",
+        )  # fmt: skip
 
     def _write(self, name: str, text: str) -> None:
         """Write a file of the lab's directory whole or not at all."""

@@ -101,7 +101,7 @@ class TlsServer:
 
     def write(self, plain: bytes) -> bytes:
         """Encrypt."""
-        self._connection.send(plain)
+        self._connection.sendall(plain)
         return self._pending()
 
     def hello_request(self) -> bytes:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import heapq
 from bisect import bisect
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, zip_longest
+from typing import NamedTuple
 
 from crawler.lab import hosts_handshake, hosts_hostile, hosts_plain, hosts_tls
 from crawler.lab.behaviours import HOSTS, HostBehaviour
 from crawler.lab.mix import DUAL_STACK, PROVIDERS, SIGNED
+from crawler.lab.protection import MTA_STS, TLSA, StsBehaviour, TlsaBehaviour
 from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES, RouteBehaviour
 from crawler.names import MAX_NAME
-from crawler.records import Dnssec, LookupStatus, Route
+from crawler.records import Dnssec, LookupStatus, Route, TlsaStatus
 
 _REGISTERED = (hosts_tls, hosts_plain, hosts_handshake, hosts_hostile)  # importing them fills HOSTS
 _LOST = frozenset(FLEET.format(n) for n in range(FLEET_SIZE + 1, 200))  # named by MX records, not existing
@@ -29,6 +31,17 @@ _OPTED_OUT = "domain-opted-out"
 _IPV6 = "::1"
 _NUMBER = {name: number for number, name in enumerate(HOSTS, 1)}  # second octet of a behaviour's addresses
 _SLOTS_PER_SHARE = 8
+_WITH_POLICY = frozenset({"own-host", "several-mx", "provider", "own-and-provider", "mx-is-self"})
+_INSECURE_TLSA = 1 / 100  # hosts in unsigned zones with TLSA records nevertheless
+
+
+class _Place(NamedTuple):
+    """What a name of the list was chosen to show."""
+
+    route: str
+    host: str = ""
+    tlsa: str = ""
+    mta_sts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Domain:
     cnames: tuple[str, ...]
     secure: bool
     own_behaviour: str  #: of the hosts it runs itself; empty: each has its own
+    mta_sts: StsBehaviour = field(default=MTA_STS["no-mta-sts"])
 
     @property
     def route(self) -> Route:
@@ -71,6 +85,17 @@ class Host:
     status: LookupStatus
     cnames: tuple[str, ...]
     secure: bool
+    tlsa: TlsaBehaviour = field(default=TLSA["no-tlsa"])
+
+    @property
+    def tlsa_status(self) -> TlsaStatus:
+        if self.status is not LookupStatus.OK or not self.addresses:
+            return TlsaStatus.NOT_ASKED
+        if not self.secure:
+            return TlsaStatus.INSECURE
+        if max(map(len, (self.name, *self.cnames))) > MAX_NAME - len("_25._tcp."):
+            return TlsaStatus.LOOKUP_FAILED  # no room for the question
+        return self.tlsa.status
 
     @property
     def dnssec(self) -> Dnssec:
@@ -102,15 +127,20 @@ class World:
         self._routes = _Choice({r.name: r.share for r in ROUTES.values() if ipv6 or not r.needs_ipv6})
         self._hosts = _Choice({h.name: h.share for h in HOSTS.values() if h.share})
         self._providers = _Choice({provider.name: provider.share for provider in PROVIDERS})
+        self._tlsa = _Choice({tlsa.name: tlsa.share for tlsa in TLSA.values()})
+        self._mta_sts = _Choice({mta_sts.name: mta_sts.share for mta_sts in MTA_STS.values()})
         self._shared = {name: p.behaviour for p in PROVIDERS for name in p.hosts}
         self._shared |= {FLEET.format(n): "tls13-x25519" for n in range(1, FLEET_SIZE + 1)}
         self._chosen = self._choose(names)
         self.domain = lru_cache(65_536)(self._domain)
         self.host = lru_cache(65_536)(self._host)
 
-    def _choose(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    def _choose(self, names: Iterable[str]) -> dict[str, _Place]:
         """One name for every behaviour: those of the list that come first in an order of their own."""
-        wanted = [(route, "") for route in self._routes.names] + [("own-host", host) for host in self._hosts.names]
+        wanted = [_Place(route) for route in self._routes.names]
+        wanted += [_Place("own-host", host) for host in self._hosts.names]
+        kinds = zip_longest(TLSA, MTA_STS, fillvalue="")
+        wanted += [_Place("own-host", "tls13-x25519", tlsa, mta_sts) for tlsa, mta_sts in kinds]
         # Two names may be the same line twice, hence some to spare.
         first = heapq.nsmallest(2 * len(wanted), names, key=lambda name: self._draw("chosen", name))
         return dict(zip(dict.fromkeys(first), wanted, strict=False))
@@ -142,13 +172,15 @@ class World:
             exchanges = [(0, name)]
         cnames = (behaviour.alias.format(domain=name),) if behaviour.alias and has_room else ()
         mx = tuple(dict.fromkeys(exchanges))
-        return Domain(name, behaviour, mx, cnames, self._is_signed(name), behaviour.host or own)
+        own = behaviour.host or own
+        return Domain(name, behaviour, mx, cnames, self._is_signed(name), own, self._mta_sts_of(name, route))
 
     def _host(self, name: str) -> Host | None:
         """What a name is when it is asked for its address; None if it is no mail host."""
         if name in self._shared:
             behaviour = HOSTS[self._shared[name]]
-            return Host(name, behaviour, self._addresses(name, behaviour), LookupStatus.OK, (), self._is_signed(name))
+            addresses, secure = self._addresses(name, behaviour), self._is_signed(name)
+            return Host(name, behaviour, addresses, LookupStatus.OK, (), secure, self._tlsa_of(name, name, secure))
         if name in _LOST:
             return Host(name, HOSTS["refused"], (), LookupStatus.NXDOMAIN, (), self._is_signed(name))
         if self._has_owner(name):
@@ -164,10 +196,29 @@ class World:
         behaviour = HOSTS[domain.own_behaviour or self._hosts.pick(self._draw("host", name))]
         addresses = self._addresses(name, behaviour) if route.host_status is LookupStatus.OK else ()
         cnames = (f"edge.{name}",) if route.host_is_alias else ()
-        return Host(name, behaviour, addresses, route.host_status, cnames, self._is_signed(name))
+        secure = self._is_signed(name)
+        tlsa = self._tlsa_of(name, owner or name, secure)
+        return Host(name, behaviour, addresses, route.host_status, cnames, secure, tlsa)
 
     def _route_of(self, name: str) -> tuple[str, str]:
-        return self._chosen.get(name) or (self._routes.pick(self._draw("route", name)), "")
+        if (place := self._chosen.get(name)) is not None:
+            return place.route, place.host
+        return self._routes.pick(self._draw("route", name)), ""
+
+    def _tlsa_of(self, name: str, owner: str, secure: bool) -> TlsaBehaviour:
+        if (place := self._chosen.get(owner)) is not None and place.tlsa:
+            return TLSA[place.tlsa]
+        number = self._draw("tlsa", name)
+        if secure:
+            return TLSA[self._tlsa.pick(number)]
+        return TLSA["tlsa-insecure" if number / 2**64 < _INSECURE_TLSA else "no-tlsa"]
+
+    def _mta_sts_of(self, name: str, route: str) -> StsBehaviour:
+        if (place := self._chosen.get(name)) is not None and place.mta_sts:
+            return MTA_STS[place.mta_sts]
+        if route not in _WITH_POLICY or len(name) > MAX_NAME - len("_mta-sts."):
+            return MTA_STS["no-mta-sts"]
+        return MTA_STS[self._mta_sts.pick(self._draw("mta-sts", name))]
 
     def opt_outs(self, name: str) -> list[str]:
         """The entries of the opt-out file that concern a name of the list."""
@@ -186,6 +237,8 @@ class World:
     def _is_signed(self, name: str) -> bool:
         parts = name.split(".")
         zone = ".".join(parts[1:]) if parts[0] in _OWN_LABELS or parts[0] == "mail" else name
+        if (place := self._chosen.get(zone)) is not None and place.tlsa:
+            return TLSA[place.tlsa].status is not TlsaStatus.INSECURE
         return self._draw("signed", zone) % 1_000 < 1_000 * SIGNED
 
     def _addresses(self, name: str, behaviour: HostBehaviour) -> tuple[str, ...]:

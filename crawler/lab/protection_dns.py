@@ -1,0 +1,97 @@
+"""The lab's DNS below `_25._tcp`, `_mta-sts` and `mta-sts`: what defends mail.
+
+Rule of this room: as `dns_server.py`; the certificates behind TLSA records are the authority's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from ipaddress import IPv4Address
+
+import dns.edns
+import dns.rcode
+import dns.rdatatype
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from crawler.lab.authority import Authority
+from crawler.lab.behaviours import Leaf, Tls
+from crawler.lab.dns_server import AT_QUESTION, Answer, encoded, record
+from crawler.lab.protection import CERT, EE, FULL, MTA_STS, SHA256, SPKI, Associated, policy_address
+from crawler.lab.world import Host, World
+from crawler.records import LookupStatus, TlsaStatus
+
+_TLSA, _POLICY_HOST, _POLICY_RECORD = "_25._tcp.", "mta-sts.", "_mta-sts."
+_BOGUS = struct.pack("!H", dns.edns.EDECode.DNSSEC_BOGUS)
+
+DELEGATE = "policies.lab.example"
+"""What delegated policy hosts are a CNAME for."""
+
+
+def answer_protected(world: World, authority: Authority, name: str, rdtype: int) -> Answer | None:
+    """What the resolver says to a question about protection; None: it is about something else."""
+    if name.startswith(_TLSA):
+        host = world.host(name.removeprefix(_TLSA))
+        return _of_tlsa(host, authority, rdtype) if host is not None and host.status is LookupStatus.OK else None
+    if name.startswith(_POLICY_RECORD):
+        return _of_policy_record(world, name.removeprefix(_POLICY_RECORD), rdtype)
+    if name.startswith(_POLICY_HOST) and rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
+        return _of_policy_host(world, name.removeprefix(_POLICY_HOST), rdtype)
+    return None
+
+
+def _of_tlsa(host: Host, authority: Authority, rdtype: int) -> Answer | None:
+    kind = host.tlsa
+    if kind.status is TlsaStatus.BOGUS:
+        return Answer(dns.rcode.SERVFAIL, ede=_BOGUS)
+    if kind.status is TlsaStatus.LOOKUP_FAILED:
+        return Answer(dns.rcode.SERVFAIL)
+    if rdtype != dns.rdatatype.TLSA or not kind.records:
+        return None
+    found = [
+        bytes([usage, selector, matching]) + _association(host, authority, selector, matching, of)
+        for usage, selector, matching, of in kind.records
+    ]
+    found += [bytes([EE, SPKI, SHA256]) + hashlib.sha256(bytes([n >> 8, n & 255])).digest() for n in range(kind.crowd)]
+    records = b"".join(record(AT_QUESTION, dns.rdatatype.TLSA, data) for data in found)
+    return Answer(dns.rcode.NOERROR, len(found), records, host.secure)
+
+
+def _association(host: Host, authority: Authority, selector: int, matching: int, of: Associated) -> bytes:
+    """Certificate association data (RFC 6698 §2.1.4)."""
+    if of == "leaf":
+        tls = host.behaviour.server.tls
+        certificate, _ = authority.leaf(tls.leaf if isinstance(tls, Tls) else Leaf(), host.name)
+    else:
+        # Whose key it is that is not the leaf's does not matter.
+        (certificate,) = authority.chain(Leaf(chain=("unknown root" if of == "another leaf" else of,)))
+    if selector == CERT:
+        data = certificate.public_bytes(Encoding.DER)
+    else:
+        data = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if matching == FULL:
+        return data
+    return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()
+
+
+def _of_policy_record(world: World, name: str, rdtype: int) -> Answer | None:
+    domain = world.domain(name)
+    texts = domain.mta_sts.texts if rdtype == dns.rdatatype.TXT else ()
+    records = b"".join(record(AT_QUESTION, dns.rdatatype.TXT, bytes([len(text)]) + text) for text in texts)
+    return Answer(dns.rcode.NOERROR, len(texts), records, domain.secure) if texts else None
+
+
+def _of_policy_host(world: World, name: str, rdtype: int) -> Answer | None:
+    domain = world.domain(name)
+    kind = domain.mta_sts
+    if kind is MTA_STS["no-mta-sts"]:
+        return None
+    if not kind.has_host:
+        return Answer(dns.rcode.NXDOMAIN, secure=domain.secure)
+    owner, records = AT_QUESTION, b""
+    if kind.delegated:
+        records = record(owner, dns.rdatatype.CNAME, encoded(DELEGATE))
+        owner = encoded(DELEGATE)
+    if rdtype == dns.rdatatype.A:
+        records += record(owner, rdtype, IPv4Address(policy_address(kind)).packed)
+    return Answer(dns.rcode.NOERROR, kind.delegated + (rdtype == dns.rdatatype.A), records, domain.secure)
