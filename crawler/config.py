@@ -199,8 +199,12 @@ class Config:
         _check_ranges(self, "")
         for network in self.allow_network:
             _checked(ipaddress.ip_network, network, "allow_network", "a network such as 127.0.0.0/8")
+        sources: dict[int, str] = {}
         for address in self.source_address:
             _checked(ipaddress.ip_address, address, "source_address", "an IP address of this machine")
+            version = ipaddress.ip_address(address).version
+            if (other := sources.setdefault(version, address)) != address:
+                raise ConfigError(f"source_address: {other} and {address} are both IPv{version}; one of each family")
         for name, number in self.port.items():
             if name not in STANDARD_PORTS:
                 raise ConfigError(f"port: unknown protocol {name!r}; choose from {', '.join(sorted(STANDARD_PORTS))}")
@@ -211,8 +215,12 @@ class Config:
                 raise ConfigError(
                     f"protocol: unknown protocol {name!r}; choose from {', '.join(sorted(STANDARD_PORTS))}"
                 )
+        if not self.protocol:
+            raise ConfigError("protocol: is empty, so nothing would be probed; name one, e.g. smtp")
         for server in self.resolver:
             server_address(server)
+        if not self.resolver:
+            raise ConfigError("resolver: is empty, so nothing could be asked; name one, e.g. 127.0.0.1:53")
         if not (self.ipv4 or self.ipv6):
             raise ConfigError("ipv4, ipv6: both are off, so nothing could be probed; leave one on")
 
