@@ -65,9 +65,12 @@ class Known:
     patterns: list[DNSPattern]
 
 
-def name_match(leaf: Known, host: str) -> bool:
-    """Whether the certificate names the host: DNS-IDs only, the CN is ignored (RFC 9525 §6.3)."""
-    return _matches(leaf.patterns, host)
+def name_match(leaf: Known, host: str) -> bool | None:
+    """Whether the certificate names the host: DNS-IDs only, the CN is ignored (RFC 9525 §6.3).
+
+    None for a certificate whose names could not be read.
+    """
+    return None if leaf.row.names is None else _matches(leaf.patterns, host)
 
 
 def common_name_match(leaf: Known, host: str) -> bool:
@@ -197,6 +200,16 @@ def _key(key: object) -> tuple[str, int | None]:
         case ed448.Ed448PublicKey():
             return "ed448", 456
     return type(key).__name__.removesuffix("PublicKey").lower(), None
+
+
+def is_issued_by(known: Known, issuer: Known) -> bool:
+    """Whether names fit and the signature verifies; of issuers with one name OpenSSL tries but the first."""
+    try:
+        certificate = x509.load_der_x509_certificate(known.row.der or b"")
+        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.row.der or b""))
+    except Exception:  # noqa: BLE001 - a bad signature, or an algorithm the library does not verify
+        return False
+    return True
 
 
 def _is_self_signed(certificate: x509.Certificate) -> bool:

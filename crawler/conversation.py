@@ -213,6 +213,7 @@ class Conversation:
             self._last_reply = bytes(self._buffer)
         if self._last_reply:
             probe.last_reply = printable(self._last_reply[: self._limits.kept_text].replace(b"\r\n", b"\n").rstrip())
+        self._trim()
         self._enter(Stage.DONE if outcome is Outcome.OK else stage)
         probe.stage, probe.outcome = self.stage, outcome
         probe.conclusive = is_conclusive(probe.stage, outcome, self.reply_code)
@@ -220,6 +221,16 @@ class Conversation:
             probe.negotiated = False
         self.ended = True
         return self._goodbye() if outcome in _PARTED_ON_SPEAKING_TERMS else b""
+
+    def _trim(self) -> None:
+        """Hold every text of the row to what is kept; nothing is judged from it any more."""
+        probe, kept = self.probe, self._limits.kept_text
+        if probe.greeting is not None:
+            probe.greeting = probe.greeting[:kept]
+        if probe.hello_reply is not None:
+            probe.hello_reply = probe.hello_reply[:kept]
+            probe.capabilities = within(probe.capabilities, kept)
+            probe.capabilities_after_tls = within(probe.capabilities_after_tls, kept)
 
     def _goodbye(self) -> bytes:
         if self._tls is None:
@@ -236,3 +247,16 @@ class Conversation:
         setattr(self.probe, column, (getattr(self.probe, column) or 0) + round((now - self._since) * 1000))
         self._since = now
         self.stage = stage
+
+
+def within(texts: list[str] | None, size: int) -> list[str] | None:
+    """The first of the texts that together have at most so many characters."""
+    if texts is None or sum(map(len, texts)) <= size:
+        return texts
+    kept = []
+    for text in texts:
+        size -= len(text)
+        if size < 0:
+            break
+        kept.append(text)
+    return kept

@@ -23,6 +23,7 @@ from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
 from crawler.names import InvalidName, a_label
 from crawler.policy_fetch import PolicyFetcher
+from crawler.preflight import check_identity
 from crawler.probe import Prober
 from crawler.records import (
     Domain,
@@ -98,6 +99,7 @@ def run(config: Config, name: str, *, as_host: bool, address: str | None, as_jso
         raise UsageError(f"{name!r} is no domain name ({error}); give a name such as example.com") from error
     if not config.ehlo_name:
         raise UsageError("--ehlo-name is missing: say who is probing, with a full name of this machine")
+    check_identity(config)
     findings = anyio.run(_measure, config, label, as_host, address, backend_options={"use_uvloop": True})
     if as_json:
         json.dump(as_document(findings), sys.stdout, indent=2, default=_plain)
@@ -259,10 +261,18 @@ def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
         (probe.unexpired, "within its dates", "outside its dates"),
     )
     for verdict, yes, no in verdicts:
-        mark, style, words = ("✓", "green", yes) if verdict else ("✗", "red", no)
-        yield Text.assemble((f"      {mark} ", style), words)
-    sentence = "a strict sender would have delivered" if probe.strict_valid else "a strict sender would have refused"
-    yield Text(f"    {sentence}", style="green" if probe.strict_valid else "red")
+        words = {True: yes, False: no, None: "could not be read off the certificate"}[verdict]
+        yield Text.assemble((f"      {_MARKS[verdict]} ", _STYLES[verdict]), words)
+    yield Text(f"    {_STRICT[probe.strict_valid]}", style=_STYLES[probe.strict_valid])
+
+
+_MARKS: dict[bool | None, str] = {True: "✓", False: "✗", None: "?"}
+_STYLES: dict[bool | None, str] = {True: "green", False: "red", None: "yellow"}
+_STRICT: dict[bool | None, str] = {
+    True: "a strict sender would have delivered",
+    False: "a strict sender would have refused",
+    None: "whether a strict sender would have delivered is unknown",
+}
 
 
 def _first_line(text: str | None) -> str:

@@ -165,7 +165,7 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "resolvers": circumstances.resolvers,
         "trust_anchors": _trust_anchors(config),
         "public_suffix_list": PSL_VERSION,
-        "tls_offered": offered(),
+        "tls_offered": offered(post_quantum=config.post_quantum),
         "versions": _versions(),
         "counts": None,
     }

@@ -104,10 +104,18 @@ class Room:
         if waiting is not None and not waiting:
             del self._waiting[key]
 
+    def forget(self, lanes: Lanes[Any]) -> None:
+        """The lanes of a shard that was given up wait no longer; those behind them must not wait for them."""
+        for key, waiting in list(self._waiting.items()):
+            kept = deque(entry for entry in waiting if entry[0] is not lanes)
+            if len(kept) < len(waiting):
+                self._waiting[key] = kept
+                self.wake(key)
+
     # --- the circuit breaker ---
 
     def note(self, provider: str, refused: bool) -> None:
-        """A host of the provider has talked to us, or refused to."""
+        """A host of the provider has talked to us, or said that it will not; silence says neither."""
         if not self._pacing.breaker_refusals:
             return
         if not refused:
@@ -155,7 +163,10 @@ T = TypeVar("T")
 
 
 class Lane(NamedTuple, Generic[T]):
-    """What is to be done at one address, one after the other, and where it takes up room."""
+    """What is to be done at one address, one after the other, and where it takes up room.
+
+    That is in its network, and at every provider with a name there.
+    """
 
     keys: tuple[Key, ...]
     items: list[T]
@@ -170,10 +181,12 @@ class Lanes(Generic[T]):
 
     def __init__(self, items: Iterable[tuple[str, str, T]], room: Room) -> None:
         """Items come with their address and their provider."""
-        lanes: dict[str, Lane[T]] = {}
+        providers: dict[str, dict[Key, None]] = {}
+        lanes: dict[str, list[T]] = {}
         for address, provider, item in items:
-            lanes.setdefault(address, Lane((network_of(address), provider), [])).items.append(item)
-        order = list(lanes.values())
+            providers.setdefault(address, {network_of(address): None})[provider] = None
+            lanes.setdefault(address, []).append(item)
+        order = [Lane(tuple(providers[address]), lanes[address]) for address in lanes]
         random.shuffle(order)  # neighbours in the list are often neighbours in the network
         self._ready = deque(order)
         self._left = len(order)  # not yet taken
@@ -211,6 +224,12 @@ class Lanes(Generic[T]):
     def done(self, lane: Lane[T]) -> None:
         """The lane is finished; there is room again where it was."""
         self._room.leave(lane.keys)
+
+    def close(self) -> None:
+        """Nobody will take from here any more."""
+        self._left = 0
+        self._ready.clear()
+        self._room.forget(self)
 
     def again(self, lane: Lane[T]) -> None:
         """There may be room for a lane that waited."""

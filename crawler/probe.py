@@ -55,7 +55,7 @@ class Prober:
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
         self._attempts = Attempts(config, self._budget)
-        self.exclusions = self._attempts.exclusions
+        self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:

@@ -51,7 +51,7 @@ class Outcome(StrEnum):
     PROTOCOL_ERROR = "protocol_error"  #: a reply outside the protocol's grammar
     WRONG_PROTOCOL = "wrong_protocol"  #: recognisably another protocol
     LIMIT_EXCEEDED = "limit_exceeded"  #: more bytes, lines or replies than we take (our limit)
-    TLS_ALERT = "tls_alert"  #: the host sent a fatal TLS alert
+    TLS_ALERT = "tls_alert"  #: the host sent a fatal TLS alert; so does one that knows only what our library lacks
     TLS_ERROR = "tls_error"  #: what came was not acceptable TLS
     TLS_UNSUPPORTED_BY_US = "tls_unsupported_by_us"  #: only versions or ciphers our library lacks
     BLOCKED_ADDRESS = "blocked_address"  #: special-purpose space that the operator did not allow
@@ -317,9 +317,11 @@ class Probe:
     greeting: str | None = column(TEXT, "the host's greeting, lines joined by LF, other bytes backslash-escaped")
     greeting_code: int | None = column(SMALL, "reply code of the greeting")
     hello: str | None = column(TEXT, "`ehlo` or `helo`: which was answered")
-    hello_reply: str | None = column(TEXT, "reply to the first EHLO or HELO")
+    hello_reply: str | None = column(
+        TEXT, "reply to EHLO before TLS; where that was refused, the reply to HELO behind it"
+    )
     capabilities: list[str] | None = column(
-        TEXTS, "keywords with their parameters before TLS; null: not asked; empty: none"
+        TEXTS, "keywords with their parameters before TLS, as many as are kept; null: not asked; empty: none"
     )
     capabilities_after_tls: list[str] | None = column(TEXTS, "the same inside TLS")
     starttls_offered: bool | None = column(
@@ -358,14 +360,16 @@ class Probe:
     chain_ordered: bool | None = column(
         FLAG, "each certificate received is followed by one with its issuer's name (RFC 5246 §7.4.2)"
     )
-    name_match: bool | None = column(FLAG, "the leaf names the host (RFC 9525, DNS-ID only)")
+    name_match: bool | None = column(
+        FLAG, "the leaf names the host (RFC 9525, DNS-ID only); null: its names could not be read"
+    )
     common_name_match: bool | None = column(
         FLAG, "the leaf has no DNS-ID, and its CN names the host, as before RFC 9525; no part of any PKIX verdict"
     )
     unexpired: bool | None = column(
         FLAG, "every certificate of the verified path (of the received chain, if none) is within its dates"
     )
-    strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and unexpired")
+    strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and unexpired, in three values")
     dane: DaneStatus | None = column(TEXT, "`match mismatch unusable absent insecure bogus unknown`")
     dane_error: DaneError | None = column(
         TEXT, "why `mismatch`: `no_match path expired name`, the furthest a record got"

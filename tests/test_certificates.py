@@ -150,3 +150,11 @@ def test_bad_trust_anchors_are_one_clear_line(tmp_path: Path) -> None:
     empty.write_text("nothing")
     with pytest.raises(ConfigError, match="holds no PEM certificates"):
         TrustStore(str(empty))
+
+
+def test_names_that_cannot_be_read_are_not_called_a_mismatch(
+    trust: TrustStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = trust.known(crypto.X509.from_cryptography(ROOT.issue("unreadable.example").certificate))
+    known.row.names = None
+    assert name_match(known, "unreadable.example") is None

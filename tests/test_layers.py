@@ -20,10 +20,10 @@ STOREYS = (
     {"crawler", "crawler.records", "crawler.config"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
-    | {"crawler.targets", "crawler.trust"},
+    | {"crawler.targets", "crawler.trust", "crawler.senders"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.parts", "crawler.storage", "crawler.policy_fetch"},
-    {"crawler.resolve", "crawler.probe"},
+    {"crawler.resolve", "crawler.attempt", "crawler.probe"},
     {
         "crawler.scan",
         "crawler.plan",

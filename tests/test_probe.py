@@ -7,10 +7,11 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from crawler import probe as room
+from crawler import attempt as room
 from crawler.config import Config, Pacing
 from crawler.conversation import Conversation
 from crawler.pacing import Budget, Lanes, Room, network_of
@@ -129,12 +130,81 @@ def test_a_provider_that_keeps_refusing_is_left_alone_and_then_given_up(monkeypa
 def test_a_provider_that_relents_is_probed_to_the_end_and_at_full_width(monkeypatch: pytest.MonkeyPatch) -> None:
     tries = iter(range(100))
     played = Played(
-        monkeypatch, lambda *_: "554 blocked\r\n" if next(tries) < 3 else Outcome.TIMEOUT, attempts=1,
+        monkeypatch, lambda *_: "554 blocked\r\n" if next(tries) < 3 else OK, attempts=1,
         per_provider=3, breaker_refusals=3, breaker_pause=0.01,
     )  # fmt: skip
     rows = played.probe(*((f"mx{n}.big.example", f"127.{n}.0.1") for n in range(30)))
-    assert Counter(row.outcome for row in rows) == {Outcome.REJECTED: 3, Outcome.TIMEOUT: 27}
+    assert Counter(row.outcome for row in rows) == {Outcome.REJECTED: 3, Outcome.CLOSED: 27}
     assert played.busy["big.example"] == 0 and played.most["big.example"] == 3
+
+
+def test_silence_neither_refuses_nor_relents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider whose IPv6 cannot be reached from here is given up for what its IPv4 says."""
+    played = Played(
+        monkeypatch, lambda address, _: "554 blocked\r\n" if address.startswith("127.0") else Outcome.UNREACHABLE,
+        per_provider=1, breaker_refusals=3, breaker_pause=0.01, breaker_trips=2, attempts=1,
+    )  # fmt: skip
+    rows = played.probe(*((f"mx{n}.big.example", f"127.{n % 2}.{n}.1") for n in range(60)))
+    assert Counter(row.outcome for row in rows)[Outcome.REJECTED] == 6
+
+
+def test_an_address_counts_for_every_provider_with_a_name_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", per_provider=2)
+    endpoints = [(f"mx.vanity{n}.example", f"127.0.{n}.1") for n in range(12)]
+    endpoints += [(f"mx{n}.big.example", f"127.0.{n}.1") for n in range(12)]
+    assert len(played.probe(*endpoints)) == 24
+    assert played.most["big.example"] <= 2
+
+
+def test_an_address_that_does_not_answer_is_not_asked_under_its_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: Outcome.TIMEOUT, attempts=2)
+    rows = played.probe(*((f"mx{n}.example", "127.0.0.1") for n in range(6)))
+    assert played.tries["127.0.0.1"] == 2, "one name, tried twice"
+    (probed,) = (row for row in rows if row.outcome is Outcome.TIMEOUT)
+    assert {row.representative_host for row in rows if row is not probed} == {probed.host}
+
+
+def test_a_shard_that_fails_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", per_provider=1)
+
+    def shard(network: int) -> list[Endpoint]:
+        return [Endpoint("smtp", f"mx{n}.big.example", f"127.{network}.{n}.1", 25) for n in range(5)]
+
+    def full(_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def run() -> None:
+        async with anyio.create_task_group() as tasks:
+
+            async def fail() -> None:
+                with pytest.raises(BaseExceptionGroup):
+                    await played.prober.probe_endpoints(shard(1), full)
+
+            tasks.start_soon(fail)
+            await anyio.lowlevel.checkpoint()
+            with anyio.fail_after(5):
+                await played.prober.probe_endpoints(shard(2), played.rows.append)
+
+    anyio.run(run)
+    assert len(played.rows) == 5
+
+
+def test_opted_out_names_take_no_place_among_those_probed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", names_per_address=1)
+    opt_outs = tmp_path / "optouts"
+    opt_outs.write_text("a.example\nb.example\n")
+    played.prober.exclusions._path = opt_outs
+    played.prober.exclusions.reload()
+    rows = played.probe(*((f"mx.{name}.example", "127.0.0.1") for name in "abc"))
+    assert {row.host: row.outcome for row in rows} == {
+        "mx.a.example": Outcome.OPTED_OUT, "mx.b.example": Outcome.OPTED_OUT, "mx.c.example": Outcome.REJECTED,
+    }  # fmt: skip
+
+
+def test_without_a_hybrid_hello_nothing_is_said_of_intolerance(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for resets in ((), {0}):
+        row, _ = handshake(monkeypatch, LEAF, tmp_path, resets=resets, post_quantum=False)
+        assert row.pq_intolerant is None and row.tls_group == "x25519"
 
 
 def test_names_beyond_the_cap_are_inferred_from_one_that_was_probed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +236,9 @@ def test_our_own_bug_costs_one_endpoint_and_is_named(
     assert "ZeroDivisionError" in caplog.text
 
 
-def handshake(monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, resets: Container[int] = ()) -> list[Any]:
+def handshake(
+    monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, resets: Container[int] = (), **settings: Any
+) -> list[Any]:
     """The rows of a full conversation with a TLS server in memory that resets the attempts of these numbers."""
     from tests.kit import _Stage  # the stage of a transcript, here without its script
 
@@ -189,7 +261,7 @@ def handshake(monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, res
     monkeypatch.setattr(room, "converse", converse)
     anchors = tmp_path / "anchors.pem"
     anchors.write_bytes(ROOT.certificate.public_bytes(serialization.Encoding.PEM))
-    config = Config(ca_file=str(anchors), ehlo_name="probe.example", pacing=Pacing(retry_delay=0))
+    config = Config(ca_file=str(anchors), ehlo_name="probe.example", pacing=Pacing(retry_delay=0), **settings)
     rows: list[Any] = []
     anyio.run(Prober(config).probe_endpoints, [Endpoint("smtp", "mx.example", "127.0.0.1", 25)], rows.append)
     return rows

@@ -218,3 +218,14 @@ def test_a_reply_in_one_segment_reads_as_it_does_byte_by_byte(ends: list[bytes])
         return found
 
     assert cut([data]) == cut([data[at : at + 1] for at in range(len(data))])
+
+
+def test_texts_are_kept_within_their_limit_and_judged_whole() -> None:
+    probe = end(
+        "S: 220 " + "g" * 300 + "\nC: EHLO probe.example\n" + "S: 250-mx\n" + ("S: 250-X" + "x" * 90 + "\n") * 5
+        + "S: 250 STARTTLS\nC: STARTTLS\nFIN\n",
+        Limits(kept_text=100),
+    )[2]  # fmt: skip
+    assert probe.starttls_offered and probe.stage is Stage.UPGRADE
+    assert len(probe.greeting or "") == 100 and len(probe.hello_reply or "") == 100
+    assert probe.capabilities == ["X" + "x" * 90]

@@ -26,7 +26,7 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
     if hello.code // 100 == 5:
         # A host that refuses EHLO and hangs up on HELO has refused us, not vanished.
         hello = yield Turn(Stage.CAPABILITIES, b"HELO " + name + b"\r\n", if_closed=Outcome.REJECTED)
-        probe.hello_reply = text(hello)
+        probe.hello_reply += "\n" + text(hello)
         expect(hello, 250)
         probe.hello, probe.capabilities, probe.starttls_offered = "helo", [], False
         raise Ended(Outcome.NOT_OFFERED)

@@ -1,0 +1,149 @@
+"""One attempt at one endpoint: a conversation, and the verdicts on what it brought, in one row.
+
+Rule of this room: it knows nothing of other endpoints, of tries before or after, or of when.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+import anyio
+
+from crawler import dane
+from crawler.certificates import Known, common_name_match, name_match
+from crawler.config import Config
+from crawler.conversation import Conversation, Identity
+from crawler.dialogs import protocol
+from crawler.exclusions import Exclusions
+from crawler.names import InvalidName, a_label
+from crawler.network import converse
+from crawler.pacing import Budget
+from crawler.records import Endpoint, Outcome, Probe, Stage
+from crawler.tls import TlsClient, TlsContexts
+from crawler.trust import TrustStore
+
+log = logging.getLogger(__name__)
+
+Finding = tuple[Probe, list[Known]]  #: a row, and the certificates received, leaf first
+
+
+class Attempts:
+    """What every attempt of a process needs: identity, trust, TLS contexts, exclusions, budget.
+
+    Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
+    """
+
+    def __init__(self, config: Config, budget: Budget) -> None:
+        self.exclusions = Exclusions(config)
+        self.trust = TrustStore(config.ca_file)
+        self._config = config
+        self._budget = budget
+        self._contexts = TlsContexts()
+        self._sources = {":" in source: source for source in config.source_address}
+        self._ehlo_name = _ascii(config.ehlo_name)
+
+    async def once(self, endpoint: Endpoint, *, classical: bool = False) -> Finding:
+        """Talk to the endpoint once, when the rate allows it; `classical` offers classical groups only.
+
+        Never raises for anything the host or the network does; a fault of ours is `internal_error`,
+        with its trace in the log.
+        """
+        await self._budget.turn()
+        probe = Probe(
+            protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
+            vantage=self._config.vantage or None, started_at=datetime.now(UTC),
+        )  # fmt: skip
+        address = endpoint.address or ""
+        context = self._contexts.classical if classical or not self._config.post_quantum else self._contexts.modern
+        conversation = Conversation(
+            probe,
+            protocol(endpoint.protocol or "smtp"),
+            Identity(self._ehlo_name, _ascii(endpoint.host or "") or None),
+            self._config.limits,
+            lambda name: TlsClient(context, name),
+            time.monotonic,
+        )
+        await converse(
+            conversation, address, endpoint.port or 0,
+            timeouts=self._config.timeouts, guard=self.exclusions.address, source=self._sources.get(":" in address),
+        )  # fmt: skip
+        if probe.outcome in (Outcome.BLOCKED_ADDRESS, Outcome.OPTED_OUT):
+            probe.stage = probe.started_at = probe.connect_ms = None  # never contacted
+            return probe, []
+        chain: list[Known] = []
+        try:
+            chain = self._judge(probe, conversation)
+            self._hold_against_tlsa(probe, endpoint, chain)
+        except Exception:  # our bug, and it must not pass for a finding, nor cost another endpoint
+            log.exception("judging %s at %s failed", endpoint.host, address)
+            probe.outcome, probe.conclusive = Outcome.INTERNAL_ERROR, False
+        probe.attempts = [
+            {
+                "started_at": probe.started_at,
+                "stage": probe.stage,
+                "outcome": probe.outcome,
+                "reply_code": conversation.reply_code,
+            }
+        ]
+        return probe, chain
+
+    async def compared(self, endpoint: Endpoint, pause: float) -> Finding:
+        """An attempt with classical groups; if it gets further than the hybrid hello did, that one once more.
+
+        Only a host that fails with one hello, answers to the other and fails with the first again
+        is intolerant of it; one that merely had a bad moment is not.
+        """
+        probe, chain = await self.once(endpoint, classical=True)
+        if not probe.negotiated:
+            return probe, chain
+        await anyio.sleep(pause)
+        again, chain_again = await self.once(endpoint)
+        attempts = (probe.attempts or []) + (again.attempts or [])
+        if again.negotiated:
+            probe, chain = again, chain_again
+            probe.pq_intolerant = False
+        elif again.stage is Stage.HANDSHAKE:
+            probe.pq_intolerant = True
+        probe.attempts = attempts
+        return probe, chain
+
+    def _judge(self, probe: Probe, conversation: Conversation) -> list[Known]:
+        """Write the three verdicts on the chain received, each for itself."""
+        if not conversation.chain:
+            return []
+        chain = [self.trust.known(certificate) for certificate in conversation.chain]
+        verdict = self.trust.judge(chain)
+        probe.received_chain = [known.row.sha256 or "" for known in chain]
+        probe.chain_trusted = verdict.trusted
+        probe.chain_error_code, probe.chain_error = verdict.error_code, verdict.error
+        probe.chain_error_depth = verdict.error_depth
+        probe.unexpired = verdict.unexpired(probe.started_at or datetime.now(UTC))
+        probe.chain_ordered = verdict.ordered
+        probe.name_match = name_match(chain[0], probe.host or "")
+        probe.common_name_match = common_name_match(chain[0], probe.host or "")
+        probe.strict_valid = all_of(probe.chain_trusted, probe.name_match, probe.unexpired)
+        return chain
+
+    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
+        names = {endpoint.base_domain or "", endpoint.host or ""}
+        at = probe.started_at or datetime.now(UTC)
+        verdict = dane.verdict(endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to)
+        probe.dane, probe.dane_error = verdict.status, verdict.error
+        probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
+
+
+def all_of(*verdicts: bool | None) -> bool | None:
+    """Three-valued *and*: no if one is no, else unknown if one is unknown, else yes."""
+    if any(verdict is False for verdict in verdicts):
+        return False
+    return None if None in verdicts else True
+
+
+def _ascii(name: str) -> bytes:
+    """A name as it goes over the wire: its A-label."""
+    try:
+        return a_label(name).encode()
+    except InvalidName:  # a name of a mail host may be anything; what is no A-label is sent escaped
+        return name.encode("ascii", "backslashreplace")
