@@ -11,9 +11,10 @@ A chain is judged once per distinct chain.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import certifi
@@ -24,12 +25,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 from OpenSSL._util import lib
 
-from crawler.certificates import Known, Recent, parse
+from crawler.certificates import Known, Recent, is_issued_by, parse
 from crawler.config import ConfigError
 
 _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
 _KEPT_CERTIFICATES = 8_000  # parsed certificates remembered by one process, about 10 KiB each
 _KEPT_CHAINS = 8_000
+_ADDED = 16  # certificates added to a chain at most; real paths have no more than five
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class ChainVerdict:
         if self.valid_from is None or self.valid_until is None:
             return None
         return self.valid_from <= at <= self.valid_until
+
+
+Issuers = Callable[[bytes], Iterable[Known]]
+"""Certificates by the DER of their subject."""
 
 
 class TrustStore:
@@ -74,6 +80,14 @@ class TrustStore:
         """The verdict on a received chain, leaf first.  The chain must not be empty."""
         return self._chains.of(_key(chain), lambda: _judge(self._store, chain))
 
+    def judge_with(self, chain: list[Known], issuers: Issuers) -> ChainVerdict:
+        """The verdict if the sender knew missing intermediates, as some fetch or remember them.
+
+        It depends on which intermediates are known, so it is made over a whole run, whose certificates
+        `issuers` finds by subject; made while probing, it would depend on the order of the probes.
+        """
+        return _judge(self._store, completed(chain, issuers))
+
     def path_to(self, anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
         """The verdict on a received chain if this one certificate were the trust anchor.
 
@@ -96,6 +110,19 @@ def _store(path: Path) -> crypto.X509Store:
     _enforce_server_purpose(store)
     store.set_flags(_NO_CHECK_TIME)
     return store
+
+
+def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
+    """The chain, with issuers of its certificates, and theirs, that it lacks; at most `_ADDED` in all."""
+    made = list(chain)
+    subjects = {known.anatomy.subject for known in made if known.anatomy is not None}
+    for known in made:  # grows while it is gone through
+        if known.anatomy is None or known.anatomy.issuer in subjects:
+            continue
+        subjects.add(known.anatomy.issuer)
+        fitting = (issuer for issuer in issuers(known.anatomy.issuer) if is_issued_by(known, issuer))
+        made += islice(fitting, max(0, len(chain) + _ADDED - len(made)))
+    return made
 
 
 def _anchored(anchor: crypto.X509) -> crypto.X509Store:

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
-from crawler.certificates import common_name_match, facts, name_match
+from crawler.certificates import Known, common_name_match, facts, name_match
 from crawler.config import Limits
-from crawler.trust import ChainVerdict, TrustStore
+from crawler.trust import ChainVerdict, TrustStore, completed
 from tests.chains import SERVER, START, Subject, der, known, pem
 
 HOST = "mx.example"
@@ -195,6 +195,27 @@ def test_dates_of_certificates_off_the_path_do_not_count(tmp_path: Path) -> None
 )
 def test_the_order_sent_is_a_fact_beside_the_verdict(scene: str, ordered: bool, tmp_path: Path) -> None:
     assert judge(tmp_path, *SCENES[scene][:2]).ordered is ordered
+
+
+def test_a_chain_is_trusted_once_the_missing_intermediates_are_known(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_text(pem(ANCHOR))
+    store = TrustStore(str(tmp_path / "roots.pem"))
+    twin = ROOT.issue(Subject("Middle"), ca=True)  # of the same name, with another key
+    lower = MIDDLE.issue(LOWER, ca=True)
+    run: dict[bytes, list[Known]] = {}
+    for certificate in known(twin, INTERMEDIATE, lower, LEAF):
+        assert certificate.anatomy is not None
+        run.setdefault(certificate.anatomy.subject, []).append(certificate)
+    for leaf in (LEAF, LOWER.leaf(HOST)):
+        assert not store.judge(known(leaf)).trusted
+        assert store.judge_with(known(leaf), lambda subject: run.get(subject, [])).trusted
+    assert not store.judge_with(known(LEAF), lambda subject: []).trusted
+    assert not store.judge_with(known(OTHER.leaf(HOST)), lambda subject: run.get(subject, [])).trusted
+
+
+def test_only_so_many_intermediates_are_added() -> None:
+    crowd = known(*(ROOT.issue(MIDDLE, ca=True) for _ in range(40)))
+    assert len(completed(known(LEAF), lambda subject: crowd)) == 17
 
 
 def test_only_so_many_certificates_of_a_chain_are_kept() -> None:
