@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 DOMAINS ?= 1000
+PROBES ?= 60000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe bench-scan notebooks sample constraints clean
+.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe bench-soak bench-crowd bench-scan notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +56,12 @@ bench-dns: $(READY) ## questions per second and per CPU-second
 
 bench-probe: $(READY) ## endpoints per second and per CPU-second
 	@$(BIN)/python -m bench.probe
+
+bench-soak: $(READY) ## one prober for a long time: nothing may pile up (PROBES=60000)
+	@$(BIN)/python -m bench.soak --probes $(PROBES)
+
+bench-crowd: $(READY) ## two processes with 10,000 connections in flight each
+	@$(BIN)/python -m bench.crowd
 
 bench-scan: $(READY) ## list to dataset: domains per CPU-second, memory, bytes (MILLION=1: a million domains)
 	@$(BIN)/python -m bench.scan $(if $(MILLION),--million)
