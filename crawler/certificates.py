@@ -29,10 +29,15 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """What was computed for the keys used last; the least recently used is forgotten first."""
+    """What was computed for the keys used last; the least recently used is forgotten first.
 
-    def __init__(self, size: int) -> None:
+    All that is kept weighs no more than `size` together; without a scale each value weighs 1.
+    """
+
+    def __init__(self, size: int, weigh: Callable[[V], int] = lambda value: 1) -> None:
         self._size = size
+        self._weigh = weigh
+        self._weight = 0
         self._kept: OrderedDict[K, V] = OrderedDict()
 
     def of(self, key: K, compute: Callable[[], V]) -> V:
@@ -42,8 +47,9 @@ class Recent(Generic[K, V]):
             return self._kept[key]
         except KeyError:
             value = self._kept[key] = compute()
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._weight += self._weigh(value)
+            while self._weight > self._size:
+                self._weight -= self._weigh(self._kept.popitem(last=False)[1])
             return value
 
 
@@ -63,6 +69,11 @@ class Known:
     row: Certificate
     anatomy: Anatomy | None
     patterns: list[DNSPattern]
+
+    @property
+    def weight(self) -> int:
+        """Bytes that stand for its place in memory: a twelfth of it, measured from 0.4 to 160 KB of DER."""
+        return len(self.row.der or b"") + 256
 
 
 def name_match(leaf: Known, host: str) -> bool | None:

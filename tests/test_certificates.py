@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from crawler.certificates import Recent, facts, name_match
+from crawler.certificates import Known, Recent, facts, name_match
 from crawler.config import ConfigError
+from crawler.records import Certificate
 from crawler.trust import ChainVerdict, TrustStore
 from tests.kit import ROOT, Authority, Leaf
 
@@ -141,6 +143,37 @@ def test_memory_of_what_was_computed_is_bounded() -> None:
     assert [recent.of(key, lambda key=key: key * 10) for key in (1, 2, 1, 3)] == [10, 20, 10, 30]
     assert recent.of(1, lambda: -1) == 10, "used lately, so kept"
     assert recent.of(2, lambda: -1) == -1, "least recently used, so forgotten"
+
+
+def test_memory_of_what_was_computed_is_bounded_by_weight_whatever_one_value_weighs() -> None:
+    recent: Recent[int, bytes] = Recent(10, len)
+    for key in (4, 5, 3):
+        recent.of(key, partial(bytes, key))
+    assert recent.of(5, lambda: b"anew") == bytes(5)
+    assert recent.of(4, lambda: b"anew") == b"anew", "4 and 5 and 3 are too much: the first was forgotten"
+    recent.of(11, partial(bytes, 11))
+    assert recent.of(5, lambda: b"anew") == b"anew", "what outweighs the whole memory leaves nothing in it"
+
+
+def test_certificates_as_large_as_they_come_are_not_remembered_by_the_thousand(
+    trust: TrustStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    der = ROOT.issue(*(f"{n:05}.{'x' * 60}.example" for n in range(1_200))).certificate.public_bytes(
+        serialization.Encoding.DER
+    )
+    assert len(der) > 80_000
+    parsed = []
+
+    def parse(certificate: crypto.X509, der: bytes) -> Known:
+        parsed.append(der)
+        return Known(certificate, Certificate(der=der), None, [])
+
+    monkeypatch.setattr("crawler.trust.parse", parse)
+    others = [crypto.load_certificate(crypto.FILETYPE_ASN1, der[:-2] + n.to_bytes(2)) for n in range(200)]
+    for certificate in (*others, *reversed(others)):
+        trust.known(certificate)
+    remembered = 2 * len(others) - len(parsed)
+    assert 1 << 20 < remembered * len(der) < 16 << 20
 
 
 def test_bad_trust_anchors_are_one_clear_line(tmp_path: Path) -> None:
