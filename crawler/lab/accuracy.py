@@ -20,7 +20,7 @@ from crawler.lab.behaviours import Truth
 from crawler.lab.protection import dane_truth, policy_id
 from crawler.lab.world import Domain, Host, World
 from crawler.names import MAX_NAME
-from crawler.records import DaneStatus, Outcome, Route, Target
+from crawler.records import DaneStatus, Outcome, Route, Stage, Target
 from crawler.targets import read_targets
 
 _SHOWN = 40  # disagreements listed; the matrices count all
@@ -131,10 +131,11 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
     return made
 
 
-def _sampled_out(run: Path, expected: Iterable[Key], names_per_address: int) -> Iterator[Key]:
+def _sampled_out(run: Path, expected: dict[Key, tuple[str, Verdicts]], names_per_address: int) -> Iterator[Key]:
     """The endpoints that a scan may leave to another name at the same address.
 
-    Which names those are is the scan's choice; how many, and that a name beside them was probed, is not.
+    Which names those are is the scan's choice; how many, and that a name beside them was probed, is
+    not.  At an address that in truth does not answer, any number may be left to one that was probed.
     """
     at: dict[str, set[str]] = {}
     for host, address in expected:
@@ -146,8 +147,17 @@ def _sampled_out(run: Path, expected: Iterable[Key], names_per_address: int) -> 
     for address, representatives in left.items():
         names = at.get(address, set())
         probed = names - representatives.keys()
-        if len(probed) == min(names_per_address, len(names)) and probed.issuperset(representatives.values()):
+        wanted = min(names_per_address, len(names))
+        deaf = all(_is_deaf(expected[host, address][1]) for host in probed)
+        if probed.issuperset(representatives.values()) and (len(probed) == wanted or (deaf and probed)):
             yield from ((host, address) for host in representatives.keys() & names)
+
+
+def _is_deaf(truth: Verdicts) -> bool:
+    return truth["outcome"] in (Outcome.TIMEOUT, Outcome.UNREACHABLE) and truth["stage"] in (
+        Stage.CONNECT,
+        Stage.GREETING,
+    )
 
 
 # --- verdicts: truth and measurement in the same words --------------------------------------------
