@@ -174,14 +174,38 @@ def _check_purpose_is_enforced() -> None:
 
 
 def _judge(store: crypto.X509Store, chain: list[Known], *, anchor_expires: bool = True) -> ChainVerdict:
-    received = [known.openssl for known in chain]
+    leaf, *others = (known.openssl for known in chain)
     ordered = _is_ordered(chain)
     try:
-        path = crypto.X509StoreContext(store, received[0], received[1:]).get_verified_chain()
+        window = _path_window(store, leaf, others, anchor_expires)
     except crypto.X509StoreContextError as error:
         code, depth, text = error.errors
-        return ChainVerdict(False, code, depth, text, *_window(received), ordered)
-    return ChainVerdict(True, 0, None, None, *_window(path if anchor_expires else path[:-1]), ordered)
+        return ChainVerdict(False, code, depth, text, *_window([leaf, *others]), ordered)
+    # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too;
+    # with them on, as every sender has them, it would not.
+    now = datetime.now(UTC)
+    if others and not _holds(window, now):
+        current = [other for other in others if _holds(_window([other]), now)]
+        try:
+            without_expired = _path_window(store, leaf, current, anchor_expires)
+        except crypto.X509StoreContextError:
+            without_expired = window
+        if _holds(without_expired, now):
+            window = without_expired
+    return ChainVerdict(True, 0, None, None, *window, ordered)
+
+
+def _path_window(
+    store: crypto.X509Store, leaf: crypto.X509, others: list[crypto.X509], anchor_expires: bool
+) -> tuple[datetime | None, datetime | None]:
+    """The time in which the verified path is within its dates.  Raises `X509StoreContextError` if there is no path."""
+    path = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
+    return _window(path if anchor_expires else path[:-1])
+
+
+def _holds(window: tuple[datetime | None, datetime | None], at: datetime) -> bool:
+    start, end = window
+    return start is not None and end is not None and start <= at <= end
 
 
 def _is_ordered(chain: list[Known]) -> bool:

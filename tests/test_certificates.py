@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,3 +191,21 @@ def test_names_that_cannot_be_read_are_not_called_a_mismatch(
     known = trust.known(crypto.X509.from_cryptography(ROOT.issue("unreadable.example").certificate))
     known.row.names = None
     assert name_match(known, "unreadable.example") is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_renewed_intermediate_counts_wherever_its_expired_twin_stands(
+    trust: TrustStore, order: tuple[int, int]
+) -> None:
+    middle = Authority("Renewed", parent=ROOT)
+    expired = (
+        x509.CertificateBuilder(
+            ROOT.name, middle.name, middle.key.public_key(), x509.random_serial_number(),
+            NOW - timedelta(days=9), NOW - timedelta(days=2),
+        )
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .sign(ROOT.key, hashes.SHA256())
+    )  # fmt: skip
+    twins = (expired, middle.certificate)
+    found = verdict(trust, middle.issue("mx.example").certificate, *(twins[number] for number in order))
+    assert found.trusted and found.unexpired(NOW)
