@@ -15,6 +15,7 @@ import importlib.metadata
 import logging
 import os
 import re
+import signal
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         options = build_parser().parse_args(arguments)
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()  # here, so that a full device is noticed in time
+        return code
     except UsageError as error:
         return _complain(error, 2)
     except KeyboardInterrupt:
@@ -44,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        # Such as a full device behind standard output; what was to be stored is guarded where it is stored.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain(error, 1)
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -239,9 +246,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--source-address", metavar="IP", action="append", help="address to connect from; one per family"
     )
-    for name in ("tlsa", "mta-sts", "tlsrpt"):
+    for name, asked in (("tlsa", "TLSA records"), ("mta-sts", "MTA-STS"), ("tlsrpt", "TLSRPT")):
+        dest = name.replace("-", "_")
         group.add_argument(
-            f"--no-{name}", dest=name.replace("-", "_"), action="store_false", default=None, help="ask less"
+            f"--no-{name}", dest=dest, action="store_false", default=None, help=f"do not ask for {asked}"
         )
     group.add_argument("--ipv4", action="store_true", help="IPv4 only (with --ipv6: both, whatever the file says)")
     group.add_argument("--ipv6", action="store_true", help="IPv6 only")

@@ -267,6 +267,7 @@ class Config:
             for name in ("ca_file", "exclude"):
                 if isinstance(values.get(name), str) and values[name]:
                     values[name] = str(path.parent.resolve() / values[name])
+        cls.from_mapping(flags, where="command line")  # by themselves, so that the blame is not the file's
         for name, value in flags.items():
             if isinstance(value, dict):
                 values[name] = {**values.get(name, {}), **value}

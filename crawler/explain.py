@@ -140,14 +140,19 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
 
 
 def _endpoints(findings: Findings, config: Config, only: str | None, excluded: Exclusions) -> Iterator[Endpoint]:
-    if only is not None and excluded.address(only) is Outcome.BLOCKED_ADDRESS:
-        raise UsageError(f"--address {only}: no address, or special-purpose space; --allow-network permits a network")
+    addresses = sorted({address for host in findings.hosts for address in host.addresses or ()})
+    if only is not None and only not in addresses:
+        raise UsageError(
+            f"--address {only}: no mail host of {findings.name} has it; they have {', '.join(addresses) or 'none'}"
+        )
     for host in findings.hosts:
         if excluded.host(host.host or ""):
             continue
         tlsa = findings.tlsa.get(host.host or "") or Tlsa(status=TlsaStatus.NOT_ASKED)
         for protocol in config.protocol:
-            for address in [only] if only else host.addresses or ():
+            for address in host.addresses or ():
+                if only not in (None, address):
+                    continue
                 yield Endpoint(
                     protocol, host.host, address, config.port_of(protocol), tlsa.base_domain, tlsa.status, tlsa.records
                 )

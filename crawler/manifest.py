@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
 import re
 import shutil
@@ -30,6 +31,8 @@ from crawler.tls import offered
 from crawler.trust import TrustStore
 
 #: Settings that may differ when a run is continued: they change no finding.
+log = logging.getLogger(__name__)
+
 _FREE = ("workers", "max_runtime")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 _PACKAGES = (
@@ -67,8 +70,12 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circ
     for path in sorted(data.glob("run=*"), reverse=True):
         run = Run(path)
         manifest = _manifest_or_none(run)
-        if manifest and manifest["state"] != "finished" and not _difference(manifest, config, circumstances):
+        if manifest is None or manifest["state"] == "finished":
+            continue
+        difference = _difference(manifest, config, circumstances)
+        if not difference:
             return _locked(run)
+        log.warning("%s is unfinished, but was started with %s; this is a new run", run.path, difference)
     stem = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
     free = next(name for name in names if not (data / f"run={name}").exists())
