@@ -57,6 +57,13 @@ class DnsSettings:
     use_0x20: bool = setting(False, "random letter case in questions (draft-vixie-dnsext-dns0x20); off on loopback")
     max_mx: int = setting(100, "MX records kept of one domain, by preference; the rest is counted", low=1, high=10_000)
     max_addresses: int = setting(32, "addresses of one family kept of one host", low=1, high=1_000)
+    max_tlsa: int = setting(
+        32,
+        "TLSA records kept of one host; a larger set is unknown. RFC 7671 §8.1 needs two of a key while it changes, "
+        "and a datagram of 1,232 bytes holds 25 digests",
+        low=1,
+        high=1_000,
+    )
     domains_in_flight: int = setting(500, "domains or hosts being resolved at once in one process", low=1, high=60_000)
 
 

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from cryptography import x509
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from OpenSSL import crypto
 
-from crawler.certificates import Known, common_name_match, name_match, parse
+from crawler.certificates import Known, Recent, common_name_match, name_match, parse
 from crawler.records import DaneError, DaneStatus, TlsaStatus
 from crawler.trust import ChainVerdict
 
@@ -102,6 +104,9 @@ _WITHOUT_CHAIN = {
     TlsaStatus.UNUSABLE: DaneStatus.UNUSABLE,
 }
 _FURTHEST = list(DaneError)
+#: Signatures checked under bare keys, and anchors tried, for one chain; a hostile key makes each cost 5 ms and more.
+#: Two keys against the longest chain that is kept are within it; of 32 anchors no honest chain has more than a few.
+_MAX_CHECKS, _MAX_ANCHORS = 64, 8
 
 
 def verdict(
@@ -116,7 +121,7 @@ def verdict(
 
     `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7672 §3.2.2 adds the
     next-hop domain, which is not known to an endpoint that many domains share: `error` is then
-    `name`).  `at` is the time of the probe.
+    `name`).  `at` is the time of the probe.  What would cost too much to find out is unknown.
     """
     if status != TlsaStatus.USABLE:
         return Verdict(_WITHOUT_CHAIN.get(status, DaneStatus.UNKNOWN) if status else DaneStatus.UNKNOWN)
@@ -129,7 +134,11 @@ def verdict(
     if (index := next(_found(wanted, DANE_EE, chain[0]), None)) is not None:
         return Verdict(DaneStatus.MATCH, index, 0)  # neither name nor expiry count (RFC 7671 §5.1)
     names, error = list(names), DaneError.NO_MATCH
-    for anchor in _anchors(wanted, chain):
+    if sum(kind[:3] == (DANE_TA, PUBLIC_KEY, FULL) for kind in wanted) * len(chain) > _MAX_CHECKS:
+        return Verdict(DaneStatus.UNKNOWN)
+    for tried, anchor in enumerate(_anchors(wanted, chain)):
+        if tried == _MAX_ANCHORS:
+            return Verdict(DaneStatus.UNKNOWN)
         path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires)
         problem = _problem(path, chain[0], names, at)
         if problem is None:
@@ -199,10 +208,19 @@ def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
                 yield _Anchor(index, depth, certificate, _is_self_issued(certificate))
     for (usage, selector, matching, data), index in wanted.items():
         if (usage, selector, matching) == (DANE_TA, CERTIFICATE, FULL):
-            anchor = parse(_certificate(data), data)
+            anchor = _PARSED.of(hashlib.sha256(data).digest(), partial(_parsed, data))
             yield _Anchor(index, None, anchor, _is_self_issued(anchor))
         elif (usage, selector, matching) == (DANE_TA, PUBLIC_KEY, FULL):
             yield from (_Anchor(index, None, signed, True) for signed in chain if _is_signed_by(signed, data))
+
+
+#: What a name server says of many endpoints is worked out once: signatures under bare keys, certificates in full.
+_SIGNED: Recent[tuple[str | None, bytes], bool] = Recent(16_384)
+_PARSED: Recent[bytes, Known] = Recent(1 << 20, attrgetter("weight"))
+
+
+def _parsed(der: bytes) -> Known:
+    return parse(_certificate(der), der)
 
 
 def _is_self_issued(certificate: Known) -> bool:
@@ -220,7 +238,12 @@ def _problem(path: ChainVerdict, leaf: Known, names: list[str], at: datetime) ->
 
 
 def _is_signed_by(certificate: Known, public_key: bytes) -> bool:
-    """Whether the certificate's signature verifies under a bare key."""
+    """Whether the certificate's signature verifies under a bare key, found out now or remembered."""
+    pair = certificate.row.sha256, hashlib.sha256(public_key).digest()
+    return _SIGNED.of(pair, partial(_verifies, certificate, public_key))
+
+
+def _verifies(certificate: Known, public_key: bytes) -> bool:
     try:
         signed = x509.load_der_x509_certificate(certificate.row.der or b"")
         key = load_der_public_key(public_key)

@@ -292,6 +292,9 @@ class Tlsa:
     base_domain: str | None = column(TEXT, "TLSA base domain, after CNAMEs (RFC 7671 §7)")
     status: TlsaStatus | None = column(TEXT, "`absent insecure bogus lookup_failed not_asked unusable usable`")
     records: list[dict[str, Any]] | None = column(TLSA_RECORDS, "the records, usable or not")
+    records_dropped: int | None = column(
+        INT, "records beyond the cap that were left out; `status` is then `lookup_failed`, or `insecure`"
+    )
 
 
 @dataclass(slots=True)

@@ -176,7 +176,7 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
     bases = await _base_domains(row, host, all(answer.secure for answer in found), dns)
     for record in tlsa:
         if bases:
-            await _fill_tlsa(record, bases, dns)
+            await _fill_tlsa(record, bases, dns, config.dns.max_tlsa)
         else:
             record.status, record.base_domain = TlsaStatus.INSECURE, host
 
@@ -193,8 +193,11 @@ async def _base_domains(row: Host, host: str, secure: bool, dns: DnsClient) -> l
     return []
 
 
-async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient) -> None:
-    """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2)."""
+async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, max_tlsa: int) -> None:
+    """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2).
+
+    Of a set larger than `max_tlsa` only a part is kept, by which no chain can be judged.
+    """
     row.base_domain = bases[0]
     row.status = TlsaStatus.ABSENT
     for base in bases:
@@ -203,8 +206,13 @@ async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient) -> None:
             continue
         row.base_domain = base
         if answer.status is LookupStatus.OK or answer.malformed:
-            row.records = dane.records_of(answer.records)
-            row.status = dane.status_of(row.records) if answer.secure else TlsaStatus.INSECURE
+            rrset = sorted(set(answer.records))
+            row.records = dane.records_of(rrset[:max_tlsa])
+            row.records_dropped = max(0, len(rrset) - max_tlsa)
+            if not answer.secure:
+                row.status = TlsaStatus.INSECURE
+            else:
+                row.status = TlsaStatus.LOOKUP_FAILED if row.records_dropped else dane.status_of(row.records)
         elif answer.status is LookupStatus.BOGUS:
             row.status = TlsaStatus.BOGUS
         else:

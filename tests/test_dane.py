@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from OpenSSL import SSL
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from OpenSSL import SSL, crypto
 
 from crawler import dane
-from crawler.certificates import Known
+from crawler.certificates import Known, parse
 from crawler.records import DaneError, DaneStatus, TlsaStatus
 from crawler.trust import ChainVerdict, TrustStore
 from tests.chains import START, Subject, der, known, pem
@@ -211,6 +211,45 @@ def test_a_status_read_back_from_a_table_is_as_good_as_the_word_itself(trust: Tr
 
 def test_usable_records_without_a_chain_are_unknown_and_no_mismatch(trust: TrustStore) -> None:
     assert judge(trust, [record(EE, CERT, SHA256, LEAF)]).status is DaneStatus.UNKNOWN
+
+
+def test_what_a_bare_key_signed_is_found_out_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [record(TA, SPKI, FULL, Subject(f"Key {n}").root()) for n in range(3)]
+    loaded: list[bytes] = []
+
+    def load(data: bytes) -> object:
+        loaded.append(data)
+        return load_der_public_key(data)
+
+    monkeypatch.setattr(dane, "load_der_public_key", load)
+    for _ in range(2):
+        assert judge(trust, keys, *CHAIN).error is DaneError.NO_MATCH
+        assert len(loaded) == len(keys) * len(CHAIN)
+
+
+def test_a_full_certificate_of_a_record_is_parsed_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record(TA, CERT, FULL, Subject(f"Anchor {n}").root()) for n in range(3)]
+    parsed: list[bytes] = []
+
+    def counted(certificate: crypto.X509, encoding: bytes) -> Known:
+        parsed.append(encoding)
+        return parse(certificate, encoding)
+
+    monkeypatch.setattr(dane, "parse", counted)
+    for _ in range(2):
+        assert judge(trust, records, *CHAIN).error is DaneError.PATH
+        assert len(parsed) == len(records)
+
+
+def test_what_costs_too_much_to_find_out_is_unknown_and_no_mismatch(trust: TrustStore) -> None:
+    """A name server chooses the keys and a mail host the chain: 32 of each would stop the event loop for seconds."""
+    bare = [record(TA, SPKI, FULL, Subject(f"Key {n}").root()) for n in range(22)]
+    assert judge(trust, bare, *CHAIN).status is DaneStatus.UNKNOWN
+    assert judge(trust, bare[:21], *CHAIN).status is DaneStatus.MISMATCH
+    assert judge(trust, [*bare, record(EE, SPKI, SHA256, LEAF)], *CHAIN).status is DaneStatus.MATCH
+    full = [record(TA, CERT, FULL, Subject(f"Anchor {n}").root()) for n in range(9)]
+    assert judge(trust, full, *CHAIN).status is DaneStatus.UNKNOWN
+    assert judge(trust, full[:8], *CHAIN).status is DaneStatus.MISMATCH
 
 
 def test_five_hundred_records_cost_no_five_hundred_paths(trust: TrustStore) -> None:

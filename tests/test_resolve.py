@@ -310,10 +310,29 @@ def test_a_tlsa_set_of_which_nothing_can_be_used_is_unusable_and_not_absent(rdat
     assert tlsa.status is TlsaStatus.UNUSABLE
 
 
+def test_a_tlsa_set_too_large_to_be_taken_whole_is_unknown_and_says_how_much_was_left_out() -> None:
+    """A match or mismatch by a part of it would be no verdict; hundreds of full keys would stop the event loop."""
+    records = [f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {n:064x}" for n in range(40)]
+    script = zone("mx.test. 300 IN A 192.0.2.1", *records, ad=True)
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.LOOKUP_FAILED, 8)
+    assert [record["data"][-1] for record in tlsa.records or ()] == list(range(32))
+    _, [tlsa], _ = hosts(script, "mx.test", dns={"max_tlsa": 40})
+    assert (tlsa.status, tlsa.records_dropped, len(tlsa.records or ())) == (TlsaStatus.USABLE, 0, 40)
+    insecure = zone("mx.test. 300 IN A 192.0.2.1", ad=True)
+
+    def mixed(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield from (zone(*records) if query.question[0].rdtype == 52 else insecure)(query, over_tcp)
+
+    _, [tlsa], _ = hosts(mixed, "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.INSECURE, 8)
+
+
 def test_tlsa_is_not_asked_where_the_addresses_are_insecure() -> None:
     script = zone("mx.test. 300 IN A 192.0.2.1", f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}")
     [host], [tlsa], server = hosts(script, "mx.test")
     assert (host.dnssec, tlsa.status, tlsa.records) == (Dnssec.INSECURE, TlsaStatus.INSECURE, None)
+    assert tlsa.records_dropped is None
     assert {kind for _, kind in server.asked()} == {"A", "AAAA"}
 
 
