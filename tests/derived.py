@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from analysis.indicators import REGISTRY
 from crawler import records
+from crawler import vocabulary as words
 from crawler.config import Config
 from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.routes import ROUTES
@@ -43,8 +44,8 @@ def schema() -> str:
 
 
 def vocabulary() -> list[type[StrEnum]]:
-    """The enumerations of records.py, in the order in which it states them."""
-    kinds = [value for value in vars(records).values() if isinstance(value, type) and issubclass(value, StrEnum)]
+    """The enumerations of vocabulary.py, in the order in which it states them."""
+    kinds = [value for value in vars(words).values() if isinstance(value, type) and issubclass(value, StrEnum)]
     return [kind for kind in kinds if kind is not StrEnum]
 
 

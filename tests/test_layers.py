@@ -17,7 +17,7 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
-    {"crawler", "crawler.records", "crawler.config"},
+    {"crawler", "crawler.vocabulary", "crawler.records", "crawler.config"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
     | {"crawler.targets", "crawler.trust", "crawler.senders"},

@@ -1,0 +1,185 @@
+"""The words in which a measurement ends: stages, outcomes, routes, statuses.
+
+Rule of this room: each word is stated here and nowhere else, with its meaning.  *Unknown* is never
+folded into *no*: where something may not have been found out, there is a word for that.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """How far a probe got, in order; named alike in all protocols so that they compare."""
+
+    CONNECT = "connect"
+    GREETING = "greeting"
+    CAPABILITIES = "capabilities"
+    UPGRADE = "upgrade"
+    HANDSHAKE = "handshake"
+    AFTER_TLS = "after_tls"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    """How a probe ended at its stage."""
+
+    OK = "ok"  #: the protocol was answered inside TLS; only with stage `done`
+    NOT_OFFERED = "not_offered"  #: capabilities were seen and STARTTLS is not among them
+    CONNECTION_REFUSED = "connection_refused"  #: RST to our SYN
+    UNREACHABLE = "unreachable"  #: no route, ICMP unreachable
+    TIMEOUT = "timeout"  #: a step or the whole target ran out of time
+    CLOSED = "closed"  #: an orderly FIN before the step was complete
+    RESET = "reset"  #: RST after the connection stood
+    REJECTED = "rejected"  #: the host said, in its protocol, that it will not talk to us
+    UPGRADE_REFUSED = "upgrade_refused"  #: STARTTLS was offered, then answered without go-ahead
+    PROTOCOL_ERROR = "protocol_error"  #: a reply outside the protocol's grammar
+    WRONG_PROTOCOL = "wrong_protocol"  #: recognisably another protocol
+    LIMIT_EXCEEDED = "limit_exceeded"  #: more bytes, lines or replies than we take (our limit)
+    TLS_ALERT = "tls_alert"  #: the host sent a fatal TLS alert; so does one that knows only what our library lacks
+    TLS_ERROR = "tls_error"  #: what came was not acceptable TLS
+    TLS_UNSUPPORTED_BY_US = "tls_unsupported_by_us"  #: only versions or ciphers our library lacks
+    BLOCKED_ADDRESS = "blocked_address"  #: special-purpose space that the operator did not allow
+    OPTED_OUT = "opted_out"  #: the operator of the target asked not to be probed
+    SAMPLED_OUT = "sampled_out"  #: another name at the same address was probed in its stead
+    NOT_RUN = "not_run"  #: the run ended (or a circuit breaker opened) before its turn
+    INTERNAL_ERROR = "internal_error"  #: our bug; the trace is in the log
+
+
+class Route(StrEnum):
+    """Where a domain's mail goes (RFC 5321 §5.1, RFC 7505)."""
+
+    EXPLICIT = "explicit"  #: MX records exist
+    IMPLICIT = "implicit"  #: no MX, but the domain has an address: it is its own mail host
+    NULL_MX = "null_mx"  #: a single `0 .`: takes no mail
+    NULL_MX_INVALID = "null_mx_invalid"  #: `.` among other MX records, or with another preference
+    NO_MAIL_HOST = "no_mail_host"  #: neither MX nor address
+    NXDOMAIN = "nxdomain"  #: the name does not exist
+    UNKNOWN = "unknown"  #: DNS failed; `dns_error` says how
+    INVALID = "invalid"  #: the line of the list is not a domain name
+    OPTED_OUT = "opted_out"
+
+
+class DnsError(StrEnum):
+    """Why `route` is unknown."""
+
+    SERVFAIL = "servfail"
+    REFUSED = "refused"
+    BOGUS = "bogus"
+    TIMEOUT = "timeout"
+    MALFORMED = "malformed"
+
+
+class LookupStatus(StrEnum):
+    """How the question for one name and type ended."""
+
+    OK = "ok"
+    NODATA = "nodata"
+    NXDOMAIN = "nxdomain"
+    SERVFAIL = "servfail"
+    REFUSED = "refused"
+    BOGUS = "bogus"
+    TIMEOUT = "timeout"
+    MALFORMED = "malformed"
+    NOT_ASKED = "not_asked"
+
+
+class Dnssec(StrEnum):
+    """DNSSEC state as a stub sees it through a resolver it trusts (RFC 4033 §5)."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    UNKNOWN = "unknown"
+
+
+class TlsaStatus(StrEnum):
+    """What an SMTP client may make of a host's TLSA RRset (RFC 7671, RFC 7672 §2.2)."""
+
+    ABSENT = "absent"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    LOOKUP_FAILED = "lookup_failed"
+    NOT_ASKED = "not_asked"
+    UNUSABLE = "unusable"
+    USABLE = "usable"
+
+
+class DaneStatus(StrEnum):
+    """The TLSA RRset held against the certificates received."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    UNUSABLE = "unusable"
+    ABSENT = "absent"
+    INSECURE = "insecure"
+    BOGUS = "bogus"
+    UNKNOWN = "unknown"
+
+
+class DaneError(StrEnum):
+    """Why a usable TLSA RRset and the certificates received do not match; the furthest that any record got."""
+
+    NO_MATCH = "no_match"  #: no certificate received is in a record that is in force
+    PATH = "path"  #: DANE-TA: the anchor is there, but no valid path leads from the leaf to it
+    EXPIRED = "expired"  #: DANE-TA: a certificate of the path is not within its dates
+    NAME = "name"  #: DANE-TA: the leaf names neither the TLSA base domain nor the host
+
+
+class MtaStsRecord(StrEnum):
+    """State of the `_mta-sts` TXT record (RFC 8461 §3.1)."""
+
+    ABSENT = "absent"
+    VALID = "valid"
+    INVALID = "invalid"
+    MULTIPLE = "multiple"
+
+
+class MtaStsFetch(StrEnum):
+    """How fetching the MTA-STS policy ended (RFC 8461 §3.3)."""
+
+    OK = "ok"
+    DNS = "dns"  #: the policy host has no address, or its lookup failed
+    CONNECT = "connect"  #: none of its addresses takes a connection
+    TLS = "tls"  #: the handshake failed; so does one without a valid certificate for the policy host
+    HTTP = "http"  #: not a 200 with text/plain; redirects are not followed
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    SYNTAX = "syntax"  #: what came is no policy
+    BLOCKED_ADDRESS = "blocked_address"
+
+
+class MtaStsMode(StrEnum):
+    """Mode of an MTA-STS policy (RFC 8461 §3.2)."""
+
+    ENFORCE = "enforce"
+    TESTING = "testing"
+    NONE = "none"
+
+
+class TlsrptStatus(StrEnum):
+    """State of the `_smtp._tls` TXT record (RFC 8460 §3)."""
+
+    ABSENT = "absent"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+#: Outcomes that answer the question of TLS wherever they occur.
+_CONCLUSIVE = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.TLS_ALERT, Outcome.TLS_ERROR})
+
+
+def is_conclusive(stage: Stage | None, outcome: Outcome, reply_code: int | None) -> bool:
+    """Whether the outcome answers 'does this endpoint do TLS?', so that a retry is not expected to differ.
+
+    A refused upgrade is conclusive when refused for good (5yz, RFC 5321 §4.2.1) and not when the
+    host says 'not now' (4yz); a reply outside the grammar is conclusive only from the upgrade on,
+    because before it nothing was learnt about TLS; and whoever turns us away inside TLS does TLS.
+    """
+    if outcome is Outcome.REJECTED:
+        return stage is Stage.AFTER_TLS
+    if outcome is Outcome.UPGRADE_REFUSED:
+        return reply_code is not None and reply_code >= 500
+    if outcome is Outcome.PROTOCOL_ERROR:
+        return stage in (Stage.UPGRADE, Stage.AFTER_TLS)
+    return outcome in _CONCLUSIVE
