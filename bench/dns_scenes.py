@@ -12,13 +12,14 @@ from typing import Any
 import anyio
 
 from bench.measure import Stopwatch
-from bench.nsd import hosts_of, questions
+from bench.nsd import DOMAINS_PER_PROVIDER, hosts_of, questions
 from crawler.config import Config
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, MX, TXT, A
 from crawler.parts import PartWriter
-from crawler.records import TABLES, LookupStatus, MailHost, Target
+from crawler.records import TABLES, Domain, LookupStatus, MailHost, Target
 from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.worker import calm_garbage_collector
 
 TYPES = {"MX": MX, "TXT": TXT, "A": A, "AAAA": AAAA}
 
@@ -51,33 +52,41 @@ async def client(port: int, domains: int) -> None:
 
 
 async def stage(port: int, domains: int) -> None:
-    """Targets in, Parquet out; then the distinct mail hosts."""
+    """Targets in, Parquet out, then the mail hosts; shard by shard, as a scan does it."""
     config = settings(port)
-
-    def targets() -> Iterator[Target]:
-        for n in range(domains):
-            yield Target(f"domain{n}.test", f"domain{n}.test", n + 1)
-
-    def hosts() -> Iterator[MailHost]:
-        for host in {host: None for n in range(domains) for host in hosts_of(n)}:
-            yield MailHost(host)
-
+    calm_garbage_collector()
+    resolved = 0
     with tempfile.TemporaryDirectory() as directory:
-        writers = {row: PartWriter(Path(directory) / name, row, {}) for name, row in TABLES.items()}
-
-        def emit(row: Any) -> None:
-            writers[type(row)].append(row)
-
         async with DnsClient(config) as dns:
             watch = Stopwatch()
-            await resolve_domains(targets(), dns, config, emit)
-            await resolve_hosts(hosts(), dns, config, emit)
-            for writer in writers.values():
-                writer.close()
+            for start in range(0, domains, config.shards.domains):
+                shard = range(start, min(start + config.shards.domains, domains))
+                writers = {
+                    row: PartWriter(Path(directory) / f"{name}-{start}", row, {}) for name, row in TABLES.items()
+                }
+
+                def emit(row: Any, writers: dict[type, PartWriter] = writers) -> None:
+                    writers[type(row)].append(row)
+
+                await resolve_domains(map(_target, shard), dns, config, emit)
+                await resolve_hosts(_mail_hosts(shard), dns, config, emit)
+                for writer in writers.values():
+                    writer.close()
+                resolved += writers[Domain].rows
             counts = dns.counts()
-            watch.report(counts["answered"], lost=counts["lost"], domains=writers[TABLES["domains"]].rows)
-    if counts["lost"] or writers[TABLES["domains"]].rows != domains:
+            watch.report(counts["answered"], lost=counts["lost"], domains=resolved)
+    if counts["lost"] or resolved != domains:
         raise SystemExit(f"bench: questions or domains were lost: {counts}")
+
+
+def _target(number: int) -> Target:
+    return Target(f"domain{number}.test", f"domain{number}.test", number + 1)
+
+
+def _mail_hosts(shard: range) -> Iterator[MailHost]:
+    for number in shard:
+        if number % DOMAINS_PER_PROVIDER == 0:
+            yield from map(MailHost, hosts_of(number))
 
 
 if __name__ == "__main__":
