@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 DOMAINS ?= 1000
+KILLS ?= 200
 PROBES ?= 60000
 
 VENV := .venv
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check golden bench bench-dns bench-probe bench-soak bench-crowd bench-scan notebooks sample constraints clean
+.PHONY: help setup demo test test-real lint check chaos golden bench bench-dns bench-probe bench-soak bench-crowd bench-scan notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ test: $(READY) ## the test suite, in parallel; no network, no root
 
 test-real: $(READY) ## tests against real mail and name servers; needs root, stays on loopback
 	@$(BIN)/pytest -q -m real tests/real
+
+chaos: $(READY) ## kill scans of the lab at random moments, KILLS=200 times; each must finish its dataset
+	@$(BIN)/python -m tests.chaos --kills $(KILLS)
 
 lint: $(READY) ## ruff, formatting and strict types
 	@$(BIN)/ruff check

@@ -28,7 +28,9 @@ MAX_ACTIVE = 16
 """Shards under way at once in one process; most of them wait for slow hosts or for a second try."""
 
 MAX_TRIES = 3
-"""Times a shard is begun before the scan fails; more than one means a bug or a killed process."""
+"""Times a shard is begun before the scan fails; more than one means a bug or a killed process.
+
+So many processes may die with no shard in hand, too."""
 
 _MAX_MESSAGE = 1 << 16
 _FAREWELL = 2.0
@@ -151,9 +153,12 @@ class Pool:
         for shard in worker.active:
             self._again(shard, f"its process ended with {_ending(code)}")
         if not worker.active:
-            raise ScanFailed(
-                f"a worker process ended with {_ending(code)} before it did anything; its messages are above"
-            )
+            self._idle_deaths += 1
+            if self._idle_deaths >= MAX_TRIES:
+                raise ScanFailed(
+                    f"{MAX_TRIES} worker processes did nothing and ended, at last with {_ending(code)}; "
+                    "their messages are above"
+                )
         await self._hire()
         for other in self._workers:
             await self._hand(other)

@@ -238,7 +238,8 @@ def _begin(request: Request) -> tuple[Run, Path, int]:
         elif once:
             source.unlink()
     except OSError as error:
-        raise UsageError(f"{data}: cannot be written ({error.strerror or error}); check --data") from error
+        words = disk_trouble(error) or error.strerror or error
+        raise UsageError(f"{data}: cannot be written ({words}); check --data") from error
     return run, kept if once else source, facts.lines
 
 

@@ -76,6 +76,7 @@ class Run:
             writer = PartWriter(self.path / table / EMPTY_PART, row, signature)
             writer.close()
             sync_directory(self.path / table)
+        sync_directory(self.work)
         sync_directory(self.path)
 
     def manifest(self) -> dict[str, Any]:
