@@ -414,6 +414,50 @@ def test_a_connection_that_is_closed_in_the_middle_is_made_anew() -> None:
     assert (len(answer.records), server.connections) == (1_000, 2)
 
 
+def test_a_connection_that_falls_silent_is_given_up_and_its_other_questions_lose_nothing() -> None:
+    """Without FIN or RST, as after a firewall has forgotten it; it was used for ever."""
+    heard: list[str] = []
+
+    def script(query: Query, over_tcp: bool) -> Iterable[bytes]:
+        name = query.question[0].name.to_text()
+        heard.extend([name] * over_tcp)
+        if not over_tcp:
+            yield reply_to(query, tc=True)
+        elif name == "a.test." or len(heard) > 3:
+            yield reply_to(query, f"{name} 300 IN MX 1 mx.test.")
+
+    async def main() -> tuple[list[LookupStatus], int]:
+        async with client_of(script, dns={"timeout": 0.4, "tries": 1}) as (client, server):
+            answers = [await client.ask("a.test", MX)]
+            second = client.begin("b.test", MX)
+            await asyncio.sleep(0.2)
+            third = client.begin("c.test", MX)
+            answers += [await second, await third, await client.ask("d.test", MX)]
+            return [answer.status for answer in answers], server.connections
+
+    statuses, connections = asyncio.run(main())
+    assert statuses == [LookupStatus.OK, LookupStatus.TIMEOUT, LookupStatus.OK, LookupStatus.OK]
+    assert (heard, connections) == (["a.test.", "b.test.", "c.test.", "c.test.", "d.test."], 2)
+
+
+def test_a_connection_on_which_others_are_answered_is_kept_when_one_question_is_not() -> None:
+    def script(query: Query, over_tcp: bool) -> Iterable[bytes]:
+        name = query.question[0].name.to_text()
+        if not over_tcp:
+            yield reply_to(query, tc=True)
+        elif name != "slow.test.":
+            yield reply_to(query, f"{name} 300 IN MX 1 mx.test.")
+
+    async def main() -> tuple[list[LookupStatus], int]:
+        async with client_of(script, dns={"timeout": 0.4, "tries": 1}) as (client, server):
+            slow = client.begin("slow.test", MX)
+            await asyncio.sleep(0.2)
+            answers = [await client.ask("a.test", MX), await slow, await client.ask("b.test", MX)]
+            return [answer.status for answer in answers], server.connections
+
+    assert asyncio.run(main()) == ([LookupStatus.OK, LookupStatus.TIMEOUT, LookupStatus.OK], 1)
+
+
 # --- bytes that are no answer -------------------------------------------------------------------
 
 

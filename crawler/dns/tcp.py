@@ -26,6 +26,7 @@ class Pipe(asyncio.Protocol):
     ) -> None:
         self.pending: Pending = {}
         self.closed = False
+        self._heard = 0.0  # when a message came last
         self._timeout = timeout
         self._received = received
         self._lose = lose
@@ -62,6 +63,7 @@ class Pipe(asyncio.Protocol):
                 break
             wire = bytes(self._buffer[2:end])
             del self._buffer[:end]
+            self._heard = asyncio.get_running_loop().time()
             self._received(wire, self.pending)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -69,6 +71,14 @@ class Pipe(asyncio.Protocol):
         pending, self.pending = self.pending, {}
         for question in pending.values():
             self._lose(question)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether a question is overdue, and no message at all has come since it was sent.
+
+        The other end may be gone without having said so, as when a firewall has forgotten the connection.
+        """
+        question = next(iter(self.pending.values()), None)
+        return question is not None and question.deadline <= now and self._heard < question.deadline - self._timeout
 
     def abandon(self) -> None:
         """Close without telling anybody."""

@@ -113,7 +113,10 @@ class Server:
         for _, pending in self._sockets:
             self._expire(pending, now)
         if self._pipe is not None:
-            self._expire(self._pipe.pending, now)
+            if self._pipe.is_silent(now):
+                self._replace(self._pipe, now)
+            else:
+                self._expire(self._pipe.pending, now)
         if now >= self._period_start + PERIOD:
             self._judge(now)
         self._pump()
@@ -224,6 +227,16 @@ class Server:
                 break
             del pending[message_id]
             self.lose(question)
+
+    def _replace(self, pipe: Pipe, now: float) -> None:
+        """Give up a connection; the questions on it that are not overdue go over another, in the same try."""
+        pending = pipe.pending
+        pipe.abandon()
+        self._expire(pending, now)
+        for question in pending.values():
+            self._under_way -= 1
+            question.sent -= 1
+            self.submit(question)
 
     def lose(self, question: Question) -> None:
         """No answer will be waited for any longer."""
