@@ -50,7 +50,12 @@ class DnsSettings:
     )
     rate: float = setting(0.0, "questions a second to one resolver, per process; 0 is no limit", low=0, high=1e7)
     udp_payload: int = setting(1_232, "EDNS UDP size (DNS Flag Day 2020)", low=512, high=4096)
-    cache_size: int = setting(20_000, "answers for host and policy names kept in one process", low=0, high=10_000_000)
+    cache_size: int = setting(
+        20_000,
+        "answers for host and policy names kept in one process; a large one counts once for each 512 bytes",
+        low=0,
+        high=10_000_000,
+    )
     cache_ttl: float = setting(
         3_600.0, "seconds an answer is kept at most, and without a TTL of its own", low=0, high=86_400
     )

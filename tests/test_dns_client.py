@@ -548,6 +548,32 @@ def test_the_cache_holds_so_many_answers_and_forgets_the_oldest() -> None:
     assert asyncio.run(main()) == ["a.test", "b.test", "c.test", "a.test"]
 
 
+def test_large_answers_take_the_place_of_many_in_the_cache() -> None:
+    """An answer may have 64 KiB; twenty thousand of them would be a gigabyte, and several as text."""
+    many = {"huge": 1_000, "fleeting": 200, "large": 500}
+
+    def script(query: Query, over_tcp: bool) -> Iterable[bytes]:
+        name = query.question[0].name.to_text(omit_final_dot=True)
+        count, ttl = many.get(name, 1), 0 if name == "fleeting" else 300
+        records = (f"{name}. {ttl} IN A 10.0.{n // 256}.{n % 256}" for n in range(count))
+        yield reply_to(query, *records) if over_tcp or count == 1 else reply_to(query, tc=True)
+
+    async def main(*names: str) -> list[str]:
+        async with client_of(script, dns={"cache_size": 20, "timeout": 1.0}) as (client, server):
+            for name in names:
+                await client.ask(name, A)
+            return [
+                query.question[0].name.to_text(omit_final_dot=True)
+                for query, over_tcp in server.queries
+                if not over_tcp
+            ]
+
+    assert asyncio.run(main("a", "huge", "huge", "a")) == ["a", "huge", "huge"], "too large to be kept"
+    assert asyncio.run(main("a", *["fleeting"] * 4, "a")) == ["a", *["fleeting"] * 4], "each took the other's place"
+    names = ["a", "b", "c", "d", "e", "f", "large", "large", "d", "a"]
+    assert asyncio.run(main(*names)) == ["a", "b", "c", "d", "e", "f", "large", "a"], "the oldest made room"
+
+
 @pytest.mark.parametrize(("ttl", "longest"), [(0, 3_600.0), (300, 0.0)])
 def test_an_answer_is_kept_for_its_ttl_and_no_longer_than_told(ttl: int, longest: float) -> None:
     async def main() -> int:

@@ -25,6 +25,8 @@ from crawler.records import LookupStatus
 #: Types kept in the cache: they belong to hosts, which many domains share.  MX and TXT belong to
 #: one domain and are asked once.
 KEPT_TYPES = frozenset({A, AAAA, TLSA})
+#: Bytes of a message that count as one answer in the cache; most have less, hostile ones up to 64 KiB.
+USUAL_BYTES = 512
 #: Extended errors that say validation failed (RFC 8914 §4.7-4.13).
 BOGUS_ERRORS = frozenset(range(6, 13))
 _ANSWERED = frozenset({codec.NOERROR, codec.NXDOMAIN})
@@ -63,7 +65,8 @@ class DnsClient:
         self._trusted = config.trust_ad or all(ip_address(host).is_loopback for host, _ in self._addresses)
         self._servers: list[Server] = []
         self._turn = 0
-        self._kept: OrderedDict[tuple[str, int], tuple[float, Answer]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], tuple[float, Answer, int]] = OrderedDict()
+        self._weight = 0
         self._asked: dict[tuple[str, int], Question] = {}
         self._resting: deque[tuple[float, Question]] = deque()
         interval = min(self._settings.timeout / 8, 0.25)
@@ -168,7 +171,7 @@ class DnsClient:
                 self._retry(question)
                 return
         if reply.rcode in _ANSWERED:
-            self._on_success(question, reply)
+            self._on_success(question, reply, len(wire))
         elif reply.rcode == codec.REFUSED:
             question.failure = self._answer(question, reply, LookupStatus.REFUSED)
             self._ask_next_server(question)
@@ -184,7 +187,7 @@ class DnsClient:
             question.sent -= 1  # the same try, by another way
             self._again(question)
 
-    def _on_success(self, question: Question, reply: Reply) -> None:
+    def _on_success(self, question: Question, reply: Reply, size: int) -> None:
         if question.checking_disabled:
             # Validation failed, or a passing trouble is over: one more question without CD tells.
             question.checking_disabled = False
@@ -198,7 +201,7 @@ class DnsClient:
             status = LookupStatus.OK
         else:
             status = LookupStatus.MALFORMED if reply.malformed else LookupStatus.NODATA
-        self._finish(question, self._answer(question, reply, status))
+        self._finish(question, self._answer(question, reply, status), size)
 
     def _on_failure(self, question: Question, reply: Reply) -> None:
         """SERVFAIL, or a code that no question of ours deserves: bogus, broken, or too much for the server?"""
@@ -254,25 +257,28 @@ class DnsClient:
             reply.malformed,
         )
 
-    def _finish(self, question: Question, answer: Answer) -> None:
+    def _finish(self, question: Question, answer: Answer, size: int = 0) -> None:
+        """Hand the answer to all who wait; `size` in bytes is that of its message, if there was one."""
         if question.rdtype in KEPT_TYPES:
             key = (question.name, question.rdtype)
             del self._asked[key]
             if answer.status in (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN):
-                self._keep(key, answer)
+                self._keep(key, answer, 1 + size // USUAL_BYTES)
         for waiter in question.waiters:
             if not waiter.done():
                 waiter.set_result(answer)
 
-    def _keep(self, key: tuple[str, int], answer: Answer) -> None:
-        if not self._settings.cache_size:
+    def _keep(self, key: tuple[str, int], answer: Answer, weight: int) -> None:
+        if (before := self._kept.pop(key, None)) is not None:
+            self._weight -= before[2]
+        if weight > self._settings.cache_size:
             return
         longest = self._settings.cache_ttl
         seconds = longest if answer.ttl is None else min(answer.ttl, longest)
-        self._kept[key] = (self._loop.time() + seconds, answer)
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._settings.cache_size:
-            self._kept.popitem(last=False)
+        self._kept[key] = (self._loop.time() + seconds, answer, weight)
+        self._weight += weight
+        while self._weight > self._settings.cache_size:
+            self._weight -= self._kept.popitem(last=False)[1][2]
 
 
 def _mixed_case(section: bytes) -> bytes:
