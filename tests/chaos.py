@@ -83,6 +83,8 @@ def facts(run: Path) -> dict[str, list[str]]:
 def _lines(run: Path, table: str) -> Iterator[str]:
     for part in (run / table).glob("*.parquet"):
         for row in pq.read_table(part, partitioning=None).to_pylist():
+            if row.get("outcome") == "timeout":
+                row["last_reply"] = None  # how far a host that dribbles had come by then
             yield json.dumps({name: _fact(value) for name, value in row.items() if not _varies(name)}, default=repr)
 
 
