@@ -39,6 +39,7 @@ from crawler.records import (
     TlsaStatus,
 )
 from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.senders import Delivery, Sender, deliveries, summary
 
 ROUTES: dict[Route, str] = {
     Route.EXPLICIT: "takes mail at the hosts of its MX records",
@@ -162,7 +163,7 @@ def _endpoints(findings: Findings, config: Config, only: str | None, excluded: E
 
 
 def as_document(findings: Findings) -> dict[str, Any]:
-    """The rows as a scan stores them, under the names of their tables."""
+    """The rows as a scan stores them, under the names of their tables, and what senders make of them."""
     certificates = {known.row.sha256: asdict(known.row) for _, chain in findings.probes for known in chain}
     return {
         "name": findings.name,
@@ -171,6 +172,10 @@ def as_document(findings: Findings) -> dict[str, Any]:
         "tlsa": [asdict(tlsa) for tlsa in findings.tlsa.values()],
         "probes": [asdict(probe) for probe, _ in findings.probes],
         "certificates": list(certificates.values()),
+        "senders": [
+            {"protocol": probe.protocol, "host": probe.host, "address": probe.address, **answers}
+            for probe, answers in _answers(findings)
+        ],
     }
 
 
@@ -195,6 +200,9 @@ def lines(findings: Findings) -> Iterator[Text]:
         for probe, chain in findings.probes:
             if probe.host == host.host:
                 yield from _about_probe(probe, chain)
+    if findings.probes and findings.domain is not None:
+        yield Text(f"\nWhat senders would do with mail for {findings.name}:", style="bold")
+        yield from (Text(f"  {line}") for line in summary(findings.domain, _answers(findings)))
 
 
 def _about_domain(row: Domain) -> Iterator[Text]:
@@ -278,6 +286,13 @@ _STRICT: dict[bool | None, str] = {
     False: "a strict sender would have refused",
     None: "whether a strict sender would have delivered is unknown",
 }
+
+
+def _answers(findings: Findings) -> Iterator[tuple[Probe, dict[Sender, Delivery | None]]]:
+    """What each sender would do at each probe's endpoint; nothing where only a host was asked about."""
+    for probe, chain in findings.probes:
+        tlsa = findings.tlsa.get(probe.host or "")
+        yield probe, deliveries(findings.domain, tlsa, probe, chain[0] if chain else None) if findings.domain else {}
 
 
 def _first_line(text: str | None) -> str:

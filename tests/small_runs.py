@@ -12,10 +12,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
 
 from analysis.dataset import Run
+from crawler.certificates import Known, parse
 from crawler.names import suffixes
-from crawler.records import TABLES, Certificate, Domain, Host, Outcome, Probe, Stage, is_conclusive, schema_of
+from crawler.records import TABLES, Certificate, Domain, Host, Outcome, Probe, Stage, Tlsa, is_conclusive, schema_of
+from tests.kit import ROOT
 
 LEAF = "1f" * 32
 
@@ -118,6 +122,17 @@ def certificate(sha256: str = LEAF, *names: str, **columns: Any) -> Certificate:
     for column, value in columns.items():
         setattr(made, column, value)
     return made
+
+
+def known(*names: str, common_name: str = "leaf") -> Known:
+    """A certificate with these names, as PROBE holds it."""
+    der = ROOT.issue(*names, common_name=common_name).certificate.public_bytes(Encoding.DER)
+    return parse(crypto.load_certificate(crypto.FILETYPE_ASN1, der), der)
+
+
+def tlsa(host: str, status: str) -> Tlsa:
+    """The state of a mail host's TLSA RRset."""
+    return Tlsa(host=host, port=25, status=status)
 
 
 def write_run(data: Path, rows: Iterable[Any], *, run: str = "20260101T000000Z", **manifest: Any) -> Path:

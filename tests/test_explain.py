@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from crawler.config import Config, UsageError
 from crawler.explain import OUTCOMES, ROUTES, Findings, as_document, lines, run
 from crawler.records import Domain, Host, Outcome, Probe, Route, Stage
 from tests.kit import play
+from tests.small_runs import domain, probe, tlsa
 
 
 def told(*probes: Probe) -> str:
@@ -42,8 +44,45 @@ def test_a_hosts_words_are_no_markup() -> None:
 
 def test_the_document_for_programs_has_the_names_of_the_tables() -> None:
     document = as_document(Findings("example.org", domain=Domain(domain="example.org", route=Route.NULL_MX)))
-    assert set(document) == {"name", "domains", "hosts", "tlsa", "probes", "certificates"}
+    assert set(document) == {"name", "domains", "hosts", "tlsa", "probes", "certificates", "senders"}
     assert json.loads(json.dumps(document))["domains"][0]["route"] == "null_mx"
+
+
+def about_mail(*probes: Probe, **of_domain: Any) -> Findings:
+    """Findings about example.org, of which the first mail host has the best preference."""
+    hosts = [probe.host or "" for probe in probes]
+    row = domain("example.org", *((name, 10 * (n > 1)) for n, name in enumerate(hosts)), **of_domain)
+    findings = Findings("example.org", row, [Host(host=name) for name in hosts])
+    findings.tlsa = {name: tlsa(name, "insecure") for name in hosts}
+    findings.probes = [(probe, []) for probe in probes]
+    return findings
+
+
+def test_what_senders_would_do_is_said_for_the_best_mail_hosts_that_accept_connections() -> None:
+    findings = about_mail(
+        probe("mx1.example", "192.0.2.1"),
+        probe("mx2.example", "192.0.2.2", "self_signed"),
+        probe("backup.example", "192.0.2.3", "not_offered"),
+        dnssec="insecure",
+        mta_sts_record="absent",
+    )
+    said = [line.plain for line in lines(findings)][-5:]
+    assert said == [
+        "\nWhat senders would do with mail for example.org:",
+        "  opportunistic encrypted, unauthenticated",
+        "  PKIX-strict   encrypted and authenticated at 1 of 2; refused at 1 of 2",
+        "  DANE          encrypted, unauthenticated",
+        "  MTA-STS       encrypted, unauthenticated",
+    ]
+    assert as_document(findings)["senders"][2] == {
+        "protocol": "smtp", "host": "backup.example", "address": "192.0.2.3",
+        "opportunistic": "clear", "pkix_strict": "refused", "dane": "clear", "mta_sts_enforcing": "clear",
+    }  # fmt: skip
+
+
+def test_senders_that_reach_nobody_do_something_unknown() -> None:
+    findings = about_mail(probe("mx1.example", "192.0.2.1", "connection_refused"))
+    assert "unknown: no mail host of the best preference accepts connections" in [*lines(findings)][-1].plain
 
 
 @pytest.mark.parametrize(
