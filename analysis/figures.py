@@ -23,6 +23,7 @@ MAIN = {
     "forward_secrecy": "forward secret",
     "strict_validation": "strictly valid",
     FACEBOOK: "both (Facebook)",
+    "downgrade_resistant": "DANE or MTA-STS",
 }
 
 
@@ -63,7 +64,7 @@ def figures_by(run: Run, by: str, weights: Weights | None = None, *, largest: in
     """The main figures by the headline rule for each group of domains, the largest groups first."""
     view = DOMAINS if weights is None else MESSAGES
     frame = counted(run, view, by=by, largest=largest)
-    sizes = frame.groupby("group")["weight"].sum()
+    sizes = frame.groupby("group")["weight"].sum().round(6)
     order = sorted(sizes.index, key=lambda group: (group.startswith("("), -sizes[group], group))
     return [
         _figure(run, REGISTRY[name], view, REGISTRY[name].compute(frame[frame["group"] == group]), weights, group)

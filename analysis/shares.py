@@ -88,6 +88,11 @@ class Distribution:
         """The denominator of the shares."""
         return self.total - self.unknown
 
+    def share(self, label: str) -> float | None:
+        """The share of one label; None if nothing was decided."""
+        rows = self.rows["count"][self.rows["label"] == label]
+        return float(rows.sum()) / self.decided if self.decided else None
+
     def table(self) -> list[Labelled]:
         """The rows one by one."""
         return [
@@ -96,17 +101,21 @@ class Distribution:
         ]
 
 
-def share_of(units: pd.DataFrame, criterion: str) -> Share:
+def share_of(units: pd.DataFrame, criterion: str, *, among: str | None = None) -> Share:
     """Add up a criterion over counted units.
 
     A row of `units` stands for `weight` units that are alike; its columns `<criterion>_yes _no _unknown`
-    divide each of them, and `_inferred` says which part of yes and no is decided by inference.
+    divide each of them, and `_inferred` says which part of yes and no is decided by inference.  `among` names
+    a three-valued column: units of which it is false are left out, those of which it is null are unknown.
     """
+    known = units if among is None else units[units[among].eq(True)]
+    perhaps = units["weight"][units[among].isna()] if among is not None else pd.Series(dtype=float)
 
     def total(part: str) -> float:
-        return round(math.fsum(units[f"{criterion}_{part}"] * units["weight"]), 9)  # in whatever order the rows come
+        return math.fsum(known[f"{criterion}_{part}"] * known["weight"])
 
-    return Share(total("yes"), total("no"), total("unknown"), total("inferred"))
+    yes, no, unknown, inferred = (total(part) for part in ("yes", "no", "unknown", "inferred"))
+    return Share(*(round(sum_, 9) for sum_ in (yes, no, unknown + math.fsum(perhaps), inferred)))  # in any order
 
 
 def distribution_of(
@@ -128,7 +137,7 @@ def distribution_of(
     count = rows["weight"].where(known, 0.0)
     table = pd.DataFrame({"label": labels, "count": count, "inferred": count.where(rows["inferred"], 0.0)})
     table = table[known].groupby("label", as_index=False).sum()
-    return _ranked(table, total=rows["weight"].sum(), unknown=rows["weight"][~known].sum())
+    return _ranked(table, total=math.fsum(rows["weight"]), unknown=math.fsum(rows["weight"][~known]))
 
 
 def overlapping(counted: pd.DataFrame, labels: dict[str, pd.Series[bool]], *, unknown: pd.Series[bool]) -> Distribution:
@@ -145,6 +154,8 @@ def overlapping(counted: pd.DataFrame, labels: dict[str, pd.Series[bool]], *, un
 
 
 def _ranked(table: pd.DataFrame, *, total: float, unknown: float, exclusive: bool = True) -> Distribution:
+    table = table.round(9)  # parts of domains come in any order
+    total, unknown = round(total, 9), round(unknown, 9)
     table = table.sort_values(["count", "label"], ascending=[False, True], ignore_index=True)
     table["share"] = table["count"] / (total - unknown) if total > unknown else None
     return Distribution(table, float(total), float(unknown), exclusive)

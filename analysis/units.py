@@ -6,12 +6,15 @@ Rule of this room: one query per unit and rule, answered as a frame of *alike* u
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis.dataset import Run
-from analysis.deliveries import CRITERIA, DOMAIN_RULES, PLAIN_RULES
+from analysis.deliveries import DOMAIN_CRITERIA, DOMAIN_RULES, PLAIN_RULES
+from analysis.endpoints import CRITERIA
+from analysis.senders import LABELS
 from crawler.names import suffixes
 
 HEADLINE_RULE = "primary"
@@ -26,7 +29,7 @@ class View:
     """A way to look at a run: whose shares are counted, and how several endpoints make one verdict."""
 
     unit: str  #: `domains messages hosts addresses endpoints list`
-    rule: str  #: `primary any all …`; empty where a unit is an endpoint or a line itself
+    rule: str  #: `primary any all …`; empty where no endpoints are put together
     population: str  #: who is counted
     words: str  #: how the rule decides
 
@@ -47,6 +50,7 @@ MESSAGES = View(
     _RULE_WORDS[HEADLINE_RULE],
 )
 DOMAINS = View("domains", HEADLINE_RULE, MAIL_DOMAINS, _RULE_WORDS[HEADLINE_RULE])
+PUBLISHED = View("domains", "", MAIL_DOMAINS, "")
 
 #: Unit -> its views, the headline first.
 VIEWS: dict[str, tuple[View, ...]] = {
@@ -62,11 +66,13 @@ VIEWS: dict[str, tuple[View, ...]] = {
         )
         for rule in PLAIN_RULES
     ),
+    "mail": (MESSAGES, DOMAINS),
+    "published": (PUBLISHED,),
     "endpoints": (View("endpoints", "", "endpoints: mail hosts times their addresses", ""),),
     "list": (View("list", "", "lines of the list, duplicates dropped", ""),),
 }
 
-_TABLES = {"hosts": "host_units", "addresses": "address_units", "domains": "domain_units"}
+_TABLES = {"hosts": "host_units", "addresses": "address_units"}
 
 #: `--by` -> the SQL that names a domain's group.
 GROUPS = {
@@ -82,7 +88,7 @@ NONE = "(none)"
 
 _FACTS = f"""
     SELECT coalesce(outcome, 'not_run') AS outcome, stage, basis, inferred, {", ".join(CRITERIA)},
-        tls_version, tls_cipher, tls_group, chain_trusted, name_match, unexpired, self_signed,
+        tls_version, tls_cipher, tls_group, chain_trusted, name_match, unexpired, self_signed, tlsa, dane, dane_error,
         count(*)::DOUBLE AS weight
     FROM endpoint_facts GROUP BY ALL
 """
@@ -92,34 +98,56 @@ _LINES = """
     FROM domains LEFT JOIN (SELECT domain FROM domain_units) AS domain_units USING (domain) GROUP BY ALL
 """
 
+_PUBLISHED = """
+    SELECT dnssec, mta_sts_record, mta_sts_fetch, mta_sts_mode, tlsrpt, false AS inferred, count(*)::DOUBLE AS weight
+    FROM domains SEMI JOIN domain_units USING (domain) GROUP BY ALL
+"""
+
 
 def counted(run: Run, view: View, *, by: str | None = None, largest: int = 20) -> pd.DataFrame:
     """Count the units of a view that are alike.
 
     For shares, the frame has `weight` and for each criterion `<criterion>_yes _no _unknown _inferred`,
-    the parts of one unit.  With `by` (`tld provider rank`; domains and messages only) the column
-    `group` names the group, of which the `largest` are kept and the rest called `(others)`.
+    the parts of one unit, and for domains whether their MX is `mx_secure`.  Where domains are means a row
+    stands for endpoints that are alike, by the part of their domains that they are, and has `senders.LABELS`
+    too.  With `by` (`tld provider rank`; domains and messages only) the column `group` names the group, of
+    which the `largest` are kept and the rest called `(others)`.
     """
     if view.unit == "endpoints":
         return run.frame(_FACTS)
     if view.unit == "list":
         return run.frame(_LINES)
-    parts = ", ".join(_mean(name) if view.rule == HEADLINE_RULE else _verdict(name, view.rule) for name in CRITERIA)
-    weight = "count(*)::DOUBLE" if view.unit != "messages" else "sum(messages)"
-    source = _TABLES.get(view.unit, "domain_units JOIN weights USING (domain)")
+    if view is PUBLISHED:
+        return run.frame(_PUBLISHED)
+    if view.unit in _TABLES:
+        columns = _columns(view.rule, CRITERIA)
+        return run.frame(f"SELECT {columns}, count(*)::DOUBLE AS weight FROM {_TABLES[view.unit]} GROUP BY ALL")
+    columns = f"mx_secure, {_columns(view.rule, DOMAIN_CRITERIA)}"
+    source, weight = "domain_units", "count(*)::DOUBLE"
+    if view.rule == HEADLINE_RULE:
+        columns += f", {', '.join(LABELS)}, inferred, parts"
+        source = "primary_parts"
+    joins = ""
+    if view.unit == "messages":
+        joins, weight = "JOIN weights USING (domain)", "sum(messages)"
+    share = f"{weight} / any_value(parts)" if view.rule == HEADLINE_RULE else weight
     if by is None:
-        return run.frame(f"SELECT {parts}, {weight} AS weight FROM {source} GROUP BY ALL")
+        return run.frame(f"SELECT {columns}, {share} AS weight FROM {source} {joins} GROUP BY ALL")
     if by == "provider":
         _add_providers(run)
-        source += " LEFT JOIN providers ON providers.host = primary_host"
+        joins += " LEFT JOIN providers ON providers.host = primary_host"
+    group = f"coalesce({GROUPS[by]}, '{NONE}')"
     return run.frame(f"""
-        WITH grouped AS (SELECT *, coalesce({GROUPS[by]}, '{NONE}') AS own_group FROM {source}),
-        largest AS (
-            SELECT own_group FROM grouped GROUP BY own_group ORDER BY {weight} DESC, own_group LIMIT {largest}
-        )
-        SELECT coalesce(largest.own_group, '{OTHERS}') AS "group", {parts}, {weight} AS weight
-        FROM grouped LEFT JOIN largest USING (own_group) GROUP BY ALL
+        WITH largest AS (
+            SELECT {group} AS name FROM domain_units {joins} GROUP BY name ORDER BY {weight} DESC, name LIMIT {largest}
+        ), grouped AS (SELECT *, {group} AS name FROM {source} {joins})
+        SELECT coalesce(largest.name, '{OTHERS}') AS "group", {columns}, {share} AS weight
+        FROM grouped LEFT JOIN largest USING (name) GROUP BY ALL
     """)
+
+
+def _columns(rule: str, criteria: Iterable[str]) -> str:
+    return ", ".join(_fact(name) if rule == HEADLINE_RULE else _verdict(name, rule) for name in criteria)
 
 
 def _verdict(name: str, rule: str) -> str:
@@ -131,12 +159,10 @@ def _verdict(name: str, rule: str) -> str:
     )
 
 
-def _mean(name: str) -> str:
-    of_all = "/ nullif(endpoints, 0), 0)"
+def _fact(name: str) -> str:
     return (
-        f"coalesce({name}_yes {of_all} AS {name}_yes, coalesce({name}_no {of_all} AS {name}_no, "
-        f"coalesce((endpoints - {name}_yes - {name}_no) / nullif(endpoints, 0), 1) AS {name}_unknown, "
-        f"coalesce({name}_inferred {of_all} AS {name}_inferred"
+        f"({name} IS TRUE)::DOUBLE AS {name}_yes, ({name} IS FALSE)::DOUBLE AS {name}_no, "
+        f"({name} IS NULL)::DOUBLE AS {name}_unknown, (inferred AND {name} IS NOT NULL)::DOUBLE AS {name}_inferred"
     )
 
 

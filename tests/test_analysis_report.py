@@ -18,7 +18,9 @@ from analysis.commands import report
 from analysis.dataset import Run
 from analysis.publish import reference, site
 from analysis.publish.drawing import COLOURS
+from analysis.publish.words import percent
 from crawler.config import UsageError
+from crawler.senders import WORDS
 from tests.small_runs import KINDS, certificate, domain, host, probe, write_run
 
 HOSTILE = "<script>alert('$x^2$')</script>&\"'"
@@ -109,6 +111,17 @@ def test_the_page_opens_with_the_facebook_figure_and_how_much_of_it_is_unknown(w
     assert "Per domain, by Facebook’s criterion" in words
 
 
+def test_what_senders_would_do_is_told_of_each_kind_with_what_is_not_known(written: Path, page: Page) -> None:
+    figures = json.loads((written / "figures.json").read_text("utf-8"))["distributions"]
+    words = " ".join(page.text.split())
+    for name, indicator in (("Opportunistic", "opportunistic_sender"), ("DANE", "dane_sender")):
+        figure = figures[f"{indicator}.domains.primary"]
+        shares = {row["label"]: row["share"] for row in figure["values"]}
+        said = [percent(shares.get(label, 0.0)) if figure["denominator"] else "–" for label in WORDS.values()]
+        assert f"{name}{''.join(said)}{percent(figure['unknown'] / figure['all'])}" in words
+    assert "By the same rule Dukhovni counted" in words
+
+
 def test_hostile_text_stays_text(page: Page) -> None:
     assert page.tags["script"] == 0
     assert HOSTILE in page.text
@@ -132,7 +145,7 @@ def test_every_link_inside_the_page_and_to_a_download_leads_somewhere(written: P
 
 
 def test_charts_and_tables_can_be_read_without_seeing_them(page: Page) -> None:
-    assert page.tags["svg"] == page.tags["desc"] == page.values("role").count("img") == 8
+    assert page.tags["svg"] == page.tags["desc"] == page.values("role").count("img") == 13
     ids = page.values("id")
     assert all(name in ids for names in page.values("aria-labelledby") for name in names.split())
     assert page.tags["caption"] == page.tags["table"]
@@ -142,7 +155,7 @@ def test_charts_and_tables_can_be_read_without_seeing_them(page: Page) -> None:
 
 def test_charts_are_also_documents_of_their_own(written: Path) -> None:
     drawn = sorted((written / "charts").glob("*.svg"))
-    assert len(drawn) == 8
+    assert len(drawn) == 13
     for path in drawn:
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.dataset import Run
-from analysis.deliveries import CRITERIA, DOMAIN_RULES
+from analysis.deliveries import DOMAIN_RULES
+from analysis.endpoints import CRITERIA
 from analysis.figures import facebook, figures
 from analysis.shares import Share
 from crawler.records import TABLES
@@ -45,12 +46,13 @@ def every(verdicts: Iterable[Verdict]) -> Verdict:
     return None if opposite is None else not opposite
 
 
-def judged(probe: dict[str, Any] | None) -> dict[str, Verdict]:
-    """The criteria of one endpoint, and whether it accepts connections."""
+def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, Verdict]:
+    """The criteria of one endpoint, and whether it accepts connections; `tlsa` is the status of its host's records."""
     if probe is None:
         return dict.fromkeys((*CRITERIA, "accepts"))
     offered = probe["starttls_offered"]
     tls = True if probe["negotiated"] else False if probe["conclusive"] or offered is False else None
+    without = tlsa in ("absent", "insecure", "unusable", "bogus")
     accepts = None if probe["stage"] is None else probe["stage"] != "connect"
     return {
         "offered": offered,
@@ -59,6 +61,7 @@ def judged(probe: dict[str, Any] | None) -> dict[str, Verdict]:
         "post_quantum": both(tls, probe["post_quantum"]),
         "strict_valid": both(tls, probe["strict_valid"]),
         "forward_secret_and_strict": both(tls, probe["forward_secret"], probe["strict_valid"]),
+        "dane_match": both(tls, False if without else {"match": True, "mismatch": False}.get(probe["dane"])),
         "accepts": False if probe["outcome"] == "blocked_address" else accepts,
     }
 
@@ -67,6 +70,7 @@ def deliveries() -> dict[str, list[dict[str, Any]]]:
     """Domain -> its endpoints judged, each with `primary`; domains whose DNS failed have none."""
     hosts = {row["host"]: row for row in table("hosts")}
     probes = {(row["host"], row["address"]): row for row in table("probes")}
+    tlsa = {row["host"]: row["status"] for row in table("tlsa")}
     answered = {"ok", "nodata", "nxdomain"}
     made: dict[str, list[dict[str, Any]]] = {}
     for row in table("domains"):
@@ -79,7 +83,9 @@ def deliveries() -> dict[str, list[dict[str, Any]]]:
         for name in {entry["host"] for entry in row["mx"]}:
             preference = min(entry["preference"] for entry in row["mx"] if entry["host"] == name)
             host = hosts.get(name)
-            found = [judged(probes.get((name, address))) for address in (host and host["addresses"]) or []]
+            found = [
+                judged(probes.get((name, address)), tlsa.get(name)) for address in (host and host["addresses"]) or []
+            ]
             if host is None or not {host["ipv4_status"], host["ipv6_status"]} <= answered:
                 found.append(judged(None))
             ways += [{**one, "primary": preference == best} for one in found]

@@ -5,14 +5,19 @@ Rule of this room: nothing is computed here that is not a figure already; unknow
 
 from __future__ import annotations
 
+from collections.abc import Container
+
+from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
 from analysis.figures import Figure
+from analysis.indicators.senders import PEERS
 from analysis.publish.drawing import COLOURS, Chart, canvas, finished, percent_axis
 from analysis.publish.words import count, percent
 from analysis.shares import Distribution, Share
 from analysis.units import HEADLINE_RULE
 from crawler.records import Outcome, Stage
+from crawler.senders import WORDS
 
 _STEPS = {
     "starttls_offered": "STARTTLS offered",
@@ -21,7 +26,17 @@ _STEPS = {
     "post_quantum": "Post-quantum",
     "strict_validation": "Strictly valid",
     "forward_secrecy_and_strict_validation": "Forward secrecy\nand strictly valid",
+    "downgrade_resistant": "Authenticated by DANE\nor enforced MTA-STS",
 }
+
+#: Whose answers the chart of senders has, and in which words.
+SENDERS = {
+    "opportunistic_sender": "Opportunistic",
+    "pkix_strict_sender": "Demands a valid\ncertificate",
+    "dane_sender": "DANE",
+    "mta_sts_sender": "Enforces MTA-STS",
+}
+_DELIVERIES = dict(zip(WORDS.values(), ("yes", "weak", "no", "refused"), strict=True))
 
 
 def steps(figures: list[Figure]) -> Chart:
@@ -33,27 +48,63 @@ def steps(figures: list[Figure]) -> Chart:
         if figure.indicator.name == name and (figure.view.unit, figure.view.rule) == ("domains", HEADLINE_RULE)
         if isinstance(figure.value, Share)
     }
-    with canvas(7.6, 0.62 * len(chosen) + 0.9) as made:
-        axes = made.add_subplot()
-        for row, value in enumerate(chosen.values()):
-            start = 0.0
-            for part, name in ((value.yes, "yes"), (value.no, "no"), (value.unknown, "unknown")):
-                width = 100 * part / value.all if value.all else 0.0
-                axes.barh(row, width, left=start, height=0.62, color=COLOURS[name], edgecolor=COLOURS["paper"])
-                if width >= 9:
-                    ink = COLOURS["ink"] if name == "unknown" else COLOURS["paper"]
-                    axes.text(start + width / 2, row, f"{width:.0f} %", ha="center", va="center", color=ink)
-                start += width
-        axes.set_yticks(range(len(chosen)), list(chosen))
-        axes.set_ylim(len(chosen) - 0.5, -0.5)
-        percent_axis(axes)
-        keys = [Patch(color=COLOURS[name], label=name) for name in ("yes", "no", "unknown")]
-        made.legend(handles=keys, loc="outside upper left", ncols=3, frameon=False)
+    rows = {label: {"yes": value.yes, "no": value.no, "unknown": value.unknown} for label, value in chosen.items()}
+    made = _stacked(rows, {name: name for name in ("yes", "no", "unknown")})
     words = "; ".join(
         f"{label}: yes {percent(value.lower)}, unknown {percent(value.unknown_share)}".replace("\n", " ")
         for label, value in chosen.items()
     )
     return finished(made, "steps", "From offer to protection", f"Of all domains that take mail. {words}.")
+
+
+def senders(figures: dict[str, Figure]) -> Chart:
+    """What each kind of sender would do with the mail, by the names in `SENDERS`."""
+    rows = {}
+    for name, label in SENDERS.items():
+        value = figures[name].value
+        assert isinstance(value, Distribution)
+        rows[label] = {row.label: row.count for row in value.table()} | {"unknown": value.unknown}
+    made = _stacked(rows, _DELIVERIES | {"unknown": "unknown"})
+    words = "; ".join(
+        f"{label}: ".replace("\n", " ")
+        + ", ".join(f"{part} {percent(number / sum(row.values()))}" for part, number in row.items() if number)
+        for label, row in rows.items()
+    )
+    return finished(made, "senders", "What senders would do", f"Of all {figures['dane_sender'].view.unit}. {words}.")
+
+
+def _stacked(rows: dict[str, dict[str, float]], parts: dict[str, str]) -> Canvas:
+    """A bar for each row, divided into parts of everything; `parts` gives the colour of each, in order."""
+    with canvas(7.6, 0.62 * len(rows) + 0.9) as made:
+        axes = made.add_subplot()
+        for row, counts in enumerate(rows.values()):
+            start, total = 0.0, sum(counts.values())
+            for part, colour in parts.items():
+                width = 100 * counts.get(part, 0.0) / total if total else 0.0
+                axes.barh(row, width, left=start, height=0.62, color=COLOURS[colour], edgecolor=COLOURS["paper"])
+                if width >= 9:
+                    ink = COLOURS["ink"] if colour in ("unknown", "weak") else COLOURS["paper"]
+                    axes.text(start + width / 2, row, f"{width:.0f} %", ha="center", va="center", color=ink)
+                start += width
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        percent_axis(axes)
+        keys = [Patch(color=COLOURS[colour], label=part) for part, colour in parts.items()]
+        made.legend(handles=keys, loc="outside upper left", ncols=3, frameon=False)
+    return made
+
+
+def peers(figure: Figure) -> Chart:
+    """Bider's four ways, from the weakest to the strongest."""
+    value = figure.value
+    assert isinstance(value, Distribution)
+    order = list(PEERS.values())
+    kinds = dict(zip(order, ("no", "weak", "yes", "yes"), strict=True))
+    rows = sorted((order.index(row.label), row.label, row.count) for row in value.table())
+    words = f"Of {figure.population}, by the headline rule."
+    return _rows(
+        [(label, number, kinds[label]) for _, label, number in rows], value, "peers", figure.indicator.title, words
+    )
 
 
 def bars(figure: Figure, name: str, *, most: int = 8) -> Chart:
@@ -65,6 +116,22 @@ def bars(figure: Figure, name: str, *, most: int = 8) -> Chart:
     if table[most:]:
         rows.append((f"{len(table) - most} more", sum(row.count for row in table[most:]), "yes"))
     return _rows(rows, value, name, figure.indicator.title, f"Of {figure.population}.")
+
+
+def promises(figure: Figure, name: str, *, kept: str, none: Container[str]) -> Chart:
+    """What was published: the one label that keeps it, those that promise nothing, and the rest, which break it."""
+    value = figure.value
+    assert isinstance(value, Distribution)
+    rows = [
+        (row.label, row.count, "yes" if row.label == kept else "weak" if row.label in none else "no")
+        for row in value.table()
+        if row.count
+    ]
+    rows.sort(key=lambda row: ("yes", "weak", "no").index(row[2]))
+    words = (
+        f"Of {figure.population}. Strong blue: {kept}. Faint: nothing is promised. Orange: published, and of no use."
+    )
+    return _rows(rows, value, name, figure.indicator.title, words)
 
 
 def problems(figure: Figure) -> Chart:

@@ -27,6 +27,8 @@ COLOURS = {
     "yes": "#0b6e99",
     "no": "#d1652f",
     "unknown": "#a9b2bc",
+    "weak": "#8cc3dc",
+    "refused": "#5a4a78",
     "messages": "#7a3e9d",
     "domains": "#0b6f9a",
     "hosts": "#c7561f",

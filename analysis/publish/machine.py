@@ -110,6 +110,7 @@ def distribution_fields(figure: Figure) -> dict[str, Any]:
     return {
         "title": figure.indicator.title,
         "unit": figure.view.unit,
+        "rule": figure.view.rule,
         "exclusive": value.exclusive,
         "all": _whole(value.total),
         "unknown": _whole(value.unknown),

@@ -27,10 +27,14 @@ from analysis.units import HEADLINE_RULE, VIEWS
 from analysis.weights import Weights
 from crawler import __version__
 from crawler.config import UsageError
+from crawler.senders import WORDS
 
 PAGE = "index.html"
 
 _TITLES = {"messages": "Messages:", "domains": "Domains:", "hosts": "Mail hosts:", "addresses": "Addresses:"}
+
+#: Dukhovni's figure.
+_SIGNED = "dane_authenticated_of_signed.domains.primary_all"
 
 #: What the page says of the manifest: words -> keys from the outside in.
 _MANIFEST = {
@@ -88,8 +92,16 @@ def pages(run: Run, weights: Weights | None = None) -> dict[str, str]:
 
 def _charts(made: list[Figure], run: Run) -> dict[str, Chart]:
     by_id = {figure.id: figure for figure in made}
+    first = _first(made)
     return {
         "steps": charts.steps(made),
+        "senders": charts.senders(first),
+        "peers": charts.peers(first["authentication"]),
+        "dane": charts.promises(first["tlsa"], "dane", kept="match", none=("no DNSSEC", "no records")),
+        "mta_sts": charts.promises(
+            first["mta_sts"], "mta_sts", kept="mode enforce", none=("no record", "mode none", "mode testing")
+        ),
+        "tlsrpt": charts.promises(first["tlsrpt"], "tlsrpt", kept="valid", none=("absent",)),
         "history": history(made, run.manifest.get("started_at")),
         "versions": charts.bars(by_id["tls_versions.endpoints"], "versions"),
         "groups": charts.bars(by_id["groups.endpoints"], "groups"),
@@ -100,16 +112,19 @@ def _charts(made: list[Figure], run: Run) -> dict[str, Chart]:
     }
 
 
+def _first(made: list[Figure]) -> dict[str, Figure]:
+    """Each indicator's headline figure."""
+    return {figure.indicator.name: figure for figure in reversed(made)}
+
+
 def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weights | None) -> str:
     environment = Environment(
         loader=PackageLoader("analysis.publish"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(percent=percent, count=count, span=span)
     templates = Path(__file__).parent / "templates"
-    shares = [
-        (title, [figure for figure in made if figure.view.unit == unit and figure.indicator.name != FACEBOOK])
-        for unit, title in _TITLES.items()
-    ]
+    counts = [figure for figure in made if isinstance(figure.value, Share) and figure.indicator.name != FACEBOOK]
+    shares = [(title, [figure for figure in counts if figure.view.unit == unit]) for unit, title in _TITLES.items()]
     return environment.get_template("report.html.j2").render(
         run=run,
         state=run.manifest.get("state", "unknown"),
@@ -119,11 +134,11 @@ def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weight
         headline=facebook(made),
         headline_rule=HEADLINE_RULE,
         weights=weights,
-        key=[
-            figure
-            for figure in made
-            if figure.view is VIEWS[figure.view.unit][0] and figure.view.rule and figure.indicator.name != FACEBOOK
-        ],
+        key=[figure for figure in counts if figure.view is VIEWS[figure.view.unit][0]],
+        senders=[(label.replace("\n", " "), _first(made)[name].value) for name, label in charts.SENDERS.items()],
+        deliveries=list(WORDS.values()),
+        signed=next(figure for figure in made if figure.id == _SIGNED),
+        dukhovni=[row for row in published() if row.metric == "dane_valid"][-1],
         shares=[(title, chosen) for title, chosen in shares if chosen],
         rules=[(view.rule, view.words) for view in VIEWS["domains"]],
         charts=drawn,

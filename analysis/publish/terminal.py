@@ -39,7 +39,11 @@ def print_stats(
         ("Mail hosts", "hosts"),
         ("Addresses", "addresses"),
     ):
-        chosen = [figure for figure in figures if figure.view.unit == unit and figure.indicator.name != FACEBOOK]
+        chosen = [
+            figure
+            for figure in figures
+            if figure.view.unit == unit and figure.indicator.name != FACEBOOK and isinstance(figure.value, Share)
+        ]
         if chosen:
             _print_table(out, f"{title}: {chosen[0].population}", _shares_table(chosen))
     for figure in figures:

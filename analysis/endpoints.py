@@ -1,0 +1,120 @@
+"""What is known of each endpoint, and how: the verdicts that hold for every domain that sends there.
+
+Rule of this room: SQL and its reasons, nothing else.  `Run` executes it.
+
+**Three values.**  A verdict is true, false or null, and null is *unknown*: SQL's own AND and OR are
+Kleene's.  What was not measured is null, never false.
+
+**An endpoint** (mail host x address x protocol) is judged by these criteria, each of which says
+'seen by us, at the last attempt':
+
+- `offered`: STARTTLS among the capabilities.  False also after HELO.  Null if no capabilities were
+  seen: refused connection, time-out, rejection at the greeting, blocked, opted out, not run.
+- `negotiated`: the protocol was answered inside TLS.  False if STARTTLS was not offered, or the probe
+  ended conclusively without TLS (`records.is_conclusive`).  Else null: a 4yz reply to STARTTLS, a
+  time-out in the handshake, what only our library lacks.
+- `forward_secret`, `post_quantum`, `strict_valid`: `negotiated` AND the fact of that name, so that
+  *no TLS* is *no* for each, over all hosts.
+- `forward_secret_and_strict`: both at once.
+- `dane_match`: `negotiated` AND the certificate is in the mail host's usable TLSA records.  False also where
+  there are none that a sender may use.
+
+What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in `analysis.senders`.
+
+**Basis.**  `observed`: the endpoint's own probe was conclusive.  `inferred`: it was `sampled_out`, and
+the probe of its representative (another name at the same address, port and protocol) was conclusive;
+TLS facts are taken as they are, but `name_match` is judged again, from the names of the
+representative's leaf, and `strict_valid` with it.  That assumes one certificate for all names at the
+address.  TLSA records are the host's own (`tlsa`, null where not learnt); usable ones nobody held against
+the chain, so `dane` is null.
+Else `unknown`.  A representative without a probe of its own leaves everything null.
+
+**accepts**: null if the endpoint was never contacted (opted out, not run); false if the probe ended in
+stage `connect`, or the address is special-purpose space where no stranger's mail can arrive; else true.
+"""
+
+from __future__ import annotations
+
+#: Criterion -> how the endpoint's facts decide it.
+CRITERIA = {
+    "offered": "starttls_offered",
+    "negotiated": "tls",
+    "forward_secret": "tls AND forward_secret",
+    "post_quantum": "tls AND post_quantum",
+    "strict_valid": "tls AND strict_valid",
+    "forward_secret_and_strict": "tls AND forward_secret AND strict_valid",
+    "dane_match": """tls AND CASE WHEN tlsa IN ('absent', 'insecure', 'unusable', 'bogus') THEN false
+        WHEN dane = 'match' THEN true WHEN dane = 'mismatch' THEN false END""",
+}
+
+#: Facts of an endpoint that its own probe, or its representative's, supplies.
+_FACTS = """
+    stage, outcome, conclusive, starttls_offered, negotiated, forward_secret, post_quantum, pq_intolerant,
+    tls_version, tls_cipher, tls_group, chain_trusted, chain_error, unexpired, received_chain
+"""
+
+#: Facts about a host's TLSA records; a representative's are another host's.
+_DANE = "dane, dane_error"
+
+MACROS = (
+    # RFC 9525 §6.3, DNS-ID only: a wildcard is the whole left-most label and stands above two labels
+    # at least; no wildcard for an A-label. Null if the names are not known.
+    """
+    CREATE MACRO names_host(names, host) AS CASE
+        WHEN names IS NULL THEN NULL
+        WHEN list_contains(list_transform(names, lambda name: lower(name)), host) THEN true
+        WHEN starts_with(host, 'xn--') OR host NOT LIKE '%_.%_.%_' THEN false
+        ELSE list_contains(
+            list_transform(names, lambda name: lower(name)), '*.' || substr(host, strpos(host, '.') + 1)
+        )
+    END
+    """,
+)
+
+
+def columns(criteria: dict[str, str]) -> str:
+    """The criteria as columns of a SELECT."""
+    return ", ".join(f"{rule} AS {name}" for name, rule in criteria.items())
+
+
+#: Everything known of the endpoints that have a probe row.
+JUDGED = f"""
+CREATE VIEW judged AS
+WITH facts AS (
+    SELECT protocol, host, address, port, false AS inferred, name_match, strict_valid, {_DANE}, {_FACTS}
+    FROM probes WHERE outcome <> 'sampled_out'
+    UNION ALL BY NAME
+    SELECT protocol, host, address, port, inferred, {_FACTS},
+        names_host(names, host) AS name_match, chain_trusted AND unexpired AND names_host(names, host) AS strict_valid
+    FROM (
+        SELECT sample.protocol, sample.host, sample.address, sample.port,
+            representative.outcome IS NOT NULL AS inferred, certificate.names,
+            representative.* EXCLUDE (protocol, host, address, port)
+                REPLACE (coalesce(representative.outcome, sample.outcome) AS outcome)
+        FROM probes AS sample
+        LEFT JOIN (FROM probes WHERE outcome <> 'sampled_out') AS representative
+            ON representative.host = sample.representative_host AND representative.address = sample.address
+            AND representative.port = sample.port AND representative.protocol = sample.protocol
+        LEFT JOIN (
+            SELECT sha256, coalesce(names, []) AS names FROM certificates WHERE parse_error IS NULL
+        ) AS certificate
+            ON certificate.sha256 = representative.received_chain[1]
+        WHERE sample.outcome = 'sampled_out'
+    )
+), upgraded AS (
+    SELECT *, CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
+    FROM facts LEFT JOIN (
+        SELECT host, CASE WHEN status NOT IN ('lookup_failed', 'not_asked') THEN status END AS tlsa
+        FROM tlsa WHERE port = getvariable('tlsa_port')
+    ) USING (host)
+), name_only AS (  -- the rare leaf whose names decide over DANE-TA
+    SELECT sha256, CASE WHEN names = [] THEN [common_name] ELSE names END AS leaf_names FROM certificates
+    WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')
+)
+SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,
+    chain_trusted, chain_error, name_match, unexpired, received_chain[1] AS leaf, tlsa, {_DANE}, leaf_names,
+    CASE WHEN conclusive IS NOT TRUE THEN 'unknown' WHEN inferred THEN 'inferred' ELSE 'observed' END AS basis,
+    CASE WHEN outcome = 'blocked_address' THEN false WHEN stage IS NULL THEN NULL ELSE stage <> 'connect' END AS accepts,
+    {columns(CRITERIA)}
+FROM upgraded LEFT JOIN name_only ON sha256 = received_chain[1]
+"""
