@@ -12,7 +12,6 @@ shard.
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.config import STANDARD_PORTS, Config
+from crawler.pacing import network_of
 from crawler.parts import PartWriter, hidden, publish, read_rows, sync_directory
 from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
@@ -75,13 +75,6 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick) -> None:
 def shard_count(count: int, size: int, workers: int) -> int:
     """Shards of about `size`, but work for every process as long as there is enough of it."""
     return max(1, min(MAX_SHARDS, max(-(-count // size), min(2 * workers, count // _SMALLEST))))
-
-
-def network_of(address: str) -> bytes:
-    """The /24 or /48 of an address, as bytes to be hashed."""
-    if ":" in address:
-        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])[:6]
-    return address.rpartition(".")[0].encode()
 
 
 def _mail_hosts(part: Path) -> Iterator[str]:

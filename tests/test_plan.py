@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from crawler.config import Config
+from crawler.pacing import network_of
 from crawler.parts import PartWriter, read_rows
-from crawler.plan import cut_endpoints, cut_hosts, cut_targets, network_of, shard_count
+from crawler.plan import cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
 
@@ -180,3 +181,13 @@ def test_shards_are_of_the_size_asked_but_keep_every_process_busy(
     count: int, size: int, workers: int, shards: int
 ) -> None:
     assert shard_count(count, size, workers) == shards
+
+
+def test_what_is_no_address_is_planned_too_for_the_guard_to_say_so(run: Run) -> None:
+    """The network of sharding and that of pacing are one function, whatever text comes as an address."""
+    odd = ["fe80::1%eth0", "not:an:address", "1.2.3", ""]
+    put(run, "hosts", "hosts-0000", Host, [Host(host=f"{n}.example", addresses=[a]) for n, a in enumerate(odd)])
+    (run.work / "hosts").mkdir()
+    put(run, "_work/hosts", "0000", MailHost, [])
+    cut_endpoints(run, config(), 1, nothing)
+    assert {row.address for rows in cut(run, PROBES).values() for row in rows} == set(odd)
