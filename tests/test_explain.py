@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from crawler.config import Config, UsageError
-from crawler.explain import OUTCOMES, ROUTES, Findings, as_document, lines, run
-from crawler.records import Domain, Host, Outcome, Probe, Route, Stage
+from crawler.explain import as_document, run
+from crawler.explanation import OUTCOMES, ROUTES, Findings, lines
+from crawler.records import DaneStatus, Domain, Host, Outcome, Probe, Route, Stage
 from tests.kit import play
-from tests.small_runs import domain, probe, tlsa
+from tests.small_runs import domain, known, probe, tlsa
 
 
 def told(*probes: Probe) -> str:
@@ -78,6 +79,22 @@ def test_what_senders_would_do_is_said_for_the_best_mail_hosts_that_accept_conne
         "protocol": "smtp", "host": "backup.example", "address": "192.0.2.3",
         "opportunistic": "clear", "pkix_strict": "refused", "dane": "clear", "mta_sts_enforcing": "clear",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("dane", "words"),
+    [("match", "✓ as its TLSA records say"), ("mismatch", "✗ not as its TLSA records say: no_match"), ("absent", None)],
+)
+def test_where_there_are_tlsa_records_they_are_held_against_the_certificate(dane: str, words: str | None) -> None:
+    findings = about_mail(probe("mx1.example", "192.0.2.1", dane=DaneStatus(dane), dane_error="no_match"))
+    findings.probes = [(row, [known("mx1.example")]) for row, _ in findings.probes]
+    told_ = "\n".join(line.plain for line in lines(findings))
+    assert words in told_ if words else "TLSA records" not in told_
+
+
+def test_why_there_is_no_policy_is_said_in_words() -> None:
+    findings = about_mail(probe("mx1.example", "192.0.2.1"), mta_sts_record="valid", mta_sts_problem="status 404")
+    assert "MTA-STS: status 404" in next(line.plain for line in lines(findings) if "MTA-STS" in line.plain)
 
 
 def test_senders_that_reach_nobody_do_something_unknown() -> None:
