@@ -30,7 +30,7 @@ MAX_ACTIVE = 16
 MAX_TRIES = 3
 """Times a shard is begun before the scan fails; more than one means a bug or a killed process.
 
-So many processes may die with no shard in hand, too."""
+So many processes in a row may die with no shard in hand, too; a shard that gets done in between begins the count anew."""
 
 _MAX_MESSAGE = 1 << 16
 _FAREWELL = 2.0
@@ -156,8 +156,8 @@ class Pool:
             self._idle_deaths += 1
             if self._idle_deaths >= MAX_TRIES:
                 raise ScanFailed(
-                    f"{MAX_TRIES} worker processes did nothing and ended, at last with {_ending(code)}; "
-                    "their messages are above"
+                    f"{MAX_TRIES} worker processes in a row ended without a shard in hand, at last with {_ending(code)}; "
+                    "their messages, if any, are above"
                 )
         await self._hire()
         for other in self._workers:
@@ -169,6 +169,7 @@ class Pool:
             self._rows[shard] = self._counted(message["rows"])
             self._on_rows(self._finished_rows + sum(self._rows.values()))
         elif event == "done":
+            self._idle_deaths = 0
             worker.active.discard(shard)
             self._rows.pop(shard, None)
             self._finished_rows += self._counted(message["rows"])

@@ -1,0 +1,64 @@
+"""Processes come and go; the scan goes on as long as work gets done."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from crawler.config import Config
+from crawler.pool import Pool, ScanFailed
+from crawler.storage import DOMAINS, Run
+
+#: A worker that does every shard at once and says so; `{}` is what it does after that.
+WORKER = """
+import json, sys
+sys.stdin.readline()
+print(json.dumps({{"event": "ready"}}), flush=True)
+{before}
+for line in sys.stdin:
+    job = json.loads(line)
+    print(json.dumps({{"event": "done", **job, "rows": {{"domains": 1}}}}), flush=True)
+    {after}
+"""
+
+
+def pool(tmp_path: Path, *, before: str = "", after: str = "") -> Pool:
+    command = [sys.executable, "-c", WORKER.format(before=before, after=after)]
+    return Pool(Run(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None)
+
+
+def test_processes_that_die_idle_now_and_then_are_replaced_as_often_as_it_takes(tmp_path: Path) -> None:
+    """As when the system runs out of memory, in a scan of days."""
+
+    async def main(pool: Pool) -> None:
+        with anyio.fail_after(30):
+            async with pool.running():
+                for shard in range(5):
+                    await pool.do(DOMAINS, [shard], 0)
+                    last = pool._workers[-1:]
+                    for _ in range(1_000):
+                        if not last or pool._workers[-1:] not in ([], last):
+                            break
+                        await anyio.sleep(0.01)
+
+    anyio.run(main, pool(tmp_path, after="sys.exit(9)"))
+
+
+def test_processes_that_die_one_after_the_other_with_nothing_to_do_end_the_scan(tmp_path: Path) -> None:
+    async def wait(pool: Pool) -> None:
+        with anyio.fail_after(30):
+            async with pool.running():
+                await pool.start(1)
+                await anyio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as raised:
+        anyio.run(wait, pool(tmp_path, before="sys.exit(9)"))
+    (error,) = raised.value.exceptions
+    assert isinstance(error, ScanFailed)
+    assert str(error) == (
+        "3 worker processes in a row ended without a shard in hand, at last with exit code 9; "
+        "their messages, if any, are above"
+    )
