@@ -28,7 +28,7 @@ from crawler.records import Endpoint, Outcome, Probe
 from crawler.worker import calm_garbage_collector
 
 MIB = 1 << 20
-REFUSING, SILENT = 100, 2  # endpoints a round
+REFUSING, SILENT = 100, 1  # endpoints a round; a silent address is asked under one name only
 
 
 class Count(NamedTuple):
