@@ -30,9 +30,9 @@ from crawler.targets import ListFacts
 from crawler.tls import offered
 from crawler.trust import TrustStore
 
-#: Settings that may differ when a run is continued: they change no finding.
 log = logging.getLogger(__name__)
 
+#: Settings that may differ when a run is continued: they change no finding.
 _FREE = ("workers", "max_runtime")
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 _PACKAGES = (
@@ -99,9 +99,8 @@ def _create(run: Run, config: Config, circumstances: Circumstances) -> Run:
     manifest = _first_manifest(run.id, config, circumstances)
     made.make_directories(made.signature(manifest))
     run.adopt(_locked(made))
-    anchors = made.path / "trust-anchors.pem"
-    shutil.copyfile(TrustStore(config.ca_file).path, anchors)
-    sync_file(anchors)
+    shutil.copyfile(TrustStore(config.ca_file).path, made.trust_anchors)
+    sync_file(made.trust_anchors)
     made.write_manifest(manifest)
     publish(made.path, run.path)
     return run
@@ -121,6 +120,7 @@ def _manifest_or_none(run: Run) -> dict[str, Any] | None:
     try:
         manifest = run.manifest()
         same = manifest["schema_version"] == SCHEMA_VERSION and manifest["state"] and manifest["configuration"]
+        same = same and run.trust_anchors.stat().st_size
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return manifest if same else None
@@ -131,7 +131,9 @@ def _must_match(run: Run, config: Config, circumstances: Circumstances) -> None:
         raise UsageError(f"{run.path}: is not a directory; name another run by --run")
     manifest = _manifest_or_none(run)
     if manifest is None:
-        raise UsageError(f"{run.path}: has no manifest that this version can continue; name another run by --run")
+        raise UsageError(
+            f"{run.path}: has no manifest or no trust anchors that this version can continue with; name another run by --run"
+        )
     if difference := _difference(manifest, config, circumstances):
         raise UsageError(f"{run.path}: was started with {difference}; give the same, or name another run by --run")
 
@@ -157,6 +159,7 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "started_at": timestamp(),
         "ended_at": None,
         "resumed_at": [],
+        "resumed_with": [],
         "configuration": config.as_dict(),
         "config_sha256": config_sha256(config),
         "list": {
@@ -176,6 +179,15 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "versions": _versions(),
         "counts": None,
     }
+
+
+def note_resumption(manifest: dict[str, Any]) -> None:
+    """Write into the manifest that the run is continued, when, and with what may have changed since it was begun."""
+    now = timestamp()
+    manifest["resumed_at"].append(now)
+    manifest.setdefault("resumed_with", []).append(
+        {"at": now, "host_name": platform.node(), "public_suffix_list": PSL_VERSION, "versions": _versions()}
+    )
 
 
 def timestamp() -> str:

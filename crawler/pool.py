@@ -13,7 +13,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Pool:
         self, run: Run, config: Config, size: int, *, command: Sequence[str] = COMMAND, on_rows: Callable[[int], None]
     ) -> None:
         self.size = size
+        # A run is judged by the trust anchors it was begun with, though certifi was upgraded since.
+        config = replace(config, ca_file=str(run.trust_anchors))
         self._greeting = {"run": str(run.path), "config": config.as_dict(), "processes": size}
         self._lock = run.lock_descriptor
         self._command = command

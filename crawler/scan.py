@@ -23,7 +23,7 @@ import anyio
 
 from crawler.config import Config, UsageError
 from crawler.exclusions import Exclusions
-from crawler.manifest import Circumstances, open_run, timestamp
+from crawler.manifest import Circumstances, note_resumption, open_run, timestamp
 from crawler.parts import row_count, sync_file
 from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.pool import COMMAND, Pool, ScanFailed
@@ -105,7 +105,7 @@ class _Scan:
         manifest = self._run.manifest()
         if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
             self._progress.say(f"continuing run {self._run.id}")
-            manifest["resumed_at"].append(timestamp())
+            note_resumption(manifest)
         self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
         problem: str | None = None
         try:

@@ -84,6 +84,11 @@ class Run:
         value = json.loads((self.path / "manifest.json").read_text("utf-8"))
         return dict(value)
 
+    @property
+    def trust_anchors(self) -> Path:
+        """What all chains of the run are judged by, PEM."""
+        return self.path / "trust-anchors.pem"
+
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         write_json(self.path / "manifest.json", manifest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -28,6 +29,23 @@ for line in sys.stdin:
 def pool(tmp_path: Path, *, before: str = "", after: str = "") -> Pool:
     command = [sys.executable, "-c", WORKER.format(before=before, after=after)]
     return Pool(Run(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None)
+
+
+def test_workers_judge_by_the_trust_anchors_of_the_run_whatever_is_installed_now(tmp_path: Path) -> None:
+    """Or a run continued after an upgrade of certifi would mix the verdicts of two stores."""
+
+    async def main(pool: Pool) -> None:
+        with anyio.fail_after(30):
+            async with pool.running():
+                await pool.do(DOMAINS, [0], 0)
+
+    greeting = tmp_path / "greeting.json"
+    code = WORKER.format(before="", after="").replace(
+        "sys.stdin.readline()", f"open({str(greeting)!r}, 'w').write(sys.stdin.readline())", 1
+    )
+    command = [sys.executable, "-c", code]
+    anyio.run(main, Pool(Run(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None))
+    assert json.loads(greeting.read_text())["config"]["ca_file"] == str(tmp_path / "trust-anchors.pem")
 
 
 def test_processes_that_die_idle_now_and_then_are_replaced_as_often_as_it_takes(tmp_path: Path) -> None:

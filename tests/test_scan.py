@@ -256,7 +256,7 @@ def test_a_signal_stops_the_scan_in_time_and_keeps_what_is_finished(
     _, err = kit.scan("data")
     assert "(754 before)" in err
     assert kit.dataset("data") == undisturbed
-    assert len(kit.manifest("data")["resumed_at"]) == 1
+    assert len(kit.manifest("data")["resumed_at"]) == len(kit.manifest("data")["resumed_with"]) == 1
 
 
 def test_no_worker_outlives_a_killed_scan(kit: Kit) -> None:

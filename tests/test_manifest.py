@@ -1,0 +1,55 @@
+"""A run is continued with what it was begun with, and its manifest says what was different all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import certifi
+import pytest
+
+from crawler.config import Config, UsageError
+from crawler.manifest import Circumstances, note_resumption, open_run
+from crawler.targets import ListFacts
+from crawler.trust import TrustStore
+
+FACTS = Circumstances("list.txt", ListFacts("00" * 32, 10, 1), [])
+CONFIG = Config(ehlo_name="probe.example")
+
+
+def test_a_resumption_is_on_record_with_the_versions_that_did_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(tmp_path, "mine", CONFIG, FACTS)
+    monkeypatch.setattr("crawler.manifest.PSL_VERSION", "2030-01-01")
+    monkeypatch.setattr("crawler.manifest.__version__", "99.0")
+    manifest = run.manifest()
+    del manifest["resumed_with"]  # of an earlier version
+    note_resumption(manifest)
+    note_resumption(manifest)
+    assert len(manifest["resumed_at"]) == 2
+    assert [record["at"] for record in manifest["resumed_with"]] == manifest["resumed_at"]
+    assert manifest["resumed_with"][0]["public_suffix_list"] == "2030-01-01" != manifest["public_suffix_list"]
+    assert manifest["resumed_with"][0]["versions"]["starttls-crawler"] == "99.0"
+    assert manifest["versions"].keys() == manifest["resumed_with"][0]["versions"].keys()
+    run.unlock()
+
+
+def test_a_run_keeps_the_trust_anchors_it_was_begun_with(tmp_path: Path) -> None:
+    anchors = tmp_path / "anchors.pem"
+    anchors.write_bytes(Path(certifi.where()).read_bytes())
+    config = replace(CONFIG, ca_file=str(anchors))
+    run = open_run(tmp_path, "mine", config, FACTS)
+    run.unlock()
+    anchors.unlink()
+    again = open_run(tmp_path, "mine", config, FACTS)
+    assert TrustStore(str(again.trust_anchors)).path.read_bytes() == Path(certifi.where()).read_bytes()
+    again.unlock()
+
+
+def test_a_run_that_lost_its_trust_anchors_cannot_be_continued(tmp_path: Path) -> None:
+    run = open_run(tmp_path, "mine", CONFIG, FACTS)
+    run.unlock()
+    run.trust_anchors.unlink()
+    with pytest.raises(UsageError, match=r"run=mine: has no manifest or no trust anchors .* --run"):
+        open_run(tmp_path, "mine", CONFIG, FACTS)
