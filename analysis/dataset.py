@@ -66,6 +66,8 @@ class Run:
                 self._view(name)
             for statement in deliveries.views(protocol):
                 self._database.execute(statement)
+            if self.finished:
+                self._check_whole()
         except BaseException as error:
             self.close()
             if isinstance(error, duckdb.Error):
@@ -76,7 +78,8 @@ class Run:
     def open(cls, data: Path, run_id: str | None = None, **options: Any) -> Run:
         """Open run `run_id` of `data`, or the newest finished one (the newest, if none is finished).
 
-        Raises `UsageError`: no such directory or run, a manifest or a part that cannot be read.
+        Raises `UsageError`: no such directory or run, a manifest or a part that cannot be read, or a finished
+        run whose tables have other numbers of rows than its manifest says.
         """
         path = find_run(data, run_id)
         return cls(path, read_manifest(path), **options)
@@ -165,6 +168,17 @@ class Run:
         if name == "certificates" and not self.finished:
             rows = f"SELECT DISTINCT ON (sha256) * FROM ({rows})"  # merged only when the run ends
         self._database.execute(f"CREATE VIEW {name} AS {rows}")
+
+    def _check_whole(self) -> None:
+        """A finished run holds what its manifest counted; a copy that lacks a part would give confident wrong figures."""
+        counts = self.manifest.get("counts")
+        stated = counts.get("rows") if isinstance(counts, dict) else None
+        for name in TABLES:
+            expected = stated.get(name) if isinstance(stated, dict) else None
+            rows, *_ = self._database.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
+            if isinstance(expected, int) and rows != expected:
+                why = "the copy is incomplete" if rows < expected else "it holds parts of something else"
+                raise UsageError(f"{self.path}: {name} has {rows:,} rows, its manifest says {expected:,}; {why}")
 
     def _build_what_is_named(self, sql: str) -> None:
         """Make the derived tables that `sql` speaks of, once and only when they are wanted."""

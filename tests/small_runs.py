@@ -137,6 +137,7 @@ def tlsa(host: str, status: str) -> Tlsa:
 
 def write_run(data: Path, rows: Iterable[Any], *, run: str = "20260101T000000Z", **manifest: Any) -> Path:
     """Write rows as the run `run` of `data`; `manifest` replaces entries of the manifest."""
+    rows = list(rows)
     path = data / f"run={run}"
     path.mkdir(parents=True)
     for name, kind in TABLES.items():
@@ -149,6 +150,7 @@ def write_run(data: Path, rows: Iterable[Any], *, run: str = "20260101T000000Z",
         "started_at": "2026-01-01T00:00:00+00:00",
         "list": {"sha256": "ab" * 32},
         "versions": {"starttls-crawler": "0.1.0"},
+        "counts": {"rows": {name: sum(isinstance(row, kind) for row in rows) for name, kind in TABLES.items()}},
     }
     (path / "manifest.json").write_text(json.dumps(stated | manifest), "utf-8")
     return path

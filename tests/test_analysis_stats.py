@@ -196,6 +196,34 @@ def test_what_cannot_be_read_as_a_run_is_one_clear_line(how: str, tmp_path: Path
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ("domains/part-0.parquet", "domains has 0 rows, its manifest says 4; the copy is incomplete"),
+        ("probes/part-0.parquet", "probes has 0 rows, its manifest says 4; the copy is incomplete"),
+        ("certificates/part-0.parquet", "certificates has 0 rows, its manifest says 1; the copy is incomplete"),
+    ],
+)
+def test_a_finished_run_that_lacks_rows_gives_no_figures(lost: str, words: str, tmp_path: Path) -> None:
+    path = write_run(tmp_path, ROWS)
+    (path / lost).unlink()
+    with pytest.raises(UsageError) as error:
+        run_stats("--data", str(tmp_path))
+    assert str(error.value) == f"{path}: {words}"
+
+
+def test_a_finished_run_with_rows_too_many_gives_no_figures(tmp_path: Path) -> None:
+    path = write_run(tmp_path, ROWS)
+    (path / "hosts" / "part-1.parquet").write_bytes((path / "hosts" / "part-0.parquet").read_bytes())
+    with pytest.raises(UsageError, match="hosts has 8 rows, its manifest says 4; it holds parts of something else"):
+        run_stats("--data", str(tmp_path))
+
+
+def test_a_run_whose_manifest_counted_nothing_is_read_as_it_is(tmp_path: Path) -> None:
+    write_run(tmp_path, ROWS, counts=None)
+    assert run_stats("--data", str(tmp_path)) == 0
+
+
 def test_a_column_that_an_older_run_lacks_is_null(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
