@@ -11,7 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
@@ -28,6 +28,10 @@ ROWS_AT_ONCE = 1_024
 
 ROW_GROUP_BYTES = 8 << 20
 """Arrow bytes held before they go to the file as one row group; a process may write dozens of files at once."""
+
+
+BLOOM_ROWS = 20_000
+"""Rows that the Bloom filter of a row group is made for at most: 16 KiB."""
 
 
 def sync_directory(path: Path) -> None:
@@ -75,6 +79,26 @@ def write_json(path: Path, value: Any) -> None:
 # --- parts -----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the rows of a table lie in its parts, so that they take little room and one is found quickly."""
+
+    key: str  #: rows are sorted by it within a row group; it gets a Bloom filter where `expected` rows are known
+    names: tuple[str, ...] = ()  #: further columns of mostly distinct text that is sorted with it
+    expected: int = 0
+
+    def options(self, schema: pa.Schema) -> dict[str, Any]:
+        """For `ParquetWriter`: the beginning that sorted names share with their neighbours is stored once."""
+        made: dict[str, Any] = {
+            "column_encoding": dict.fromkeys((self.key, *self.names), "DELTA_BYTE_ARRAY"),
+            "sorting_columns": [pq.SortingColumn(schema.get_field_index(self.key))],
+        }
+        if self.expected:
+            rows = min(self.expected, BLOOM_ROWS)
+            made["bloom_filter_options"] = {self.key: {"ndv": rows, "fpp": 0.05}}
+        return made
+
+
 class PartWriter:
     """Rows of one class into one Parquet file, in flat memory."""
 
@@ -85,6 +109,7 @@ class PartWriter:
         signature: dict[str, str],
         *,
         tally: str | None = None,
+        layout: Layout | None = None,
         rows_at_once: int = ROWS_AT_ONCE,
         group_bytes: int = ROW_GROUP_BYTES,
     ) -> None:
@@ -99,11 +124,18 @@ class PartWriter:
         self._pending: list[Any] = []
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
-        # Dictionaries and statistics help nobody in columns of binary blobs.
-        plain = [field.name for field in schema if not pa.types.is_binary(field.type)]
+        self._key = layout.key if layout else None
+        names = (layout.key, *layout.names) if layout else ()
+        leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
         self._path = path
         self._file = pq.ParquetWriter(
-            path, self._schema, compression="zstd", use_dictionary=plain, write_statistics=plain
+            path,
+            self._schema,
+            compression="zstd",
+            # Of what differs from row to row a dictionary would only be a second copy.
+            use_dictionary=[name for name, kind in leaves if name not in names and not _differs(kind)],
+            write_statistics=[name for name, kind in leaves if not pa.types.is_binary(kind)],
+            **(layout.options(schema) if layout else {}),
         )
 
     def append(self, row: Any) -> None:
@@ -151,9 +183,25 @@ class PartWriter:
 
     def _write_group(self) -> None:
         if self._batches:
-            self._file.write_table(pa.Table.from_batches(self._batches))
+            table = pa.Table.from_batches(self._batches)
+            self._file.write_table(table.sort_by(self._key) if self._key else table)
             self._batches = []
             self._bytes = 0
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns that Parquet makes of a field, by the paths it gives them."""
+    if pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    else:
+        yield path, kind
+
+
+def _differs(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_timestamp(kind))
 
 
 def read_rows(path: Path, row: type) -> Iterator[Any]:

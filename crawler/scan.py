@@ -36,7 +36,7 @@ from crawler.preflight import (
 )
 from crawler.progress import Progress
 from crawler.records import TABLES
-from crawler.storage import DOMAINS, HOSTS, PROBES, STEPS, Run, Step, merge
+from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step, merge
 from crawler.targets import InputError, ListFacts, comes_once, spool, survey
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ class _Scan:
             await self._plan("joining endpoints", "endpoints", partial(cut_endpoints, self._run, self._config, size))
         await self._do(PROBES)
         signature = self._run.signature(self._run.manifest())
-        for table in ("certificates", "policies"):
+        for table in MERGED:
             await self._plan(f"merging {table}", "rows", partial(merge, self._run, table, signature))
         self._run.remove_leftovers()  # of workers that died
 
@@ -280,7 +280,7 @@ def _counts(run: Run) -> dict[str, Any]:
             for table, tally in marker["tallies"].items():
                 tallies[table].update(tally)
             duplicates += marker["duplicates"] if step is DOMAINS else 0
-    for table in ("certificates", "policies"):
+    for table in MERGED:
         if run.is_merged(table):
             rows[table] = sum(row_count(part) for part in run.parts(table) if part.name.startswith("merged-"))
     return {

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, publish, row_count, sync_directory, write_json
+from crawler.parts import ROWS_AT_ONCE, Layout, PartWriter, hidden, publish, row_count, sync_directory, write_json
 from crawler.records import TABLES, Endpoint, MailHost, Target
 
 EMPTY_PART = "empty.parquet"
@@ -33,6 +33,10 @@ EMPTY_PART = "empty.parquet"
 
 KEYS_AT_ONCE = 500_000
 """Distinct certificates held in memory while they are merged, 0.1 KiB each."""
+
+
+MERGED = ("certificates", "policies")
+"""Tables whose rows many shards find; in the end each is kept once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,16 @@ DOMAINS = Step("domains", Target, "targets", ("domains", "policies"), lambda t: 
 HOSTS = Step("hosts", MailHost, "hosts", ("hosts", "tlsa"), attrgetter("host"))
 PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), attrgetter("protocol", "host", "address"))
 STEPS = {step.name: step for step in (DOMAINS, HOSTS, PROBES)}
+
+#: How the tables' parts are laid out.
+_LAYOUTS = {
+    "domains": Layout("domain", ("listed", "registrable_domain")),
+    "hosts": Layout("host"),
+    "tlsa": Layout("host", ("base_domain",)),
+    "probes": Layout("host"),
+    "certificates": Layout("sha256", ("spki_sha256",)),
+    "policies": Layout("sha256"),
+}
 
 #: What is counted while rows pass, for the manifest.
 _TALLIED = {"domains": "route", "probes": "outcome"}
@@ -178,10 +192,12 @@ class Run:
 class ShardOutput:
     """What one shard of a step yields: a part per table, made visible together by `commit`."""
 
-    def __init__(self, run: Run, step: Step, shard: int, signature: dict[str, str]) -> None:
+    def __init__(self, run: Run, step: Step, shard: int, signature: dict[str, str], expected: int = 0) -> None:
+        """`expected` rows go into the step's first table."""
         self._run = run
         self._step = step
         self._shard = shard
+        self._expected = expected
         self._signature = signature
         self._tables = {TABLES[table]: table for table in step.tables}
         self._writers: dict[type, PartWriter] = {}
@@ -225,7 +241,9 @@ class ShardOutput:
 
     def _open(self, kind: type) -> PartWriter:
         table = self._tables[kind]
-        return PartWriter(self._temporary(table), kind, self._signature, tally=_TALLIED.get(table))
+        # What is merged later needs no filter, and what is merged needs one.
+        layout = replace(_LAYOUTS[table], expected=self._expected if table not in MERGED else 0)
+        return PartWriter(self._temporary(table), kind, self._signature, tally=_TALLIED.get(table), layout=layout)
 
 
 def merge(run: Run, table: str, signature: dict[str, str], tick: Callable[[int], None]) -> None:
@@ -258,7 +276,8 @@ def _merge_share(
     tick: Callable[[int], None],
 ) -> None:
     temporary = hidden(run.work / f"merged-{table}")
-    writer = PartWriter(temporary, TABLES[table], signature)
+    layout = replace(_LAYOUTS[table], expected=sum(map(row_count, sources)) // passes)
+    writer = PartWriter(temporary, TABLES[table], signature, layout=layout)
     seen: set[bytes] = set()
     for part in sources:
         with pq.ParquetFile(part) as file:

@@ -110,9 +110,10 @@ class Worker:
     async def _shard(self, step_name: str, shard: int) -> dict[str, int]:
         step = STEPS[step_name]
         started = time.monotonic()
-        output = ShardOutput(self._run, step, shard, self._signature)
-        dropped = [0]
         path = self._run.shard_path(step, shard)
+        expected = row_count(path)
+        output = ShardOutput(self._run, step, shard, self._signature, expected)
+        dropped = [0]
         rows = distinct(read_rows(path, step.row), step.key, dropped)
         self._outputs[step_name, shard] = output, dropped
         try:
@@ -126,8 +127,8 @@ class Worker:
             else:
                 await self._prober.probe_endpoints(rows, output.emit)
             written = output.rows().get(step.tables[0], 0)
-            if written + dropped[0] != row_count(path):
-                raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {row_count(path)} in")
+            if written + dropped[0] != expected:
+                raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {expected} in")
             counts = {"duplicates": dropped[0], "seconds": round(time.monotonic() - started, 3)}
             marker = await anyio.to_thread.run_sync(output.commit, counts)  # syncing must not stop the others
         except BaseException:
