@@ -7,17 +7,19 @@ in `analysis.endpoints`, what senders would do there for one domain in `analysis
 
 - one for each address;
 - one unknown candidate (address null, everything null) for a host whose addresses are not known to be
-  complete: not resolved yet, or the A or AAAA lookup failed, or only one family was asked and has none;
+  complete: not resolved yet, or the A or AAAA lookup failed, or only one family was asked and has none, or
+  some were dropped beyond the cap;
 - none, if both families were answered and there is no address: no mail can go there.
 
 A family that the operator chose not to ask (`not_asked`) adds nothing where the other has addresses:
 such a run measures one family.
 
 **Deliveries** join domains with route `explicit` or `implicit` to the candidates of each of their mail
-hosts, with the host's `preference` and `is_primary` (the lowest preference published).  MX records that
-were dropped beyond the cap are one more unknown delivery.  A host named twice counts once, at its
-better preference.  The other routes deliver nothing: `null_mx`, `no_mail_host` and `nxdomain` take no
-mail, `null_mx_invalid` contradicts itself, `invalid` and `opted_out` were not asked.
+hosts, with the host's `preference` and `is_primary` (the lowest preference published).  So does
+`null_mx_invalid` where hosts stand beside the null MX, for senders deliver to them all the same (RFC 7505 §3
+speaks of a null MX that stands alone).  MX records that were dropped beyond the cap are one more unknown
+delivery.  A host named twice counts once, at its better preference.  The other routes deliver nothing:
+`null_mx`, `no_mail_host` and `nxdomain` take no mail, `invalid` and `opted_out` were not asked.
 
 **Domains** that figures count: those with a delivery, and those with route `unknown` (DNS failed), which
 are unknown throughout.  A domain none of whose mail hosts has an address takes no mail and is not
@@ -93,6 +95,9 @@ _MACROS = (
     *senders.MACROS,
 )
 
+#: With these routes mail goes to the hosts of `mx`; an invalid null MX may have none beside it.
+_DELIVERED = ("explicit", "implicit", "null_mx_invalid")
+
 _ROUTES = f"""
 CREATE VIEW mail_routes AS
 SELECT domain, rank, public_suffix, mx_dropped, {senders.OF_DOMAIN},
@@ -101,7 +106,7 @@ FROM (
     SELECT *, list_min(list_transform(mx, lambda entry: entry.preference)) AS best,
         -- sorted by host, then preference: the first of its name has the better one
         unnest(list_filter(mx, lambda entry, place: place = 1 OR mx[place - 1].host <> entry.host)) AS mail_host
-    FROM (SELECT * REPLACE (list_sort(mx) AS mx) FROM domains WHERE route IN ('explicit', 'implicit'))
+    FROM (SELECT * REPLACE (list_sort(mx) AS mx) FROM domains WHERE route IN {_DELIVERED})
 )
 """
 
@@ -130,6 +135,7 @@ WITH wanted AS (
     SELECT wanted.host FROM wanted LEFT JOIN hosts USING (host)
     WHERE ipv4_status IS NULL OR ipv6_status IS NULL
         OR ipv4_status IN {_FAILED} OR ipv6_status IN {_FAILED}
+        OR addresses_dropped > 0
         OR ('not_asked' IN (ipv4_status, ipv6_status) AND coalesce(len(addresses), 0) = 0)
 ), all_candidates AS (
     SELECT host, address, getvariable('protocol') AS protocol, coalesce(judged.basis, 'unknown') AS basis,

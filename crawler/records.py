@@ -138,6 +138,7 @@ class Host:
 
     host: str | None = column(TEXT, "the name as A-label, lower case")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
+    addresses_dropped: int | None = column(INT, "addresses beyond the cap that were left out")
     cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the addresses, in order")
     ipv4_status: LookupStatus | None = column(
         TEXT, "`ok nodata nxdomain servfail refused bogus timeout malformed not_asked`, of the A question"

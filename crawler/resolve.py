@@ -168,7 +168,9 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
     row.ipv4_status, row.ipv6_status = (answer.status for answer in both)
     row.dnssec = _dnssec(both)
     found = [answer for answer in both if answer.status is LookupStatus.OK]
-    row.addresses = [address for answer in found for address in sorted(set(answer.records))[: config.dns.max_addresses]]
+    families = [sorted(set(answer.records)) for answer in found]
+    row.addresses = [address for family in families for address in family[: config.dns.max_addresses]]
+    row.addresses_dropped = sum(map(len, families)) - len(row.addresses)
     row.cnames = max((answer.cnames for answer in both), key=len)
     row.ttl = min((answer.ttl for answer in found if answer.ttl is not None), default=None)
     if not config.tlsa or not found or any(answer.secure is None for answer in found):

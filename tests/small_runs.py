@@ -36,7 +36,7 @@ def domain(name: str, *mail_hosts: str | tuple[str, int], route: str = "explicit
     return made
 
 
-def host(name: str, *addresses: str, ipv4: str = "", ipv6: str = "") -> Host:
+def host(name: str, *addresses: str, ipv4: str = "", ipv6: str = "", dropped: int | None = None) -> Host:
     """A mail host; without statuses each family is `ok` where it has an address and `nodata` where not."""
     has_v6 = any(":" in address for address in addresses)
     has_v4 = any(":" not in address for address in addresses)
@@ -45,6 +45,7 @@ def host(name: str, *addresses: str, ipv4: str = "", ipv6: str = "") -> Host:
         addresses=list(addresses),
         ipv4_status=ipv4 or ("ok" if has_v4 else "nodata"),
         ipv6_status=ipv6 or ("ok" if has_v6 else "nodata"),
+        addresses_dropped=dropped,
     )
 
 

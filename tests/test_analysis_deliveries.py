@@ -96,8 +96,36 @@ def test_only_domains_with_mail_or_with_failed_dns_are_counted() -> None:
     with opened(*rows, host("mx.example", "192.0.2.1"), probe("mx.example", "192.0.2.1")) as run:
         counted = values(run, "SELECT domain, strict_valid_any FROM domain_units ORDER BY domain")
         delivered = values(run, "SELECT DISTINCT route FROM deliveries JOIN domains USING (domain) ORDER BY route")
-    assert counted == [("explicit.example", Y), ("implicit.example", Y), ("unknown.example", U)]
-    assert delivered == [("explicit",), ("implicit",)]
+    assert counted == [
+        ("explicit.example", Y), ("implicit.example", Y), ("null-mx-invalid.example", Y), ("unknown.example", U),
+    ]  # fmt: skip
+    assert delivered == [("explicit",), ("implicit",), ("null_mx_invalid",)]
+
+
+def test_an_invalid_null_mx_counts_by_the_hosts_beside_it_and_without_any_takes_no_mail() -> None:
+    """RFC 7505 §3: a null MX must stand alone.  Where it does not, senders do deliver to the hosts beside it."""
+    with opened(
+        domain("beside.example", "mx.example", route="null_mx_invalid"),
+        domain("alone.example", route="null_mx_invalid"),
+        host("mx.example", "192.0.2.1"),
+        probe("mx.example", "192.0.2.1", "self_signed"),
+    ) as run:
+        assert values(run, "SELECT domain, strict_valid_any FROM domain_units") == [("beside.example", N)]
+        assert values(run, "SELECT host FROM host_units") == [("mx.example",)]
+
+
+def test_addresses_beyond_the_cap_are_one_more_unknown_candidate() -> None:
+    with opened(
+        domain("many.example", "many.example"),
+        domain("few.example", "few.example"),
+        host("many.example", "192.0.2.1", dropped=3),
+        host("few.example", "192.0.2.2", dropped=0),
+        probe("many.example", "192.0.2.1"),
+        probe("few.example", "192.0.2.2"),
+    ) as run:
+        rule = {"any": Y, "all": U, "primary_any": Y, "primary_all": U, "worst": U}
+        assert verdicts(run, "many.example") == rule
+        assert verdicts(run, "few.example") == dict.fromkeys(rule, Y)
 
 
 def test_a_mail_host_verified_to_have_no_address_is_no_candidate() -> None:

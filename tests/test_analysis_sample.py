@@ -76,7 +76,7 @@ def deliveries() -> dict[str, list[dict[str, Any]]]:
     for row in table("domains"):
         if row["route"] == "unknown":
             made[row["domain"]] = []
-        if row["route"] not in ("explicit", "implicit"):
+        if row["route"] not in ("explicit", "implicit", "null_mx_invalid") or not row["mx"]:
             continue
         best = min(entry["preference"] for entry in row["mx"])
         ways = []

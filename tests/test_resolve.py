@@ -438,7 +438,11 @@ def test_a_host_without_addresses_says_why(
 def test_addresses_beyond_the_cap_are_left_out() -> None:
     script = zone(*(f"mx.test. 60 IN A 192.0.2.{n}" for n in range(100, 150)))
     [host], _, _ = hosts(script, "mx.test", dns={"max_addresses": 10})
-    assert host.addresses == [f"192.0.2.{n}" for n in range(100, 110)]
+    assert (host.addresses, host.addresses_dropped) == ([f"192.0.2.{n}" for n in range(100, 110)], 40)
+    [host], _, _ = hosts(script, "mx.test", dns={"max_addresses": 50})
+    assert (len(host.addresses or ()), host.addresses_dropped) == (50, 0)
+    [host], _, _ = hosts(lambda query, over_tcp: [reply_to(query, rcode=5)], "mx.test")
+    assert (host.addresses, host.addresses_dropped) == ([], 0)
 
 
 def test_a_bug_in_one_host_does_not_lose_the_others(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,9 +13,10 @@ from analysis.shares import Distribution, distribution_of
 
 @indicator(title="Mail routes", population="names of the list, duplicates dropped", unit="list")
 def routes(lines: pd.DataFrame) -> Distribution:
-    """Explicit MX, implicit MX (own address), null MX, no mail host, no such name, DNS failure, not a name;
-    `no address`: none of the mail hosts has one. Only the first two, if there is an address, and failures
-    as unknown enter the figures of domains.
+    """Explicit MX, implicit MX (own address), null MX, null MX that does not stand alone, no mail host, no such
+    name, DNS failure, not a name; `no address`: none of the mail hosts has one, or there is none. Only MX, own
+    address and the hosts beside a null MX, if there is an address, and failures as unknown enter the figures of
+    domains.
     """
     return distribution_of(lines, _route)
 
@@ -24,6 +25,6 @@ def _route(line: dict[Hashable, Any]) -> str | None:
     route, error = line["route"], line["dns_error"]
     if route == "unknown":
         return f"unknown ({error})" if pd.notna(error) else "unknown"
-    if route in ("explicit", "implicit") and not line["counted"]:
+    if route in ("explicit", "implicit", "null_mx_invalid") and not line["counted"]:
         return f"{route}, no address"
     return str(route) if pd.notna(route) else None
