@@ -6,13 +6,20 @@ import argparse
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from analysis.commands import stats
 from analysis.dataset import Run, find_run
+from analysis.figures import figures, figures_by
+from analysis.publish import terminal
+from analysis.publish.words import folded
+from analysis.shares import Labelled
+from crawler import __version__
 from crawler.config import UsageError
+from crawler.records import Probe
 from tests.small_runs import certificate, domain, host, probe, write_run
 
 ROWS = [
@@ -106,13 +113,79 @@ def test_figures_are_broken_down_in_every_format(by: str, tmp_path: Path, capsys
 
 
 def test_a_table_in_a_pipe_is_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path, ROWS)
+    write_run(tmp_path, ROWS, run="a-long-name-" * 8)
     run_stats("--data", str(tmp_path))
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "33.3 %  Forward secrecy and strict certificate validation (Facebook 2014)" in out
-    assert "unknown 25.0 % of 4 domains: the share lies in 25.0–50.0 %; observed 3, inferred 0" in out
-    assert max(map(len, out.splitlines())) <= 240
+    assert "25.0 % of 4 domains are unknown, so the share of all lies in 25.0–50.0 %; observed 3, inferred 0" in out
+    recipes = [line for line in out.splitlines() if "facebook_2014|" in line]
+    assert len(recipes) == 1 and recipes[0].endswith(f"counted:{__version__}") and len(recipes[0]) > 200
+
+
+def test_a_share_with_nothing_unknown_is_called_exact_and_one_of_nothing_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, ROWS)
+    weights = tmp_path / "weights.csv"
+    for name, words in (
+        ("a.example", "all 10 messages are known, so the share is exact; observed 10"),
+        ("elsewhere.example", "there are no messages to count, so there is no share; observed 0"),
+        ("c.example", "100.0 % of 10 messages are unknown, so there is no share; observed 0"),
+    ):
+        weights.write_text(f"domain,messages\n{name},10\n", "utf-8")
+        run_stats("--data", str(tmp_path), "--weights", str(weights))
+        assert words in capsys.readouterr().out
+
+
+def at_width(run: Run, width: int, by: str | None = None) -> list[str]:
+    """What a terminal of that many columns shows."""
+    out = terminal.console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
+    terminal.print_stats(out, run, figures(run), None, figures_by(run, by) if by else None, by)
+    assert isinstance(out.file, io.StringIO)
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue()).splitlines()
+
+
+def test_a_narrow_terminal_wraps_names_and_cuts_nothing(tmp_path: Path) -> None:
+    ciphers = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA384", "ECDHE-ECDSA-AES128-CCM")
+    made = [probe(f"mx.{name}.example", f"192.0.2.{n}", tls_cipher=ciphers[n % 3]) for n, name in enumerate("abcd")]
+    write_run(tmp_path, [row for row in ROWS if not isinstance(row, Probe)] + made)
+    with Run.open(tmp_path) as run:
+        for by in (None, "tld"):
+            lines = at_width(run, 50, by)
+            assert "…" not in "".join(lines)
+            assert max(len(line) for line in lines if "facebook_2014|" not in line) <= 50
+            assert any(line.startswith("(this terminal is too narrow for: ") for line in lines)
+        start = lines_of(at_width(run, 34), "Ciphers: ")
+        flat = "".join(re.split(r" {2,}", line)[0] for line in start)
+        assert all(cipher in flat for cipher in ciphers)
+
+
+def lines_of(lines: list[str], title: str) -> list[str]:
+    """The lines of one table, from its title to the empty line behind it."""
+    start = next(number for number, line in enumerate(lines) if line.startswith(title))
+    return lines[start : lines.index("", start)]
+
+
+def labelled(*labels: str) -> list[Labelled]:
+    return [Labelled(label, 1.0, 0.0, 0.1) for label in labels]
+
+
+def test_a_row_alone_is_not_folded_and_what_is_unknown_never() -> None:
+    assert folded(labelled(*"abc"), 2) == (labelled(*"abc"), [])
+    assert folded(labelled(*"abcd"), 2) == (labelled(*"ab"), labelled(*"cd"))
+    assert folded(labelled("a", "b", "c", "unknown (timeout)", "d"), 2) == (
+        labelled("a", "b", "unknown (timeout)"),
+        labelled("c", "d"),
+    )
+    assert folded(labelled("a", "b", "c", "unknown"), 2) == (labelled("a", "b", "c", "unknown"), [])
+
+
+def test_the_groups_say_what_the_question_mark_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, ROWS)
+    run_stats("--data", str(tmp_path), "--by", "tld")
+    out = capsys.readouterr().out
+    assert "in brackets how much of the group is unknown (?)" in out and "66.7 % (25.0 % ?)" in out
 
 
 def test_an_unfinished_run_gives_figures_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

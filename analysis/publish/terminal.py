@@ -1,26 +1,40 @@
-"""Figures for a person at a terminal: aligned tables, in colour where there is a terminal, plain in a pipe."""
+"""Figures for a person at a terminal: aligned tables, in colour where there is a terminal, plain in a pipe.
+
+Rule of this room: nothing is cut.  Names wrap; where a terminal is too narrow for all numbers, whole columns are
+left out, and said to be.  A recipe stays on one line, as it is meant to be copied.
+"""
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from analysis.dataset import Run
 from analysis.figures import FACEBOOK, MAIN, Figure, facebook
-from analysis.publish.words import count, percent, span
+from analysis.publish.words import certainty, count, folded, percent, span
 from analysis.shares import Share
 from analysis.units import HEADLINE_RULE
 from analysis.weights import Weights
 
 LABELS_SHOWN = 12
 
+IN_A_PIPE = 10_000
+"""Columns; no line is that long."""
+
+NAME_WIDTH = 14
+"""Columns that names have at least before numbers are left out."""
+
+#: Labels are few, and some of them mean unknown.
+_NEVER_FOLDED = ("outcomes", "routes")
+
 
 def console(**options: object) -> Console:
     """Where tables go: the terminal as wide as it is, a pipe as wide as the table needs."""
     made = Console(highlight=False, emoji=False, markup=False, soft_wrap=False, **options)  # type: ignore[arg-type]
     if not made.is_terminal:
-        made.width = 200
+        made.width = IN_A_PIPE
     return made
 
 
@@ -31,7 +45,11 @@ def print_stats(
     out.print(Text(f"run {run.id} ({run.manifest.get('state', 'state unknown')}), list {run.list_hash[:12]}"))
     _print_headline(out, facebook(figures), weights)
     if groups is not None:
-        _print_table(out, f"By {by}: share, and how much is unknown", _groups_table(groups, by or ""))
+        title = f"By {by}: share of what is known, and in brackets how much of the group is unknown (?)"
+        table = _groups_table(groups, by or "")
+        if _least_width(table) > out.width:
+            table = _groups_table(groups, by or "", between="\n")
+        _print_table(out, title, table)
         return
     for title, unit in (
         ("Messages", "messages"),
@@ -58,12 +76,8 @@ def _print_headline(out: Console, figure: Figure, weights: Weights | None) -> No
     out.print(Text(f"{percent(value.share)}  {figure.indicator.title}", style="bold"))
     basis = "weighted by messages" if weights is not None else "per domain, by Facebook's criterion"
     out.print(Text(f"        {basis}; {figure.view.words}"))
-    out.print(
-        Text(
-            f"        unknown {percent(value.unknown_share)} of {count(value.all)} {figure.view.unit}: "
-            f"the share lies in {span(value)}; observed {count(value.observed)}, inferred {count(value.inferred)}"
-        )
-    )
+    known = f"observed {count(value.observed)}, inferred {count(value.inferred)}"
+    out.print(Text(f"        {certainty(value, figure.view.unit)}; {known}"))
     if weights is not None:
         out.print(
             Text(
@@ -73,14 +87,29 @@ def _print_headline(out: Console, figure: Figure, weights: Weights | None) -> No
                 f"{weights.domains_without_weight:,} domains have no weight"
             )
         )
-    out.print(Text(f"        {figure.signature}", style="dim"))
+    out.print(Text(f"        {figure.signature}", style="dim"), soft_wrap=True)
     out.print()
 
 
 def _print_table(out: Console, title: str, table: Table) -> None:
+    left_out: list[str] = []
+    while table.columns[2:] and _least_width(table) > out.width:
+        left_out.insert(0, str(table.columns.pop().header).replace("\n", " "))
     out.print(Text(title, style="bold"))
     out.print(table)
+    if left_out:
+        out.print(Text(f"(this terminal is too narrow for: {', '.join(left_out)})", style="dim"))
     out.print()
+
+
+def _least_width(table: Table) -> int:
+    """What the table takes with its names wrapped."""
+    widths = []
+    for column in table.columns:
+        lines = [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
+        widest = max(map(cell_len, lines))
+        widths.append(widest if column.no_wrap else min(widest, NAME_WIDTH))
+    return sum(widths) + len(widths) - 1
 
 
 def _shares_table(figures: list[Figure]) -> Table:
@@ -105,23 +134,26 @@ def _distribution_table(figure: Figure) -> Table:
     assert not isinstance(value, Share)
     made = _empty(("",), ("count", "share", "observed", "inferred"))
     rows = value.table()
-    for row in rows[:LABELS_SHOWN]:
+    shown, rest = folded(rows, len(rows) if figure.indicator.name in _NEVER_FOLDED else LABELS_SHOWN)
+    for row in shown:
         made.add_row(
             Text(row.label), count(row.count), percent(row.share), count(row.count - row.inferred), count(row.inferred)
         )
-    if rest := rows[LABELS_SHOWN:]:
+    if rest:
         made.add_row(Text(f"{len(rest)} more"), count(sum(row.count for row in rest)), "", "", "")
     if value.unknown:
         made.add_row(Text("unknown"), count(value.unknown), "", "", "")
     return made
 
 
-def _groups_table(groups: list[Figure], by: str) -> Table:
-    made = _empty((by,), (groups[0].view.unit if groups else "domains", *MAIN.values()))
+def _groups_table(groups: list[Figure], by: str, between: str = " ") -> Table:
+    """`between` a share and its unknown part, and the words of a header, may be a line break."""
+    heads = [name.replace(" ", between) for name in MAIN.values()]
+    made = _empty((by,), (groups[0].view.unit if groups else "domains", *heads))
     for start in range(0, len(groups), len(MAIN)):
         row = groups[start : start + len(MAIN)]
         values = [figure.value for figure in row if isinstance(figure.value, Share)]
-        cells = [f"{percent(value.share)} ({percent(value.unknown_share)} ?)" for value in values]
+        cells = [f"{percent(value.share)}{between}({percent(value.unknown_share)} ?)" for value in values]
         made.add_row(Text(str(row[0].group)), count(values[0].all), *cells)
     return made
 
@@ -129,7 +161,7 @@ def _groups_table(groups: list[Figure], by: str) -> Table:
 def _empty(words: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
     made = Table(box=None, pad_edge=False, header_style="dim")
     for name in words:
-        made.add_column(name)
+        made.add_column(name, overflow="fold", no_wrap=name != words[0])
     for name in numbers:
         made.add_column(name, justify="right", no_wrap=True)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.shares import Share
+from analysis.shares import Labelled, Share
 
 
 def percent(share: float | None) -> str:
@@ -29,3 +29,26 @@ def span(value: Share) -> str:
     if not value.unknown:
         return "exact"
     return f"{100 * value.lower:.1f}–{100 * value.upper:.1f} %"
+
+
+def certainty(value: Share, unit: str) -> str:
+    """How sure a share is, as a sentence without its full stop."""
+    if not value.all:
+        return f"there are no {unit} to count, so there is no share"
+    if not value.unknown:
+        return f"all {count(value.all)} {unit} are known, so the share is exact"
+    unknown = f"{percent(value.unknown_share)} of {count(value.all)} {unit} are unknown"
+    if not value.decided:
+        return f"{unknown}, so there is no share"
+    return f"{unknown}, so the share of all lies in {span(value)}"
+
+
+def folded(rows: list[Labelled], most: int) -> tuple[list[Labelled], list[Labelled]]:
+    """The rows to show, and those to sum up in one: never a single one, and none that is unknown."""
+    small = [row for row in rows[most:] if not is_unknown(row.label)]
+    return ([row for row in rows if row not in small], small) if len(small) > 1 else (rows, [])
+
+
+def is_unknown(label: str) -> bool:
+    """Whether a label says that nothing was learnt (and perhaps why)."""
+    return label.split(" ")[0] == "unknown"
