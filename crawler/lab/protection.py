@@ -74,7 +74,8 @@ _tlsa(
     records=((PKIX_EE, SPKI, SHA256, "leaf"),),
 )  # fmt: skip
 _tlsa(
-    "crowded", "3 1 1 among five hundred others", 0.5, _USABLE, _MATCH,
+    "crowded", "3 1 1 among five hundred others: more than we take, so nothing is known", 0.5,
+    TlsaStatus.LOOKUP_FAILED, DaneStatus.UNKNOWN,
     records=((EE, SPKI, SHA256, "leaf"),), crowd=500,
 )  # fmt: skip
 _tlsa("tlsa-bogus", "validation of the TLSA records fails", 3, TlsaStatus.BOGUS, DaneStatus.BOGUS)
