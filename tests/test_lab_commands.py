@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from crawler.config import Config
+from crawler.doctor import Questions, examine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,6 +61,16 @@ def test_its_settings_load_and_name_everything_a_scan_needs(tmp_path: Path) -> N
         assert config.port["smtp"] > 1_024
         assert config.ehlo_name
         assert (tmp_path / "lab" / "list.txt").read_text().count("\n") == 20
+
+
+def test_doctor_finds_a_lab_ready_to_be_scanned(tmp_path: Path) -> None:
+    with running(tmp_path / "lab", "--domains", "20"):
+        config = Config.load(tmp_path / "lab" / "lab.toml", {})
+        checks = {check.name: check for check in examine(config, tmp_path, Questions())}
+    assert (checks["validation"].state, checks["validation"].finding) == (
+        "ok", ". is secure, dnssec-failed.org is refused",
+    )  # fmt: skip
+    assert [name for name, check in checks.items() if check.state == "failed"] == []
 
 
 def test_ports_can_be_chosen(tmp_path: Path) -> None:

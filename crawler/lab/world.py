@@ -28,6 +28,7 @@ _REGISTERED = (hosts_tls, hosts_plain, hosts_handshake, hosts_hostile)  # import
 _LOST = frozenset(FLEET.format(n) for n in range(FLEET_SIZE + 1, 200))  # named by MX records, not existing
 _OWN_LABELS = ("mx1", "mx2", "mx3")
 _OPTED_OUT = "domain-opted-out"
+_WRONGLY_SIGNED = "dnssec-failed.org"  # on purpose, as on the Internet: `doctor` asks for it
 _IPV6 = "::1"
 _NUMBER = {name: number for number, name in enumerate(HOSTS, 1)}  # second octet of a behaviour's addresses
 _SLOTS_PER_SHARE = 8
@@ -201,6 +202,8 @@ class World:
         return Host(name, behaviour, addresses, route.host_status, cnames, secure, tlsa)
 
     def _route_of(self, name: str) -> tuple[str, str]:
+        if name == _WRONGLY_SIGNED:
+            return "bogus", ""
         if (place := self._chosen.get(name)) is not None:
             return place.route, place.host
         return self._routes.pick(self._draw("route", name)), ""
