@@ -19,6 +19,9 @@ Kleene's.  What was not measured is null, never false.
 - `dane_match`: `negotiated` AND the certificate is in the mail host's usable TLSA records.  False also where
   there are none that a sender may use.
 
+So a criterion is *no* as soon as it cannot be *yes*: with a fact that is false it is false though `negotiated` is null,
+as where the connection broke inside TLS after a self-signed certificate was seen.
+
 What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in `analysis.senders`.
 
 **Basis.**  `observed`: the endpoint's own probe was conclusive.  `inferred`: it was `sampled_out`, and

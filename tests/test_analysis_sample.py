@@ -1,4 +1,4 @@
-"""The stored sample, counted a second time in plain Python: another program, the same numbers."""
+"""The stored sample, counted a second time in plain Python by the rules of docs/figures.md alone: the same numbers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def deliveries() -> dict[str, list[dict[str, Any]]]:
             found = [
                 judged(probes.get((name, address)), tlsa.get(name)) for address in (host and host["addresses"]) or []
             ]
-            if host is None or not {host["ipv4_status"], host["ipv6_status"]} <= answered:
+            if host is None or host["addresses_dropped"] or not {host["ipv4_status"], host["ipv6_status"]} <= answered:
                 found.append(judged(None))
             ways += [{**one, "primary": preference == best} for one in found]
         if row["mx_dropped"]:
@@ -142,6 +142,18 @@ def test_the_facebook_figure_is_the_mean_that_plain_python_finds(
     assert (value.yes, value.no) == (pytest.approx(float(yes)), pytest.approx(float(no)))
     assert value.all == pytest.approx(len(truth))
     assert 0 < value.yes < value.all
+
+
+def test_the_sample_has_an_endpoint_that_is_no_though_it_is_unknown_whether_it_negotiated() -> None:
+    """So that the rule is put to the test: *no* as soon as it cannot be *yes*."""
+    verdicts = [judged(probe) for probe in table("probes")]
+    assert [one for one in verdicts if one["negotiated"] is None and one["forward_secret_and_strict"] is False]
+
+
+def test_the_sample_has_records_of_each_kind_of_protection() -> None:
+    assert {"match", "mismatch"} <= {row["dane"] for row in table("probes")}
+    assert {"enforce", "testing", "none"} <= {row["mta_sts_mode"] for row in table("domains")}
+    assert table("policies")
 
 
 def test_the_sample_is_small_finished_complete_and_names_no_machine() -> None:
