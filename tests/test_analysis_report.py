@@ -16,8 +16,10 @@ import pytest
 
 from analysis.commands import report
 from analysis.dataset import Run
+from analysis.figures import figures
 from analysis.publish import reference, site
 from analysis.publish.drawing import COLOURS
+from analysis.publish.history import history
 from analysis.publish.words import percent
 from crawler.config import UsageError
 from crawler.senders import WORDS
@@ -105,8 +107,11 @@ def test_the_page_opens_with_the_facebook_figure_and_how_much_of_it_is_unknown(w
     figure = json.loads((written / "figures.json").read_text("utf-8"))["facebook_2014"]
     words = " ".join(page.text.split())
     assert f"{100 * figure['share']:.1f} % of domains: forward secrecy and strict certificate validation" in words
-    assert f"{100 * figure['unknown_share']:.1f} % unknown." in words
-    assert f"between {100 * figure['bounds'][0]:.1f} % and {100 * figure['bounds'][1]:.1f} %" in words
+    assert (
+        f"{100 * figure['unknown_share']:.1f} % of {len(KINDS)} domains are unknown, so the share of all lies in "
+        in words
+    )
+    assert f"{100 * figure['bounds'][0]:.1f}–{100 * figure['bounds'][1]:.1f} %." in words
     assert figure["signature"] in words
     assert "Per domain, by Facebook’s criterion" in words
 
@@ -145,7 +150,7 @@ def test_every_link_inside_the_page_and_to_a_download_leads_somewhere(written: P
 
 
 def test_charts_and_tables_can_be_read_without_seeing_them(page: Page) -> None:
-    assert page.tags["svg"] == page.tags["desc"] == page.values("role").count("img") == 13
+    assert page.tags["svg"] == page.tags["desc"] == page.values("role").count("img") == 14
     ids = page.values("id")
     assert all(name in ids for names in page.values("aria-labelledby") for name in names.split())
     assert page.tags["caption"] == page.tags["table"]
@@ -155,7 +160,7 @@ def test_charts_and_tables_can_be_read_without_seeing_them(page: Page) -> None:
 
 def test_charts_are_also_documents_of_their_own(written: Path) -> None:
     drawn = sorted((written / "charts").glob("*.svg"))
-    assert len(drawn) == 13
+    assert len(drawn) == 14
     for path in drawn:
         assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
@@ -175,7 +180,8 @@ def test_every_published_figure_is_shown_with_its_confidence_and_memory_never_as
     assert shown == levels
     assert page.values("class").count("memory") == levels["from-memory"] == 5
     assert "not a quotation" in reference.CONFIDENCE["from-memory"]
-    assert page.text.count("≈ ") == levels["from-memory"]
+    read_off = sum(row.off_a_chart for row in reference.published())
+    assert page.text.count(", read off a chart") >= read_off == 3
 
 
 def test_published_shares_of_encrypted_mail_only_do_not_stand_beside_shares_of_all() -> None:
@@ -212,6 +218,36 @@ def test_the_downloads_are_those_of_stats(written: Path, tmp_path: Path) -> None
     assert document["format"] == 1 and document["shares"] and document["distributions"]
     assert (written / "figures.csv").read_text("utf-8").startswith("group,figure,title,")
     assert (written / reference.FILE_NAME).read_bytes() == reference.reference_file().read_bytes()
+
+
+def test_routes_that_are_unknown_are_grey_and_never_among_the_more(tmp_path: Path) -> None:
+    routes = ["null_mx", "no_mail_host", "nxdomain", "invalid", "opted_out", "null_mx_invalid", "explicit", "implicit"]
+    errors = ["servfail", "refused", "bogus", "timeout"]
+    made = [domain(f"{n}{route}.example".replace("_", ""), route=route) for route in routes for n in range(3)]
+    made += [domain(f"{error}.example", route="unknown", dns_error=error) for error in errors]
+    write_run(tmp_path, made)
+    with Run.open(tmp_path) as run:
+        svg = site.pages(run)["charts/routes.svg"]
+    assert svg.count(f"fill: {COLOURS['unknown']}") == len(errors)
+    assert all(f"<!-- unknown ({error}) -->" in svg for error in errors)
+    assert " more -->" not in svg
+
+
+def test_key_figures_show_the_share_of_the_headline_beside_the_bar_of_everything(written: Path) -> None:
+    figure = json.loads((written / "figures.json").read_text("utf-8"))["facebook_2014"]
+    svg = (written / "charts" / "steps.svg").read_text("utf-8")
+    assert f"<!-- {percent(figure['share'])} -->" in svg and "<!-- share of -->" in svg
+
+
+def test_readings_of_a_chart_are_called_so_beside_their_points(written: Path) -> None:
+    svg = (written / "charts" / "history.svg").read_text("utf-8")
+    assert "≈ 95 %, read off a chart -->" in svg and "<!-- Facebook 95 % -->" in svg
+
+
+def test_a_run_late_in_the_year_stands_at_its_day_and_not_in_the_next_year(written: Path) -> None:
+    with Run.open(written.parent / "data") as run:
+        svg = history(figures(run), "2026-11-23T12:00:00+00:00").svg
+    assert "<!-- 2026 -->" in svg and "<!-- 2027 -->" not in svg
 
 
 def test_an_unfinished_run_and_a_laboratory_are_called_what_they_are(

@@ -5,6 +5,7 @@ Rule of this room: nothing is computed here that is not a figure already; unknow
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Container
 
 from matplotlib.figure import Figure as Canvas
@@ -13,11 +14,14 @@ from matplotlib.patches import Patch
 from analysis.figures import Figure
 from analysis.indicators.senders import PEERS
 from analysis.publish.drawing import COLOURS, Chart, canvas, finished, percent_axis
-from analysis.publish.words import count, percent
+from analysis.publish.words import count, folded, is_unknown, percent
 from analysis.shares import Distribution, Share
 from analysis.units import HEADLINE_RULE
 from crawler.records import Outcome, Stage
 from crawler.senders import WORDS
+
+WIDTH = 6.2
+"""Inches: on a telephone the letters are still large enough."""
 
 _STEPS = {
     "starttls_offered": "STARTTLS offered",
@@ -49,12 +53,14 @@ def steps(figures: list[Figure]) -> Chart:
         if isinstance(figure.value, Share)
     }
     rows = {label: {"yes": value.yes, "no": value.no, "unknown": value.unknown} for label, value in chosen.items()}
-    made = _stacked(rows, {name: name for name in ("yes", "no", "unknown")})
+    beside = {label: percent(value.share) for label, value in chosen.items()}
+    made = _stacked(rows, {name: name for name in ("yes", "no", "unknown")}, beside)
     words = "; ".join(
-        f"{label}: yes {percent(value.lower)}, unknown {percent(value.unknown_share)}".replace("\n", " ")
+        f"{label}: yes {percent(value.lower)}, unknown {percent(value.unknown_share)}, share of what is known "
+        f"{percent(value.share)}".replace("\n", " ")
         for label, value in chosen.items()
     )
-    return finished(made, "steps", "From offer to protection", f"Of all domains that take mail. {words}.")
+    return finished(made, "steps", "From offer to protection", f"Bars: of all domains that take mail. {words}.")
 
 
 def senders(figures: dict[str, Figure]) -> Chart:
@@ -73,9 +79,12 @@ def senders(figures: dict[str, Figure]) -> Chart:
     return finished(made, "senders", "What senders would do", f"Of all {figures['dane_sender'].view.unit}. {words}.")
 
 
-def _stacked(rows: dict[str, dict[str, float]], parts: dict[str, str]) -> Canvas:
-    """A bar for each row, divided into parts of everything; `parts` gives the colour of each, in order."""
-    with canvas(7.6, 0.62 * len(rows) + 0.9) as made:
+def _stacked(rows: dict[str, dict[str, float]], parts: dict[str, str], beside: dict[str, str] | None = None) -> Canvas:
+    """A bar for each row, divided into parts of everything; `parts` gives the colour of each, in order.
+
+    `beside` has each row's share of what is known, which is another number than the length of its bar.
+    """
+    with canvas(WIDTH, 0.62 * len(rows) + 0.9) as made:
         axes = made.add_subplot()
         for row, counts in enumerate(rows.values()):
             start, total = 0.0, sum(counts.values())
@@ -89,6 +98,10 @@ def _stacked(rows: dict[str, dict[str, float]], parts: dict[str, str]) -> Canvas
         axes.set_yticks(range(len(rows)), list(rows))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         percent_axis(axes)
+        for row, share in enumerate((beside or {}).values()):
+            axes.text(102, row, share, va="center", fontweight="bold")
+        if beside:
+            axes.text(102, -0.55, "share of\nknown", va="bottom", fontsize=8.5, color=COLOURS["quiet"])
         keys = [Patch(color=COLOURS[colour], label=part) for part, colour in parts.items()]
         made.legend(handles=keys, loc="outside upper left", ncols=3, frameon=False)
     return made
@@ -111,10 +124,12 @@ def bars(figure: Figure, name: str, *, most: int = 8) -> Chart:
     """A distribution as bars with their shares written at them; the rest and the unknown are rows too."""
     value = figure.value
     assert isinstance(value, Distribution)
-    table = [row for row in value.table() if row.count]
-    rows = [(row.label, row.count, "yes") for row in table[:most]]
-    if table[most:]:
-        rows.append((f"{len(table) - most} more", sum(row.count for row in table[most:]), "yes"))
+    shown, rest = folded([row for row in value.table() if row.count], most)
+    rows = [(row.label, row.count, "unknown" if is_unknown(row.label) else "yes") for row in shown]
+    rows.sort(key=lambda row: row[2] == "unknown")
+    if rest:
+        more = (f"{len(rest)} more", sum(row.count for row in rest), "yes")
+        rows.insert(sum(kind == "yes" for *_, kind in rows), more)
     return _rows(rows, value, name, figure.indicator.title, f"Of {figure.population}.")
 
 
@@ -154,8 +169,11 @@ def outcomes(figure: Figure, *, most: int = 16) -> Chart:
     kept.sort(key=lambda row: (-order.get(row.label.split(" ")[0], -1), -row.count))
     rows = [(_readable(row.label), row.count, _kind(row.label)) for row in kept]
     for kind, meaning in (("no", "no TLS"), ("unknown", "unknown")):
-        if alike := [row.count for row in rest if _kind(row.label) == kind]:
-            rows.append((f"{len(alike)} more kinds: {meaning}", sum(alike), kind))
+        alike = [row for row in rest if _kind(row.label) == kind]
+        if len(alike) > 1:
+            rows.append((f"{len(alike)} more kinds: {meaning}", sum(row.count for row in alike), kind))
+        else:
+            rows += [(_readable(row.label), row.count, kind) for row in alike]
     words = "Blue: answered inside TLS. Orange: no TLS, for certain. Grey: not known whether it does TLS."
     return _rows(rows, value, "outcomes", figure.indicator.title, words)
 
@@ -182,7 +200,7 @@ def _rows(rows: list[tuple[str, float, str]], value: Distribution, name: str, ti
     if value.unknown:
         bars.append(("unknown", value.unknown / value.total, "unknown", f"of all ({count(value.unknown)})"))
     bars = bars or [("nothing measured", 0.0, "unknown", "")]
-    with canvas(7.6, 0.36 * len(bars) + 0.55) as made:
+    with canvas(WIDTH, 0.36 * len(bars) + 0.55) as made:
         axes = made.add_subplot()
         axes.barh(
             range(len(bars)),
@@ -192,9 +210,15 @@ def _rows(rows: list[tuple[str, float, str]], value: Distribution, name: str, ti
         )
         for row, (_, share, _, behind) in enumerate(bars):
             axes.text(100 * share + 0.8, row, f"{percent(share)} {behind}", va="center", fontsize=9.5)
-        axes.set_yticks(range(len(bars)), [label if len(label) < 40 else label[:39] + "…" for label, *_ in bars])
+        axes.set_yticks(range(len(bars)), [_wrapped(label) for label, *_ in bars])
         axes.set_ylim(len(bars) - 0.5, -0.5)
-        percent_axis(axes, upper=max(20.0, min(100.0, 110 * max(share for _, share, *_ in bars))) * 1.25)
+        percent_axis(axes, upper=max(20.0, min(100.0, 110 * max(share for _, share, *_ in bars))) * 1.4)
         axes.set_xticks([tick for tick in axes.get_xticks() if tick <= 100])
     shares = "; ".join(f"{label}: {percent(share)} {behind}" for label, share, _, behind in bars)
     return finished(made, name, title, f"{words} {shares}.")
+
+
+def _wrapped(label: str) -> str:
+    """On two lines at most; what is longer is cut, and whole in the description."""
+    lines = textwrap.wrap(label, 30, max_lines=2, placeholder="…", break_on_hyphens=False)
+    return "\n".join(lines)

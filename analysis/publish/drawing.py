@@ -17,6 +17,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 #: Name -> value in the light scheme. Told apart also without colour vision (after Okabe and Ito).
 COLOURS = {
@@ -105,6 +106,7 @@ def finished(figure: Canvas, name: str, title: str, description: str) -> Chart:
 def percent_axis(axes: Axes, *, upper: float = 100) -> None:
     """The horizontal axis is a share of everything."""
     axes.set_xlim(0, upper)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
     axes.grid(axis="y", visible=False)
     axes.tick_params(length=0)

@@ -42,23 +42,27 @@ _SHORT = {
 }
 
 
-def history(figures: list[Figure], started_at: Any) -> Chart:
-    """Six criteria over time: published points, and this run's shares with their bounds at the right."""
+def history(figures: list[Figure], started_at: Any, name: str = "history", columns: int = 2) -> Chart:
+    """Six criteria over time: published points, and this run's shares with their bounds at the right.
+
+    With one column the panels stand below each other, for a narrow page.
+    """
     today = _day(started_at)
     comparable = [row for row in published() if row.metric in COMPARABLE and row.of_all and row.unit in UNITS]
     described = []
-    with canvas(9.4, 8.6) as made:
-        grid = made.subplots(3, 2, sharex=True, sharey=True)
-        for axes, (name, title) in zip(grid.flat, _PANELS.items(), strict=True):
+    lines = len(_PANELS) // columns
+    with canvas(4.7 * columns, 0.8 + 2.6 * lines) as made:
+        grid = made.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        for axes, (indicator, title) in zip(grid.flat, _PANELS.items(), strict=True):
             axes.set_title(title)
-            rows = [row for row in comparable if COMPARABLE[row.metric] == name]
+            rows = [row for row in comparable if COMPARABLE[row.metric] == indicator]
             for row in rows:
                 _point(axes, row)
             _labels(axes, rows)
             ours = [
                 (figure.view.unit, figure.value)
                 for figure in figures
-                if figure.indicator.name == name and _RULES.get(figure.view.unit) == figure.view.rule
+                if figure.indicator.name == indicator and _RULES.get(figure.view.unit) == figure.view.rule
                 if isinstance(figure.value, Share)
             ]
             _this_run(axes, ours, today)
@@ -66,14 +70,14 @@ def history(figures: list[Figure], started_at: Any) -> Chart:
             described.append(f"{title}: this run {shares}; {len(rows)} published figures")
         axes = grid[0, 0]
         axes.set_ylim(-4, 106)
-        axes.set_xlim(date(2013, 1, 1), today + timedelta(days=300))
+        axes.set_xlim(date(2013, 1, 1), today + timedelta(days=10))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
         for axes in grid.flat:
             axes.tick_params(length=0)
             axes.grid(axis="x", visible=False)
             axes.axvline(today, color=COLOURS["rule"], linewidth=6, zorder=0)
-        _legend(made)
-    return finished(made, "history", "This run beside published figures", ". ".join(described) + ".")
+        _legend(made, 2 * columns)
+    return finished(made, name, "This run beside published figures", ". ".join(described) + ".")
 
 
 def _day(started_at: Any) -> date:
@@ -89,7 +93,7 @@ def _point(axes: Axes, row: Published) -> None:
     axes.plot(
         row.day,  # type: ignore[arg-type]  # dates are numbers to matplotlib
         row.value_percent,
-        marker="x" if row.from_memory else "o",
+        marker="x" if row.from_memory else "s" if row.off_a_chart else "o",
         markersize=6,
         color=colour,
         markerfacecolor=colour if filled else COLOURS["paper"],
@@ -116,7 +120,7 @@ def _labels(axes: Axes, rows: list[Published]) -> None:
         taken.append((x, y))
         name = _SHORT.get(row.publisher, row.publisher)
         axes.annotate(
-            f"{name} {'≥ ' if row.is_lower_bound else ''}{row.value_percent:.3g} %",
+            f"{name} {_sign(row)}{row.value_percent:.3g} %{', read off a chart' if row.off_a_chart else ''}",
             (row.day, y),
             xytext=(-7 if late else 7, 0),
             textcoords="offset points",
@@ -127,6 +131,10 @@ def _labels(axes: Axes, rows: list[Published]) -> None:
         )
 
 
+def _sign(row: Published) -> str:
+    return "≥ " if row.is_lower_bound else "≈ " if row.off_a_chart else ""
+
+
 def _free(x: int, y: float, taken: list[tuple[int, float]], rows: list[Published]) -> bool:
     """Whether a name that starts at this day and height would cover no other name and no point."""
     names = any(abs(x - other_x) < 1700 and abs(y - other_y) < 6 for other_x, other_y in taken)
@@ -135,18 +143,23 @@ def _free(x: int, y: float, taken: list[tuple[int, float]], rows: list[Published
 
 
 def _this_run(axes: Axes, ours: list[tuple[str, Share]], today: date) -> None:
+    """All at the day of the run; where shares are near each other the smaller mark lies on the larger."""
     for place, (unit, value) in enumerate(ours):
         if value.share is None or value.lower is None or value.upper is None:
             continue
-        day: Any = today + timedelta(days=100 * (2 * place - len(ours) + 1) // 2)  # side by side
-        axes.plot([day, day], [100 * value.lower, 100 * value.upper], color=COLOURS[unit], linewidth=2.2, zorder=2)
+        at: Any = [today, today]
+        size = len(ours) - place
         axes.plot(
-            [day], [100 * value.share], marker="D", markersize=7, color=COLOURS[unit],
-            markeredgecolor=COLOURS["paper"], markeredgewidth=1, zorder=4,
+            at, [100 * value.lower, 100 * value.upper], color=COLOURS[unit], linewidth=2 * size, clip_on=False,
+            solid_capstyle="butt", zorder=2 + 0.1 * place,
+        )  # fmt: skip
+        axes.plot(
+            at[:1], [100 * value.share], marker="D", markersize=4 + 2 * size, color=COLOURS[unit], clip_on=False,
+            markeredgecolor=COLOURS["paper"], markeredgewidth=0.8, zorder=4 + 0.1 * place,
         )  # fmt: skip
 
 
-def _legend(made: Any) -> None:
+def _legend(made: Any, columns: int) -> None:
     def key(label: str, colour: str, face: str, marker: str = "o") -> Line2D:
         return Line2D([], [], marker=marker, linestyle="none", color=colour, markerfacecolor=face, label=label)
 
@@ -155,7 +168,15 @@ def _legend(made: Any) -> None:
     keys += [
         key("quoted or computed from the source", quiet, quiet),
         key("as reported by others", quiet, paper),
+        key("read off a chart by others", quiet, paper, "s"),
         key("from memory, unchecked", quiet, quiet, "x"),
         key("this run, with bounds", quiet, quiet, "D"),
     ]
-    made.legend(handles=keys, loc="outside upper left", ncols=4, frameon=False, fontsize=9, handletextpad=0.3)
+    made.legend(
+        handles=keys,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        fontsize=9 if columns > 2 else 7.6,
+        handletextpad=0.3,
+    )

@@ -79,6 +79,11 @@ class Published:
         return self.confidence == "from-memory"
 
     @property
+    def off_a_chart(self) -> bool:
+        """Whether somebody read it off another's chart: about that much, at about that day."""
+        return self.note.startswith("chart reading")
+
+    @property
     def is_lower_bound(self) -> bool:
         """Whether the source said 'over' or 'at least'."""
         return "lower bound" in self.note

@@ -21,7 +21,7 @@ from analysis.publish import charts, machine
 from analysis.publish.drawing import Chart
 from analysis.publish.history import history
 from analysis.publish.reference import CONFIDENCE, FILE_NAME, published, reference_file
-from analysis.publish.words import count, percent, span
+from analysis.publish.words import certainty, count, percent, span
 from analysis.shares import Share
 from analysis.units import HEADLINE_RULE, VIEWS
 from analysis.weights import Weights
@@ -103,6 +103,7 @@ def _charts(made: list[Figure], run: Run) -> dict[str, Chart]:
         ),
         "tlsrpt": charts.promises(first["tlsrpt"], "tlsrpt", kept="valid", none=("absent",)),
         "history": history(made, run.manifest.get("started_at")),
+        "history_narrow": history(made, run.manifest.get("started_at"), "history_narrow", columns=1),
         "versions": charts.bars(by_id["tls_versions.endpoints"], "versions"),
         "groups": charts.bars(by_id["groups.endpoints"], "groups"),
         "ciphers": charts.bars(by_id["ciphers.endpoints"], "ciphers"),
@@ -121,7 +122,7 @@ def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weight
     environment = Environment(
         loader=PackageLoader("analysis.publish"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters.update(percent=percent, count=count, span=span)
+    environment.filters.update(percent=percent, count=count, span=span, certainty=certainty)
     templates = Path(__file__).parent / "templates"
     counts = [figure for figure in made if isinstance(figure.value, Share) and figure.indicator.name != FACEBOOK]
     shares = [(title, [figure for figure in counts if figure.view.unit == unit]) for unit, title in _TITLES.items()]
