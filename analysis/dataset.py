@@ -127,7 +127,7 @@ class Run:
 
     def has(self, table: str) -> bool:
         """Whether `execute` has made a table of that name."""
-        return bool(self._database.execute("FROM duckdb_tables() WHERE table_name = ?", [table]).fetchone())
+        return bool(self._database.execute("FROM duckdb_tables() WHERE table_name = ?", [table]).fetchall())
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """The answer to `sql` in pieces, for what is too long to be held at once."""
@@ -175,7 +175,8 @@ class Run:
         stated = counts.get("rows") if isinstance(counts, dict) else None
         for name in TABLES:
             expected = stated.get(name) if isinstance(stated, dict) else None
-            rows, *_ = self._database.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,)
+            # All of it, for a result left half read would block the connection.
+            ((rows,),) = self._database.execute(f"SELECT count(*) FROM {name}").fetchall()
             if isinstance(expected, int) and rows != expected:
                 why = "the copy is incomplete" if rows < expected else "it holds parts of something else"
                 raise UsageError(f"{self.path}: {name} has {rows:,} rows, its manifest says {expected:,}; {why}")
