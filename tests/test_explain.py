@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from crawler.config import Config, UsageError
-from crawler.explain import as_document, run
+from crawler.exclusions import Exclusions
+from crawler.explain import _endpoints, as_document, run
 from crawler.explanation import OUTCOMES, ROUTES, Findings, lines
 from crawler.records import DaneStatus, Domain, Host, Outcome, Probe, Route, Stage
 from tests.kit import play
@@ -109,3 +110,11 @@ def test_bad_input_is_one_line(name: str, config: Config) -> None:
     with pytest.raises(UsageError) as error:
         run(config, name, as_host=False, address=None, as_json=False)
     assert "\n" not in str(error.value)
+
+
+def test_an_address_that_is_no_hosts_is_refused_before_anything_is_contacted() -> None:
+    findings = Findings("example.org", hosts=[Host(host="mx.example", addresses=["192.0.2.1", "192.0.2.2"])])
+    guard = Exclusions(Config())
+    with pytest.raises(UsageError, match=r"--address 198\.51\.100\.9: no mail host of example\.org has it"):
+        next(_endpoints(findings, Config(), "198.51.100.9", guard))
+    assert [endpoint.address for endpoint in _endpoints(findings, Config(), "192.0.2.2", guard)] == ["192.0.2.2"]
