@@ -98,7 +98,7 @@ def canvas(width: float, height: float) -> Iterator[Canvas]:
 def finished(figure: Canvas, name: str, title: str, description: str) -> Chart:
     """Write the figure as SVG; the same figure gives the same bytes."""
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):  # the font type is looked up here, not when drawing
         FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
     return Chart(name, title, description, text.getvalue())
 
