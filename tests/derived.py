@@ -18,6 +18,7 @@ from crawler import records
 from crawler import vocabulary as words
 from crawler.config import Config
 from crawler.lab.protection import MTA_STS, TLSA
+from crawler.lab.reporting import TLSRPT
 from crawler.lab.routes import ROUTES
 from crawler.lab.world import HOSTS
 
@@ -99,6 +100,10 @@ def _protection() -> Iterator[str]:
     yield from ("| name | what there is | share | record | fetch | mode |", "|---|---|---|---|---|---|")
     for sts in MTA_STS.values():
         yield f"| `{sts.name}` | {sts.about} | {sts.share:g} | {sts.record} | {sts.fetch or ''} | {sts.mode or ''} |"
+    yield from ("", "## TLSRPT", "", "Shares are weights among the domains that take mail.", "")
+    yield from ("| name | what there is | share | state |", "|---|---|---|---|")
+    for rpt in TLSRPT.values():
+        yield f"| `{rpt.name}` | {rpt.about} | {rpt.share:g} | {rpt.status or 'unknown'} |"
 
 
 def _kind(kind: pa.DataType) -> str:

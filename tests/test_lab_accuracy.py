@@ -50,6 +50,8 @@ def perfect_rows() -> Rows:
                 if domain.mta_sts.mode
                 else None,
                 "mta_sts_cnames": ["policies.lab.example"] if domain.mta_sts.delegated else [],
+                "tlsrpt": domain.tlsrpt.status if is_asked_more(domain) else None,
+                "tlsrpt_rua": list(domain.tlsrpt.rua(name)) or None,
             }
         )
         hosts |= {host: world.host(host) for _, host in domain.mail_hosts}

@@ -14,6 +14,7 @@ from crawler.lab import World, generated_domains
 from crawler.lab.behaviours import HOSTS, HostBehaviour, Port
 from crawler.lab.mix import PROVIDERS
 from crawler.lab.protection import MTA_STS, TLSA
+from crawler.lab.reporting import TLSRPT
 from crawler.lab.routes import ROUTES
 from crawler.lab.world import network, slots
 from crawler.names import a_label
@@ -28,6 +29,7 @@ from crawler.records import (
     Route,
     Stage,
     TlsaStatus,
+    TlsrptStatus,
     is_conclusive,
 )
 from crawler.targets import read_targets
@@ -54,7 +56,7 @@ def test_another_seed_gives_another_world() -> None:
 def test_a_name_behaves_alike_whatever_list_it_is_in_unless_it_was_chosen_to_show_something() -> None:
     long, without = World(1, NAMES), World(1)
     differing = [name for name in NAMES if long.domain(name) != without.domain(name)]
-    assert len(differing) <= len(ROUTES) + len(HOSTS) + max(len(TLSA), len(MTA_STS))
+    assert len(differing) <= len(ROUTES) + len(HOSTS) + max(len(TLSA), len(MTA_STS), len(TLSRPT))
 
 
 def test_a_list_of_a_thousand_shows_every_route_and_every_host() -> None:
@@ -66,6 +68,7 @@ def test_a_list_of_a_thousand_shows_every_route_and_every_host() -> None:
     assert shown == set(HOSTS)
     assert {host.tlsa.name for host in hosts.values() if host} == set(TLSA)
     assert {domain.mta_sts.name for domain in domains} == set(MTA_STS)
+    assert {domain.tlsrpt.name for domain in domains} == set(TLSRPT)
 
 
 def test_every_verdict_on_protection_exists() -> None:
@@ -74,6 +77,7 @@ def test_every_verdict_on_protection_exists() -> None:
     assert {kind.record for kind in MTA_STS.values()} == set(MtaStsRecord)
     assert {kind.fetch for kind in MTA_STS.values()} == {None, *MtaStsFetch}
     assert {kind.mode for kind in MTA_STS.values()} == {None, *MtaStsMode}
+    assert {kind.status for kind in TLSRPT.values()} == {None, *TlsrptStatus}
 
 
 def test_every_outcome_that_a_host_can_cause_exists_at_its_stages() -> None:

@@ -181,6 +181,7 @@ _WITHOUT_MORE = frozenset({Route.NXDOMAIN, Route.OPTED_OUT, Route.UNKNOWN})  # n
 def _policy_verdicts(domain: Domain) -> Verdicts:
     kind = domain.mta_sts
     asked = domain.route not in _WITHOUT_MORE and len(domain.name) <= MAX_NAME - len("_mta-sts.")
+    reporting_asked = domain.route not in _WITHOUT_MORE and len(domain.name) <= MAX_NAME - len("_smtp._tls.")
     hosts = tuple(host for _, host in domain.mail_hosts)
     return {
         "mta_sts_record": kind.record if asked else None,
@@ -189,6 +190,8 @@ def _policy_verdicts(domain: Domain) -> Verdicts:
         "mta_sts_mode": kind.mode,
         "mta_sts_mx": kind.mx(hosts) if kind.mode is not None else (),
         "mta_sts_delegated": kind.delegated,
+        "tlsrpt": domain.tlsrpt.status if reporting_asked else None,
+        "tlsrpt_rua": domain.tlsrpt.rua(domain.name),
     }
 
 
@@ -203,6 +206,8 @@ def _domain_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
         **{name: row[name] for name in ("mta_sts_record", "mta_sts_id", "mta_sts_fetch", "mta_sts_mode")},
         "mta_sts_mx": tuple(row["mta_sts_mx"] or ()),
         "mta_sts_delegated": bool(row["mta_sts_cnames"]),
+        "tlsrpt": row["tlsrpt"],
+        "tlsrpt_rua": tuple(row["tlsrpt_rua"] or ()),
     }
 
 

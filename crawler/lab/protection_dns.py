@@ -1,4 +1,4 @@
-"""The lab's DNS below `_25._tcp`, `_mta-sts` and `mta-sts`: what defends mail.
+"""The lab's DNS below `_25._tcp`, `_mta-sts`, `mta-sts` and `_smtp._tls`: what defends mail.
 
 Rule of this room: as `dns_server.py`; the certificates behind TLSA records are the authority's.
 """
@@ -18,10 +18,10 @@ from crawler.lab.authority import Authority
 from crawler.lab.behaviours import Leaf, Tls
 from crawler.lab.dns_server import AT_QUESTION, Answer, encoded, record
 from crawler.lab.protection import CERT, EE, FULL, MTA_STS, SHA256, SPKI, Associated, policy_address
-from crawler.lab.world import Host, World
+from crawler.lab.world import Domain, Host, World
 from crawler.records import LookupStatus, TlsaStatus
 
-_TLSA, _POLICY_HOST, _POLICY_RECORD = "_25._tcp.", "mta-sts.", "_mta-sts."
+_TLSA, _POLICY_HOST, _POLICY_RECORD, _REPORTING = "_25._tcp.", "mta-sts.", "_mta-sts.", "_smtp._tls."
 _BOGUS = struct.pack("!H", dns.edns.EDECode.DNSSEC_BOGUS)
 
 DELEGATE = "policies.lab.example"
@@ -34,7 +34,13 @@ def answer_protected(world: World, authority: Authority, name: str, rdtype: int)
         host = world.host(name.removeprefix(_TLSA))
         return _of_tlsa(host, authority, rdtype) if host is not None and host.status is LookupStatus.OK else None
     if name.startswith(_POLICY_RECORD):
-        return _of_policy_record(world, name.removeprefix(_POLICY_RECORD), rdtype)
+        domain = world.domain(name.removeprefix(_POLICY_RECORD))
+        return _of_texts(domain, list(domain.mta_sts.texts), rdtype)
+    if name.startswith(_REPORTING):
+        domain = world.domain(name.removeprefix(_REPORTING))
+        if domain.tlsrpt.status is None:
+            return Answer(dns.rcode.SERVFAIL)
+        return _of_texts(domain, domain.tlsrpt.records(domain.name), rdtype)
     if name.startswith(_POLICY_HOST) and rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
         return _of_policy_host(world, name.removeprefix(_POLICY_HOST), rdtype)
     return None
@@ -74,11 +80,17 @@ def _association(host: Host, authority: Authority, selector: int, matching: int,
     return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()
 
 
-def _of_policy_record(world: World, name: str, rdtype: int) -> Answer | None:
-    domain = world.domain(name)
-    texts = domain.mta_sts.texts if rdtype == dns.rdatatype.TXT else ()
-    records = b"".join(record(AT_QUESTION, dns.rdatatype.TXT, bytes([len(text)]) + text) for text in texts)
-    return Answer(dns.rcode.NOERROR, len(texts), records, domain.secure) if texts else None
+def _of_texts(domain: Domain, texts: list[bytes], rdtype: int) -> Answer | None:
+    if rdtype != dns.rdatatype.TXT or not texts:
+        return None
+    records = b"".join(record(AT_QUESTION, dns.rdatatype.TXT, _strings(text)) for text in texts)
+    return Answer(dns.rcode.NOERROR, len(texts), records, domain.secure)
+
+
+def _strings(text: bytes) -> bytes:
+    """A text as the character strings of a TXT record, 255 bytes each at most (RFC 1035 §3.3)."""
+    pieces = (text[start : start + 255] for start in range(0, len(text), 255))
+    return b"".join(bytes([len(piece)]) + piece for piece in pieces)
 
 
 def _of_policy_host(world: World, name: str, rdtype: int) -> Answer | None:

@@ -20,6 +20,7 @@ from crawler.lab import hosts_handshake, hosts_hostile, hosts_plain, hosts_tls
 from crawler.lab.behaviours import HOSTS, HostBehaviour
 from crawler.lab.mix import DUAL_STACK, PROVIDERS, SIGNED
 from crawler.lab.protection import MTA_STS, TLSA, StsBehaviour, TlsaBehaviour
+from crawler.lab.reporting import TLSRPT, TlsrptBehaviour
 from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES, RouteBehaviour
 from crawler.names import MAX_NAME
 from crawler.records import Dnssec, LookupStatus, Route, TlsaStatus
@@ -43,6 +44,7 @@ class _Place(NamedTuple):
     host: str = ""
     tlsa: str = ""
     mta_sts: str = ""
+    tlsrpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Domain:
     secure: bool
     own_behaviour: str  #: of the hosts it runs itself; empty: each has its own
     mta_sts: StsBehaviour = field(default=MTA_STS["no-mta-sts"])
+    tlsrpt: TlsrptBehaviour = field(default=TLSRPT["no-tlsrpt"])
 
     @property
     def route(self) -> Route:
@@ -130,6 +133,7 @@ class World:
         self._providers = _Choice({provider.name: provider.share for provider in PROVIDERS})
         self._tlsa = _Choice({tlsa.name: tlsa.share for tlsa in TLSA.values()})
         self._mta_sts = _Choice({mta_sts.name: mta_sts.share for mta_sts in MTA_STS.values()})
+        self._tlsrpt = _Choice({tlsrpt.name: tlsrpt.share for tlsrpt in TLSRPT.values()})
         self._shared = {name: p.behaviour for p in PROVIDERS for name in p.hosts}
         self._shared |= {FLEET.format(n): "tls13-x25519" for n in range(1, FLEET_SIZE + 1)}
         self._chosen = self._choose(names)
@@ -140,8 +144,8 @@ class World:
         """One name for every behaviour: those of the list that come first in an order of their own."""
         wanted = [_Place(route) for route in self._routes.names]
         wanted += [_Place("own-host", host) for host in self._hosts.names]
-        kinds = zip_longest(TLSA, MTA_STS, fillvalue="")
-        wanted += [_Place("own-host", "tls13-x25519", tlsa, mta_sts) for tlsa, mta_sts in kinds]
+        kinds = zip_longest(TLSA, MTA_STS, TLSRPT, fillvalue="")
+        wanted += [_Place("own-host", "tls13-x25519", *kind) for kind in kinds]
         # Two names may be the same line twice, hence some to spare.
         first = heapq.nsmallest(2 * len(wanted), names, key=lambda name: self._draw("chosen", name))
         return dict(zip(dict.fromkeys(first), wanted, strict=False))
@@ -174,7 +178,8 @@ class World:
         cnames = (behaviour.alias.format(domain=name),) if behaviour.alias and has_room else ()
         mx = tuple(dict.fromkeys(exchanges))
         own = behaviour.host or own
-        return Domain(name, behaviour, mx, cnames, self._is_signed(name), own, self._mta_sts_of(name, route))
+        promises = self._mta_sts_of(name, route), self._tlsrpt_of(name, route)
+        return Domain(name, behaviour, mx, cnames, self._is_signed(name), own, *promises)
 
     def _host(self, name: str) -> Host | None:
         """What a name is when it is asked for its address; None if it is no mail host."""
@@ -222,6 +227,13 @@ class World:
         if route not in _WITH_POLICY or len(name) > MAX_NAME - len("_mta-sts."):
             return MTA_STS["no-mta-sts"]
         return MTA_STS[self._mta_sts.pick(self._draw("mta-sts", name))]
+
+    def _tlsrpt_of(self, name: str, route: str) -> TlsrptBehaviour:
+        if (place := self._chosen.get(name)) is not None and place.tlsrpt:
+            return TLSRPT[place.tlsrpt]
+        if route not in _WITH_POLICY or len(name) > MAX_NAME - len("_smtp._tls."):
+            return TLSRPT["no-tlsrpt"]
+        return TLSRPT[self._tlsrpt.pick(self._draw("tlsrpt", name))]
 
     def opt_outs(self, name: str) -> list[str]:
         """The entries of the opt-out file that concern a name of the list."""
