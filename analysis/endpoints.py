@@ -61,12 +61,12 @@ _DANE = "dane, dane_error"
 
 MACROS = (
     # RFC 9525 §6.3, DNS-ID only: a wildcard is the whole left-most label and stands above two labels
-    # at least; no wildcard for an A-label. Null if the names are not known.
+    # at least. Null if the names are not known.
     """
     CREATE MACRO names_host(names, host) AS CASE
         WHEN names IS NULL THEN NULL
         WHEN list_contains(list_transform(names, lambda name: lower(name)), host) THEN true
-        WHEN starts_with(host, 'xn--') OR host NOT LIKE '%_.%_.%_' THEN false
+        WHEN host NOT LIKE '%_.%_.%_' THEN false
         ELSE list_contains(
             list_transform(names, lambda name: lower(name)), '*.' || substr(host, strpos(host, '.') + 1)
         )

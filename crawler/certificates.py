@@ -92,11 +92,16 @@ def common_name_match(leaf: Known, host: str) -> bool:
 
 
 def _matches(patterns: list[DNSPattern], host: str) -> bool:
+    host = host.rstrip(".")
+    label, _, parent = host.partition(".")
     try:
-        reference = DNS_ID(host.rstrip("."))
+        reference = DNS_ID(host)
+        # By RFC 9525 §6.3 a wildcard, which is a whole label, stands for any one label.  The library, as old as
+        # RFC 6125, lets none stand for an A-label; it stands for one where it would stand for `x`.
+        for_wildcards = DNS_ID(f"x.{parent}") if parent and label.lower().startswith("xn--") else reference
     except ValueError:  # a name that no certificate can carry as DNS-ID
         return False
-    return any(reference.verify(pattern) for pattern in patterns)
+    return any((for_wildcards if b"*" in one.pattern else reference).verify(one) for one in patterns)
 
 
 def parse(certificate: crypto.X509, der: bytes) -> Known:

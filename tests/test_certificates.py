@@ -84,6 +84,10 @@ def test_a_client_certificate_is_not_for_servers(trust: TrustStore) -> None:
         (["mx.example"], "mx.example.", True),
         (["*.example.org"], "mx.example.org", True),
         (["*.example.org"], "a.mx.example.org", False),
+        (["*.example.org"], "xn--bcher-kva.example.org", True),  # not by RFC 6125 alone: RFC 9525 §6.3
+        (["x.example.org", "x*.example.org", "xn--*.example.org"], "xn--bcher-kva.example.org", False),
+        (["*.xn--bcher-kva.example"], "mx.xn--bcher-kva.example", True),
+        (["*.example"], "xn--bcher-kva.example", False),
         (["*.example.org"], "example.org", False),
         (["m*.example.org"], "mx.example.org", False),
         (["a.*.org"], "a.example.org", False),
