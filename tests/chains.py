@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import datetime
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
@@ -19,7 +20,7 @@ from OpenSSL import crypto
 from crawler.certificates import Known, parse
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 START = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
@@ -42,7 +43,7 @@ class Subject:
         ca: bool | None = None,
         path_length: int | None = None,
         usage: Iterable[x509.ObjectIdentifier] | None = None,
-        names: Iterable[str] = (),
+        names: Iterable[str | x509.GeneralName] = (),
         days: tuple[float, float] = (-30, 60),
         constraints: x509.NameConstraints | None = None,
         critical_unknown: bool = False,
@@ -57,8 +58,8 @@ class Subject:
             made = made.add_extension(x509.BasicConstraints(ca, path_length), critical=True)
         if usage is not None:
             made = made.add_extension(x509.ExtendedKeyUsage(list(usage)), critical=False)
-        if names := list(names):
-            made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+        if names := [x509.DNSName(name) if isinstance(name, str) else name for name in names]:
+            made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if constraints is not None:
             made = made.add_extension(constraints, critical=True)
         if key_usage is not None:
@@ -66,7 +67,7 @@ class Subject:
         if critical_unknown:
             oid = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
             made = made.add_extension(x509.UnrecognizedExtension(oid, b"\x05\x00"), critical=True)
-        return made.sign(self.key, hashes.SHA256())
+        return made.sign(self.key, None if isinstance(self.key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
     def root(self, **more: object) -> x509.Certificate:
         """Its certificate for itself, as a root has."""
@@ -80,6 +81,30 @@ class Subject:
 
 def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def permitted(*names: str) -> x509.NameConstraints:
+    """Only these names, and those below them."""
+    return x509.NameConstraints([x509.DNSName(name) for name in names], None)
+
+
+def excluded(*names: str) -> x509.NameConstraints:
+    """Any but these names, and those below them."""
+    return x509.NameConstraints(None, [x509.DNSName(name) for name in names])
+
+
+def usage_without_signing() -> x509.KeyUsage:
+    """A keyUsage that lets nobody sign certificates."""
+    return x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+
+
+def with_sha1(certificate: x509.Certificate, issuer: Subject) -> x509.Certificate:
+    """The same, signed again as nobody should any more; the `cryptography` library refuses to."""
+    again = crypto.X509.from_cryptography(certificate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")
+    return again.to_cryptography()
 
 
 def known(*certificates: x509.Certificate) -> list[Known]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import warnings
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import pairwise
@@ -16,12 +15,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from OpenSSL import crypto
 
 from crawler.certificates import Known, common_name_match, facts, name_match
 from crawler.config import Limits
 from crawler.trust import ChainVerdict, TrustStore, completed
-from tests.chains import SERVER, START, Subject, der, known, pem
+from tests.chains import (
+    SERVER,
+    START,
+    Subject,
+    der,
+    excluded,
+    known,
+    pem,
+    permitted,
+    usage_without_signing,
+    with_sha1,
+)
 
 HOST = "mx.example"
 ROOT, MIDDLE, LOWER, OTHER = Subject("Root"), Subject("Middle"), Subject("Lower"), Subject("Other Root")
@@ -33,32 +42,11 @@ WEAK = Subject("Weak", rsa.generate_private_key(65537, 1024))
 Scene = tuple[list[x509.Certificate], list[x509.Certificate], int]
 
 
-def usage_without_signing() -> x509.KeyUsage:
-    return x509.KeyUsage(True, False, False, False, False, False, False, False, False)
-
-
-def permitted(*names: str) -> x509.NameConstraints:
-    return x509.NameConstraints([x509.DNSName(name) for name in names], None)
-
-
-def excluded(*names: str) -> x509.NameConstraints:
-    return x509.NameConstraints(None, [x509.DNSName(name) for name in names])
-
-
 def tall(height: int) -> list[x509.Certificate]:
     """A chain of so many certificates, root included, leaf first."""
     subjects = [Subject(f"Storey {n}") for n in range(height - 1)]
     above = [subjects[0].root()] + [a.issue(b, ca=True) for a, b in pairwise(subjects)]
     return [subjects[-1].leaf(HOST), *reversed(above)]
-
-
-def with_sha1(certificate: x509.Certificate, issuer: Subject) -> x509.Certificate:
-    """The same, signed again as nobody should any more; the `cryptography` library refuses to."""
-    again = crypto.X509.from_cryptography(certificate)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        again.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")
-    return again.to_cryptography()
 
 
 HUNDRED, EIGHT = tall(100), tall(8)
