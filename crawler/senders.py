@@ -33,8 +33,6 @@ for later if there is none.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from crawler.certificates import Known, common_name_match, name_match
@@ -47,9 +45,7 @@ from crawler.records import (
     MtaStsFetch,
     MtaStsMode,
     MtaStsRecord,
-    Outcome,
     Probe,
-    Stage,
     Tlsa,
     TlsaStatus,
 )
@@ -98,32 +94,6 @@ def deliveries(domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: Known | No
         Sender.DANE: _by_dane(domain, tlsa, probe, leaf, tls, plain),
         Sender.MTA_STS_ENFORCING: _by_mta_sts(domain, probe, valid, plain),
     }
-
-
-def summary(domain: Domain, answered: Iterable[tuple[Probe, dict[Sender, Delivery | None]]]) -> Iterator[str]:
-    """A line for each sender: its answers at the domain's best-preference endpoints that accept connections."""
-    best = min((mx["preference"] for mx in domain.mx or ()), default=None)
-    hosts = {mx["host"] for mx in domain.mx or () if mx["preference"] == best}
-    answers = [
-        by_sender
-        for probe, by_sender in answered
-        if probe.host in hosts and probe.stage != Stage.CONNECT and probe.outcome != Outcome.BLOCKED_ADDRESS
-    ]
-    if not answers:
-        yield "unknown: no mail host of the best preference accepts connections from here"
-        return
-    for sender, name in _NAMES.items():
-        counts = Counter(WORDS[answer] if (answer := one[sender]) else "unknown" for one in answers)
-        shares = [words if len(counts) == 1 else f"{words} at {n} of {len(answers)}" for words, n in counts.items()]
-        yield f"{name:<14}{'; '.join(shares)}"
-
-
-_NAMES = {
-    Sender.OPPORTUNISTIC: "opportunistic",
-    Sender.PKIX_STRICT: "PKIX-strict",
-    Sender.DANE: "DANE",
-    Sender.MTA_STS_ENFORCING: "MTA-STS",
-}
 
 
 def negotiated(probe: Probe) -> bool | None:

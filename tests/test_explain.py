@@ -10,8 +10,22 @@ import pytest
 from crawler.config import Config, UsageError
 from crawler.exclusions import Exclusions
 from crawler.explain import _endpoints, as_document, run
-from crawler.explanation import OUTCOMES, ROUTES, Findings, lines
-from crawler.records import DaneStatus, Domain, Host, Outcome, Probe, Route, Stage
+from crawler.explained_endpoint import DANE_ERRORS, OUTCOMES
+from crawler.explained_promises import _MODES, _TLSA
+from crawler.explanation import ROUTES, Findings, lines
+from crawler.records import (
+    DaneError,
+    DaneStatus,
+    Domain,
+    Host,
+    MtaStsMode,
+    Outcome,
+    Probe,
+    Route,
+    Stage,
+    Tlsa,
+    TlsaStatus,
+)
 from tests.kit import play
 from tests.small_runs import domain, known, probe, tlsa
 
@@ -22,9 +36,12 @@ def told(*probes: Probe) -> str:
     return "\n".join(line.plain for line in lines(findings))
 
 
-def test_every_outcome_and_every_route_has_its_sentence() -> None:
+def test_every_word_that_a_row_can_hold_has_its_sentence() -> None:
     assert set(OUTCOMES) == set(Outcome)
     assert set(ROUTES) == set(Route) - {Route.INVALID}
+    assert set(DANE_ERRORS) == set(DaneError)
+    assert set(_TLSA) == set(TlsaStatus) - {TlsaStatus.NOT_ASKED}
+    assert set(_MODES) == set(MtaStsMode)
 
 
 def test_stages_are_told_in_order_and_the_failed_one_is_marked() -> None:
@@ -71,10 +88,10 @@ def test_what_senders_would_do_is_said_for_the_best_mail_hosts_that_accept_conne
     said = [line.plain for line in lines(findings)][-5:]
     assert said == [
         "\nWhat senders would do with mail for example.org:",
-        "  opportunistic encrypted, unauthenticated",
-        "  PKIX-strict   encrypted and authenticated at 1 of 2; refused at 1 of 2",
-        "  DANE          encrypted, unauthenticated",
-        "  MTA-STS       encrypted, unauthenticated",
+        "  opportunistic encrypted, unauthenticated (it looks at no certificate)",
+        "  PKIX-strict   at 1 of 2 encrypted and authenticated; at 1 of 2 refused (its certificate is not trusted)",
+        "  DANE          encrypted, unauthenticated (nothing to go by, so as an opportunistic one)",
+        "  MTA-STS       encrypted, unauthenticated (no policy is in force, so as an opportunistic one)",
     ]
     assert as_document(findings)["senders"][2] == {
         "protocol": "smtp", "host": "backup.example", "address": "192.0.2.3",
@@ -84,18 +101,28 @@ def test_what_senders_would_do_is_said_for_the_best_mail_hosts_that_accept_conne
 
 @pytest.mark.parametrize(
     ("dane", "words"),
-    [("match", "✓ as its TLSA records say"), ("mismatch", "✗ not as its TLSA records say: no_match"), ("absent", None)],
+    [
+        ("match", "✓ as a TLSA record says: record 2, of the host itself"),
+        ("mismatch", "✗ no TLSA record in force is for a certificate received"),
+        ("absent", None),
+    ],
 )
 def test_where_there_are_tlsa_records_they_are_held_against_the_certificate(dane: str, words: str | None) -> None:
-    findings = about_mail(probe("mx1.example", "192.0.2.1", dane=DaneStatus(dane), dane_error="no_match"))
+    findings = about_mail(probe("mx1.example", "192.0.2.1", dane=DaneStatus(dane)))
+    row = findings.probes[0][0]
+    if dane == "match":
+        row.dane_record, row.dane_depth = 1, 0
+    elif dane == "mismatch":
+        row.dane_error = DaneError.NO_MATCH
     findings.probes = [(row, [known("mx1.example")]) for row, _ in findings.probes]
     told_ = "\n".join(line.plain for line in lines(findings))
-    assert words in told_ if words else "TLSA records" not in told_
+    assert words in told_ if words else "TLSA record" not in told_
 
 
 def test_why_there_is_no_policy_is_said_in_words() -> None:
     findings = about_mail(probe("mx1.example", "192.0.2.1"), mta_sts_record="valid", mta_sts_problem="status 404")
-    assert "MTA-STS: status 404" in next(line.plain for line in lines(findings) if "MTA-STS" in line.plain)
+    line = next(line.plain for line in lines(findings) if "MTA-STS" in line.plain)
+    assert line == "  MTA-STS    announced, but no policy was had: status 404"
 
 
 def test_senders_that_reach_nobody_do_something_unknown() -> None:
@@ -118,3 +145,57 @@ def test_an_address_that_is_no_hosts_is_refused_before_anything_is_contacted() -
     with pytest.raises(UsageError, match=r"--address 198\.51\.100\.9: no mail host of example\.org has it"):
         next(_endpoints(findings, Config(), "198.51.100.9", guard))
     assert [endpoint.address for endpoint in _endpoints(findings, Config(), "192.0.2.2", guard)] == ["192.0.2.2"]
+
+
+ENFORCED = {"mta_sts_record": "valid", "mta_sts_fetch": "ok", "mta_sts_mode": MtaStsMode.ENFORCE}
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_domain", "tlsa_status", "sender", "words"),
+    [
+        ("strict", {}, "insecure", "opportunistic", "encrypted, unauthenticated (it looks at no certificate)"),
+        ("not_offered", {}, "insecure", "opportunistic", "in the clear"),
+        ("not_offered", {}, "insecure", "PKIX-strict", "refused (no TLS)"),
+        ("wrong_name", {}, "insecure", "PKIX-strict", "refused (its certificate is for another name)"),
+        ("expired", {}, "insecure", "PKIX-strict", "refused (its certificate is outside its dates)"),
+        ("not_offered", {}, "usable", "DANE", "refused (TLSA records demand TLS, and there is none)"),
+        ("not_offered", {}, "unusable", "DANE", "refused (TLSA records demand TLS, and there is none)"),
+        ("strict", {}, "bogus", "DANE", "refused (validation of its TLSA records fails)"),
+        ("strict", {}, "lookup_failed", "DANE", "unknown (its TLSA records are not known)"),
+        ("strict", ENFORCED | {"mta_sts_mx": ["*.example"]}, "absent", "MTA-STS", "encrypted and authenticated"),
+        ("strict", ENFORCED | {"mta_sts_mx": ["*.test"]}, "absent", "MTA-STS", "refused (the policy does not name the host)"),
+        ("untrusted", ENFORCED | {"mta_sts_mx": ["*.example"]}, "absent", "MTA-STS", "refused (its certificate is not trusted)"),
+        ("strict", {"mta_sts_record": "valid", "mta_sts_fetch": "timeout"}, "absent", "MTA-STS", "unknown (whether a policy is in force is not known)"),
+    ],
+)  # fmt: skip
+def test_a_sender_does_what_it_does_for_a_reason(
+    kind: str, of_domain: dict[str, Any], tlsa_status: str, sender: str, words: str
+) -> None:
+    findings = about_mail(probe("mx1.example", "192.0.2.1", kind), **({"mta_sts_record": "absent"} | of_domain))
+    findings.tlsa = {"mx1.example": tlsa("mx1.example", tlsa_status)}
+    said = [line.plain for line in lines(findings) if line.plain.startswith(f"  {sender} ")][-1]
+    assert said.removeprefix(f"  {sender} ").strip() == words
+
+
+def test_promises_are_told_with_their_records() -> None:
+    findings = about_mail(
+        probe("mx1.example", "192.0.2.1"), dnssec="secure", tlsrpt="valid", tlsrpt_rua=["mailto:tls@example.org"],
+        **ENFORCED, mta_sts_id="1", mta_sts_mx=["mx1.example"], mta_sts_cnames=["policies.example"],
+    )  # fmt: skip
+    findings.hosts[0].addresses = ["192.0.2.1"]
+    records = [{"usage": 1, "selector": 1, "matching": 1, "data": b"\xab" * 32, "usable": False}] * 10
+    findings.tlsa["mx1.example"] = Tlsa(host="mx1.example", status=TlsaStatus.UNUSABLE, records=records)
+    told_ = [line.plain for line in lines(findings)]
+    assert "  MX answer  signed" in told_
+    assert "  MTA-STS    policy 1, enforced, for mx1.example" in told_
+    assert "             at a provider's: its policy host is an alias of policies.example" in told_
+    assert "  TLSRPT     reports to mailto:tls@example.org" in told_
+    assert f"             8: 1 1 1 {'ab' * 16} …  (not usable)" in told_
+    assert "             and 2 more" in told_
+    assert "  ✓ named by the domain's MTA-STS policy" in told_
+
+
+def test_a_host_that_refuses_inside_tls_is_not_said_to_be_unknown() -> None:
+    findings = about_mail(probe("mx1.example", "192.0.2.1", outcome=Outcome.REJECTED, stage=Stage.AFTER_TLS))
+    findings.hosts[0].addresses = ["192.0.2.1"]
+    assert "    the host answered inside TLS that it will not talk to us" in [line.plain for line in lines(findings)]

@@ -33,7 +33,15 @@ STOREYS = (
         "crawler.worker",
         "crawler.progress",
     }
-    | {"crawler.explain", "crawler.explanation", "crawler.doctor", "crawler.cluster", "crawler.lab"},
+    | {
+        "crawler.explain",
+        "crawler.explanation",
+        "crawler.explained_endpoint",
+        "crawler.explained_promises",
+        "crawler.doctor",
+        "crawler.cluster",
+        "crawler.lab",
+    },
     {"crawler.cli", "crawler.__main__"},
 )
 PURE = STOREYS[0] | STOREYS[1]
