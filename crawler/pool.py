@@ -150,10 +150,11 @@ class Pool:
                 break
             await self._hear(worker, message)
         code = await worker.process.wait()
+        # At once, for a shard that is neither waiting nor anybody's would pass for done.
         self._workers.remove(worker)
-        await worker.process.aclose()
         for shard in worker.active:
             self._again(shard, f"its process ended with {_ending(code)}")
+        await worker.process.aclose()
         if not worker.active:
             self._idle_deaths += 1
             if self._idle_deaths >= MAX_TRIES:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import pytest
 
 from crawler.config import Config
@@ -80,3 +81,48 @@ def test_processes_that_die_one_after_the_other_with_nothing_to_do_end_the_scan(
         "3 worker processes in a row ended without a shard in hand, at last with exit code 9; "
         "their messages, if any, are above"
     )
+
+
+def test_what_a_dead_process_had_in_hand_is_not_taken_for_done(tmp_path: Path) -> None:
+    """However long its remains take to be cleared away, and whatever another process says meanwhile."""
+    died, done = tmp_path / "died", tmp_path / "done"
+    code = f"""
+import json, os, sys, time
+sys.stdin.readline()
+for line in sys.stdin:
+    job = json.loads(line)
+    if job["shard"] == 0 and not os.path.exists({str(died)!r}):
+        open({str(died)!r}, "w").close()
+        sys.exit(9)
+    while not os.path.exists({str(died)!r}):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    open({str(done)!r}, "a").write(f"{{job['shard']}}\\n")
+    print(json.dumps({{"event": "done", **job, "rows": {{"domains": 1}}}}), flush=True)
+"""
+
+    async def main(pool: Pool) -> None:
+        with anyio.fail_after(30):
+            async with pool.running():
+                await pool.start(2)
+                for worker in pool._workers:
+                    worker.process = SlowToClose(worker.process)  # type: ignore[assignment]
+                await pool.do(DOMAINS, [0, 1], 0)
+
+    command = [sys.executable, "-c", code]
+    anyio.run(main, Pool(Run(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
+    assert sorted(done.read_text().split()) == ["0", "1"]
+
+
+class SlowToClose:
+    """A process whose pipes take a second to be closed."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        self._process = process
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._process, name)
+
+    async def aclose(self) -> None:
+        await anyio.sleep(1)
+        await self._process.aclose()
