@@ -635,22 +635,38 @@ def test_a_silent_server_is_given_less_at_once() -> None:
     assert after <= before / 2
 
 
+def judged(*periods: tuple[int, int]) -> list[float]:
+    """The window after each period of so many answers and losses; a question is lost after 0.5 s, two periods."""
+    config = Config.from_mapping({"dns": {"timeout": 0.5}})
+    server = TransportServer("127.0.0.1", 53, config.dns, 2_000, lambda q, w: None, lambda q: None)
+    server._window = server._proven = 64
+    windows = []
+    for tick, (answered, lost) in enumerate(periods, 1):
+        server.answered += answered
+        server.lost += lost
+        server._judge(tick / 4)
+        windows.append(server._window)
+    return windows
+
+
 def test_slow_domains_among_many_answers_are_not_held_against_the_server() -> None:
-    def script(query: Query, over_tcp: bool) -> Iterable[bytes]:
-        if not query.question[0].name.to_text().startswith("slow"):
-            yield reply_to(query, rcode=NXDOMAIN)
+    assert judged((100, 20)) == [64]
+    assert judged((100, 0), (0, 0), (0, 20)) == [64, 64, 64], (
+        "asked together, and lost when the others are long answered"
+    )
 
-    async def main() -> tuple[float, float]:
-        async with client_of(script, dns={"timeout": 0.05, "tries": 1}) as (client, _):
-            server = client._servers[0]
-            before = server._window
-            names = [f"slow{n}.test" for n in range(20)] + [f"d{n}.test" for n in range(100)]
-            await asyncio.gather(*(client.ask(name, MX) for name in names))
-            server._judge(asyncio.get_running_loop().time())
-            return before, server._window
 
-    before, after = asyncio.run(main())
-    assert after >= before
+def test_silence_is_held_against_the_server() -> None:
+    assert judged((10, 20)) == [32]
+    assert judged((100, 0), *[(0, 0)] * 5, (0, 20), (0, 20)) == [64] * 6 + [32, 16], "answers of long ago are no excuse"
+
+
+def test_the_first_questions_are_judged_after_a_whole_period() -> None:
+    async def main() -> float:
+        async with client_of(zone(MX_RECORD)) as (client, _):
+            return asyncio.get_running_loop().time() - client._servers[0]._period_start
+
+    assert 0 <= asyncio.run(main()) < 5
 
 
 def test_servfails_of_a_server_in_trouble_are_asked_again_later() -> None:

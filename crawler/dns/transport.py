@@ -44,7 +44,8 @@ class Server:
     more answers a second: a resolver that waits for the world answers more, one that is busy itself
     would only drop what does not fit its receive buffer.  It is halved when silence outweighs the
     answers: a slow domain times out among many answers and changes nothing, but a resolver that we
-    overload falls silent.
+    overload falls silent.  A question is known to be lost a whole time-out after it was asked, so
+    losses are held against the best period since then: at the end of a batch only slow ones are left.
     """
 
     host: str
@@ -69,6 +70,7 @@ class Server:
     _refilled: float = 0.0
     _period_start: float = 0.0
     _before: tuple[int, int, int] = (0, 0, 0)
+    _answers: deque[int] = field(default_factory=deque)  #: of the periods that reach back to what is lost now
     _next_socket: int = 0
     _sockets: list[tuple[socket.socket, Pending]] = field(default_factory=list)
     _waiting: deque[Question] = field(default_factory=deque)
@@ -78,6 +80,7 @@ class Server:
         """Connect the UDP sockets; each has a random source port of its own."""
         loop = asyncio.get_running_loop()
         self._window = self._proven = min(FIRST_WINDOW, self.limit)
+        self._period_start = loop.time()
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         for _ in range(self.settings.sockets):
             made = socket.socket(family, socket.SOCK_DGRAM)
@@ -129,7 +132,10 @@ class Server:
         self._before = (self.answered, self.lost, self.failed)
         self._period_start = now
         self.failing = answered >= ENOUGH and failed * 2 > answered
-        if self.failing or (lost >= LEAST_WINDOW and lost > answered):
+        self._answers.append(answered)
+        if len(self._answers) > 2 + self.settings.timeout / PERIOD:
+            self._answers.popleft()
+        if self.failing or (lost >= LEAST_WINDOW and lost > max(self._answers)):
             self._window = self._proven = max(self._window / 2, min(LEAST_WINDOW, self.limit))
             self._widened = False
         elif answered < ENOUGH or not self._waiting:
