@@ -59,14 +59,13 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circ
     `wanted` names it; without it the newest unfinished run with the same list and settings is
     continued.  Raises `UsageError` if it is in use, or is a run over something else, and `OSError`.
     """
+    check_run_id(wanted)
     if wanted is not None:
-        if not _RUN_ID(wanted):
-            raise UsageError(f"--run: {wanted!r} must be letters, digits, dot, dash or underscore, 64 at most")
         run = Run(data / f"run={wanted}")
         if not run.path.exists():
             return _create(run, config, circumstances)
         _must_match(run, config, circumstances)
-        return _locked(run)
+        return _continued(run)
     for path in sorted(data.glob("run=*"), reverse=True):
         run = Run(path)
         manifest = _manifest_or_none(run)
@@ -74,12 +73,18 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circ
             continue
         difference = _difference(manifest, config, circumstances)
         if not difference:
-            return _locked(run)
+            return _continued(run)
         log.warning("%s is unfinished, but was started with %s; this is a new run", run.path, difference)
     stem = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
     free = next(name for name in names if not (data / f"run={name}").exists())
     return _create(Run(data / f"run={free}"), config, circumstances)
+
+
+def check_run_id(wanted: str | None) -> None:
+    """Raises `UsageError` for what cannot be the name of a run."""
+    if wanted is not None and not _RUN_ID(wanted):
+        raise UsageError(f"--run: {wanted!r} must be letters, digits, dot, dash or underscore, 64 at most")
 
 
 def config_sha256(config: Config) -> str:
@@ -115,6 +120,15 @@ def _locked(run: Run) -> Run:
     return run
 
 
+def _continued(run: Run) -> Run:
+    """The run, locked; refused if somebody's files are among its parts."""
+    _locked(run)
+    if stranger := next(run.strangers(), None):
+        run.unlock()
+        raise UsageError(f"{stranger}: is no part of this run, and readers would take it for one; move it elsewhere")
+    return run
+
+
 def _manifest_or_none(run: Run) -> dict[str, Any] | None:
     """The manifest, if this is a run that the present version could continue."""
     try:
@@ -126,11 +140,23 @@ def _manifest_or_none(run: Run) -> dict[str, Any] | None:
     return manifest if same else None
 
 
+def _schema_version(run: Run) -> object:
+    try:
+        return run.manifest().get("schema_version")
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def _must_match(run: Run, config: Config, circumstances: Circumstances) -> None:
     if not run.path.is_dir():
         raise UsageError(f"{run.path}: is not a directory; name another run by --run")
     manifest = _manifest_or_none(run)
     if manifest is None:
+        if (schema := _schema_version(run)) not in (None, SCHEMA_VERSION):
+            raise UsageError(
+                f"{run.path}: is of schema {schema} and this version writes {SCHEMA_VERSION}; "
+                "continue it with the version that began it, or name another run by --run"
+            )
         raise UsageError(
             f"{run.path}: has no manifest or no trust anchors that this version can continue with; name another run by --run"
         )

@@ -7,10 +7,12 @@ synced after it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache
@@ -32,6 +34,10 @@ ROW_GROUP_BYTES = 8 << 20
 
 BLOOM_ROWS = 20_000
 """Rows that the Bloom filter of a row group is made for at most: 16 KiB."""
+
+
+class Damaged(Exception):
+    """A part no longer holds what was written into it; the message is one line."""
 
 
 def sync_directory(path: Path) -> None:
@@ -132,6 +138,7 @@ class PartWriter:
             path,
             self._schema,
             compression="zstd",
+            write_page_checksum=True,
             # Of what differs from row to row a dictionary would only be a second copy.
             use_dictionary=[name for name, kind in leaves if name not in names and not _differs(kind)],
             write_statistics=[name for name, kind in leaves if not pa.types.is_binary(kind)],
@@ -204,11 +211,32 @@ def _differs(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_timestamp(kind))
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A part to be read, every page held against its checksum.  Raises `Damaged`, within it too."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the file system's words, not Parquet's
+        raise Damaged(f"{path}: is damaged ({' '.join(str(error).split())})") from error
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_rows(path: Path, row: type) -> Iterator[Any]:
-    """The rows of a part, in flat memory; words of the vocabulary come back as its members."""
+    """The rows of a part, in flat memory; words of the vocabulary come back as its members.
+
+    Raises `Damaged`.
+    """
     words = _vocabulary(row)
     names = [field.name for field in fields(row)]
-    with pq.ParquetFile(path) as file:
+    with opened(path) as file:
         for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
             columns = []
             for name in names:
@@ -218,8 +246,9 @@ def read_rows(path: Path, row: type) -> Iterator[Any]:
 
 
 def row_count(path: Path) -> int:
-    """Rows of a part."""
-    return int(pq.read_metadata(path).num_rows)
+    """Rows of a part.  Raises `Damaged`."""
+    with opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def distinct(rows: Iterable[Any], key: Callable[[Any], Any], dropped: list[int]) -> Iterator[Any]:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from crawler.config import STANDARD_PORTS, Config
 from crawler.pacing import network_of
-from crawler.parts import PartWriter, hidden, publish, read_rows, sync_directory
+from crawler.parts import PartWriter, hidden, opened, publish, read_rows, sync_directory
 from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
 from crawler.targets import read_targets
@@ -64,7 +63,7 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick) -> None:
     """Hosts x addresses x protocols, each with the TLSA records to hold its chain against."""
     count = 0
     for part in run.parts("hosts"):
-        with pq.ParquetFile(part) as file:
+        with opened(part) as file:
             lengths = pc.list_value_length(file.read(columns=["addresses"])["addresses"])
         count += (pc.sum(lengths).as_py() or 0) * len(config.protocol)
         tick(0)
@@ -79,7 +78,7 @@ def shard_count(count: int, size: int, workers: int) -> int:
 
 def _mail_hosts(part: Path) -> Iterator[str]:
     """The distinct mail hosts of one part of `domains`."""
-    with pq.ParquetFile(part) as file:
+    with opened(part) as file:
         mx = file.read(columns=["mx"])["mx"].combine_chunks()
     for host in pc.unique(pc.struct_field(pc.list_flatten(mx), "host")).to_pylist():
         if host:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import signal
 import sys
 from collections import Counter
@@ -21,23 +20,18 @@ from typing import Any, TypeVar
 
 import anyio
 
-from crawler.config import Config, UsageError
+from crawler.config import Config
 from crawler.exclusions import Exclusions
-from crawler.manifest import Circumstances, note_resumption, open_run, timestamp
-from crawler.parts import row_count, sync_file
+from crawler.manifest import note_resumption, timestamp
+from crawler.merging import merge
+from crawler.opening import begin
+from crawler.parts import Damaged, row_count
 from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.pool import COMMAND, Pool, ScanFailed
-from crawler.preflight import (
-    ask_resolvers,
-    check_identity,
-    check_source_addresses,
-    disk_trouble,
-    raise_descriptor_limit,
-)
+from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
 from crawler.progress import Progress
 from crawler.records import TABLES
-from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step, merge
-from crawler.targets import InputError, ListFacts, comes_once, spool, survey
+from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step
 
 T = TypeVar("T")
 
@@ -67,7 +61,7 @@ def scan(request: Request) -> int:
     check_source_addresses(config)
     raise_descriptor_limit(config)
     Exclusions(config)  # raises if the opt-outs cannot be read
-    run, source, lines = _begin(request)
+    run, source, lines = begin(request.source, request.data, request.run, config)
     progress = Progress(quiet=request.quiet)
     try:
         if run.manifest()["state"] == "finished":
@@ -98,17 +92,13 @@ class _Scan:
         self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach)
         self._signal: int | None = None
         self._finished = False
+        self._is_continued = False
 
     async def go(self) -> int:
         """Work until done, interrupted or out of time; returns the exit code."""
-        self._run.remove_leftovers()
-        manifest = self._run.manifest()
-        if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
-            self._progress.say(f"continuing run {self._run.id}")
-            note_resumption(manifest)
-        self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
         problem: str | None = None
         try:
+            self._announce()
             await self._until_stopped()
         except ScanFailed as error:
             problem = str(error)
@@ -122,6 +112,19 @@ class _Scan:
         if not self._finished:
             self._progress.say("time is up (--max-runtime); everything finished is kept, the same command continues")
         return 0
+
+    def _announce(self) -> None:
+        """Say in the manifest that the run is under way, again perhaps."""
+        try:
+            self._run.remove_leftovers()
+            manifest = self._run.manifest()
+            if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
+                self._progress.say(f"continuing run {self._run.id}")
+                note_resumption(manifest)
+                self._is_continued = True
+            self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     async def _until_stopped(self) -> None:
         scope = anyio.CancelScope(deadline=anyio.current_time() + (self._config.max_runtime or math.inf))
@@ -150,6 +153,9 @@ class _Scan:
 
     async def _work(self) -> None:
         size = self._pool.size
+        if self._is_continued:
+            for part in await self._plan("checking parts", "shards", self._run.distrust):
+                self._progress.say(f"{part}: is damaged; its shard is done again")
         await self._pool.start(shard_count(self._lines, self._config.shards.domains, size))
         if not self._is_cut(DOMAINS):
             await self._plan(
@@ -173,16 +179,21 @@ class _Scan:
         return (self._run.work / step.folder).is_dir()
 
     async def _do(self, step: Step) -> None:
-        """The shards of a step that are not finished."""
+        """The shards of a step that are not finished, the largest first: one begun last would be waited for alone."""
+        try:
+            rows = {shard: row_count(self._run.shard_path(step, shard)) for shard in self._run.shards(step)}
+        except Damaged as error:
+            raise ScanFailed(f"{error}; begin another run") from error
         finished = self._run.finished(step)
-        shards = [shard for shard in self._run.shards(step) if shard not in finished]
-        total = sum(row_count(self._run.shard_path(step, shard)) for shard in self._run.shards(step))
-        before = total - sum(row_count(self._run.shard_path(step, shard)) for shard in shards)
+        shards = sorted(rows.keys() - finished.keys(), key=lambda shard: (-rows[shard], shard))
+        total, before = sum(rows.values()), sum(rows[shard] for shard in finished)
         self._progress.begin(_LABELS[step.name], _UNITS[step.name], total, before)
         await self._pool.do(step, shards, before)
+        finished = self._run.finished(step)
+        if missing := sorted(rows.keys() - finished.keys()):
+            raise ScanFailed(f"{step.name} shard {missing[0]} was done and is gone; the same command does it again")
         self._progress.reach(total)
-        duplicates = sum(marker["duplicates"] for marker in self._run.finished(step).values())
-        self._progress.end(duplicates)
+        self._progress.end(sum(marker["duplicates"] for marker in finished.values()))
 
     async def _plan(self, label: str, unit: str, work: Callable[[Tick], T]) -> T:
         """Work between the steps, in a thread, so that signals are heard meanwhile."""
@@ -194,12 +205,17 @@ class _Scan:
         self._progress.begin(label, unit, None)
         try:
             return await anyio.to_thread.run_sync(work, tick)
+        except Damaged as error:
+            raise ScanFailed(f"{error}; the same command does its shard again") from error
         except OSError as error:
-            if words := disk_trouble(error):
-                raise ScanFailed(f"{self._run.path}: cannot be written ({words})") from error
-            raise
+            raise self._unwritable(error) from error
         finally:
             self._progress.close()
+
+    def _unwritable(self, error: OSError) -> Exception:
+        """What to raise for what a disk said; another error is not ours to put into words."""
+        words = disk_trouble(error)
+        return ScanFailed(f"{self._run.path}: cannot be written ({words})") if words else error
 
     def _conclude(self, problem: str | None) -> None:
         """Say in the manifest how it ended and what there is."""
@@ -216,57 +232,6 @@ class _Scan:
         if not self._quiet:
             sys.stdout.write(_summary(self._run, ending))
             sys.stdout.flush()
-
-
-def _begin(request: Request) -> tuple[Run, Path, int]:
-    """The run, the list to cut and its length; all that can be wrong with the input shows here."""
-    data = request.data
-    source = Path(request.source)
-    once = request.source == "-" or comes_once(source)
-    facts = None if once else survey(source)
-    resolvers = [resolver.as_dict() for resolver in ask_resolvers(request.config)]
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        _sweep(data)
-        if facts is None:
-            source, facts = _spooled(request.source, data)
-        path = "-" if once else str(source.resolve())
-        run = open_run(data, request.run, request.config, Circumstances(path, facts, resolvers))
-        kept = run.work / "list"
-        if once and not kept.exists():
-            source.rename(kept)
-        elif once:
-            source.unlink()
-    except OSError as error:
-        words = disk_trouble(error) or error.strerror or error
-        raise UsageError(f"{data}: cannot be written ({words}); check --data") from error
-    return run, kept if once else source, facts.lines
-
-
-def _spooled(source: str, data: Path) -> tuple[Path, ListFacts]:
-    """A copy of a list that comes only once."""
-    path = data / f".tmp-list-{os.getpid()}"
-    try:
-        if source == "-":
-            spool(sys.stdin.buffer, path)
-        else:
-            with Path(source).open("rb") as stream:
-                spool(stream, path)
-        sync_file(path)
-        return path, survey(path)
-    except InputError as error:
-        path.unlink(missing_ok=True)
-        raise InputError(str(error).replace(str(path), "standard input" if source == "-" else source)) from None
-
-
-def _sweep(data: Path) -> None:
-    """Remove what processes that are gone left under hidden names; each ends in their number."""
-    for path in data.glob(".tmp-*"):
-        if not Path("/proc", path.name.rpartition("-")[2]).exists():
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def _counts(run: Run) -> dict[str, Any]:

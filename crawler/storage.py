@@ -15,24 +15,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from crawler.parts import ROWS_AT_ONCE, Layout, PartWriter, hidden, publish, row_count, sync_directory, write_json
+from crawler.parts import Layout, PartWriter, digest, hidden, sync_directory, write_json
 from crawler.records import TABLES, Endpoint, MailHost, Target
 
 EMPTY_PART = "empty.parquet"
 """A part without rows in every table, so that each can be opened from the start."""
-
-KEYS_AT_ONCE = 500_000
-"""Distinct certificates held in memory while they are merged, 0.1 KiB each."""
 
 
 MERGED = ("certificates", "policies")
@@ -56,7 +51,7 @@ PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), attrg
 STEPS = {step.name: step for step in (DOMAINS, HOSTS, PROBES)}
 
 #: How the tables' parts are laid out.
-_LAYOUTS = {
+LAYOUTS = {
     "domains": Layout("domain", ("listed", "registrable_domain")),
     "hosts": Layout("host"),
     "tlsa": Layout("host", ("base_domain",)),
@@ -64,6 +59,10 @@ _LAYOUTS = {
     "certificates": Layout("sha256", ("spki_sha256",)),
     "policies": Layout("sha256"),
 }
+
+#: The names of a run's own parts, and of the shards that a step is cut into; whatever else lies there is somebody's.
+_PART = re.compile(r"(?:domains|hosts|probes|merged)-[0-9]{4}\.parquet|empty\.parquet").fullmatch
+_SHARD = re.compile(r"[0-9]{4}\.parquet").fullmatch
 
 #: What is counted while rows pass, for the manifest.
 _TALLIED = {"domains": "route", "probes": "outcome"}
@@ -140,12 +139,19 @@ class Run:
             self._lock = None
 
     def parts(self, table: str) -> list[Path]:
-        """The parts of a table, in order."""
-        return sorted((self.path / table).glob("*.parquet"))
+        """The parts of a table that this run wrote, in order."""
+        return sorted(path for path in (self.path / table).glob("*.parquet") if _PART(path.name))
+
+    def strangers(self) -> Iterator[Path]:
+        """What readers would take for parts of this run and is none: it would be counted, or stop them."""
+        for table in TABLES:
+            for path in sorted((self.path / table).glob("*.parquet")):
+                if not _PART(path.name) or path.is_symlink() or not path.is_file():
+                    yield path
 
     def shards(self, step: Step) -> list[int]:
         """The shards a step is cut into."""
-        return sorted(int(path.stem) for path in (self.work / step.folder).glob("*.parquet"))
+        return sorted(int(path.stem) for path in (self.work / step.folder).glob("*.parquet") if _SHARD(path.name))
 
     def shard_path(self, step: Step, shard: int) -> Path:
         return self.work / step.folder / f"{shard:04d}.parquet"
@@ -174,6 +180,22 @@ class Run:
             if whole:
                 markers[shard] = marker
         return markers
+
+    def distrust(self, tick: Callable[[int], None]) -> list[Path]:
+        """Take the marker from each finished shard of whose parts one holds something else than was written.
+
+        Returns those parts.  Their size has not changed, so nothing but reading them tells.
+        """
+        damaged = []
+        for step in STEPS.values():
+            for shard, marker in self.finished(step).items():
+                for table, written in marker.get("sha256", {}).items():
+                    part = self.part_path(table, step, shard)
+                    if not self.is_merged(table) and digest(part) != written:
+                        damaged.append(part)
+                        self.marker_path(step, shard).unlink(missing_ok=True)
+                tick(1)
+        return damaged
 
     def is_merged(self, table: str) -> bool:
         """Whether the parts of the shards were replaced by merged ones, each key once."""
@@ -217,17 +239,18 @@ class ShardOutput:
         """Close the parts, let them appear, and set the marker with `counts`; returns what the marker says."""
         for writer in self._writers.values():
             writer.close()
-        sizes = {}
+        sizes, digests = {}, {}
         for kind, table in self._tables.items():
             part = self._run.part_path(table, self._step, self._shard)
             if kind in self._writers:
+                sizes[table] = self._temporary(table).stat().st_size
+                digests[table] = digest(self._temporary(table))
                 self._temporary(table).rename(part)
-                sizes[table] = part.stat().st_size
             else:
                 part.unlink(missing_ok=True)  # of an earlier try that found more
             sync_directory(part.parent)
         tallies = {self._tables[kind]: dict(writer.counts) for kind, writer in self._writers.items() if writer.counts}
-        marker = {"rows": self.rows(), "bytes": sizes, "tallies": tallies, **counts}
+        marker = {"rows": self.rows(), "bytes": sizes, "sha256": digests, "tallies": tallies, **counts}
         write_json(self._run.marker_path(self._step, self._shard), marker)
         return marker
 
@@ -242,54 +265,5 @@ class ShardOutput:
     def _open(self, kind: type) -> PartWriter:
         table = self._tables[kind]
         # What is merged later needs no filter, and what is merged needs one.
-        layout = replace(_LAYOUTS[table], expected=self._expected if table not in MERGED else 0)
+        layout = replace(LAYOUTS[table], expected=self._expected if table not in MERGED else 0)
         return PartWriter(self._temporary(table), kind, self._signature, tally=_TALLIED.get(table), layout=layout)
-
-
-def merge(run: Run, table: str, signature: dict[str, str], tick: Callable[[int], None]) -> None:
-    """Replace the parts of a table whose key is `sha256` by parts with each key once.
-
-    It may be interrupted anywhere and done again; in between readers see rows twice, never too few.
-    """
-    marker = run.done / f"merged-{table}.json"
-    parts = run.parts(table)
-    merged = [part for part in parts if part.name.startswith("merged-")]
-    sources = [part for part in parts if part not in merged and part.name != EMPTY_PART]
-    if sources and not marker.exists():
-        # The keys seen are held in memory, so a large table is gone through several times, a share of the keys each.
-        passes = 1 + sum(map(row_count, sources)) // KEYS_AT_ONCE
-        for share in range(passes):
-            _merge_share(run, table, sources, signature, share, passes, tick)
-        write_json(marker, {"passes": passes})
-    for part in sources:
-        part.unlink()
-    sync_directory(run.path / table)
-
-
-def _merge_share(
-    run: Run,
-    table: str,
-    sources: list[Path],
-    signature: dict[str, str],
-    share: int,
-    passes: int,
-    tick: Callable[[int], None],
-) -> None:
-    temporary = hidden(run.work / f"merged-{table}")
-    layout = replace(_LAYOUTS[table], expected=sum(map(row_count, sources)) // passes)
-    writer = PartWriter(temporary, TABLES[table], signature, layout=layout)
-    seen: set[bytes] = set()
-    for part in sources:
-        with pq.ParquetFile(part) as file:
-            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-                tick(batch.num_rows)
-                fresh = []
-                for text in batch.column("sha256").to_pylist():
-                    key = bytes.fromhex(text)
-                    is_fresh = int.from_bytes(key[:4]) % passes == share and key not in seen
-                    if is_fresh:
-                        seen.add(key)
-                    fresh.append(is_fresh)
-                writer.extend(batch.filter(pa.array(fresh, pa.bool_())))
-    writer.close()
-    publish(temporary, run.path / table / f"merged-{share:04d}.parquet")

@@ -34,7 +34,7 @@ from anyio.abc import TaskGroup
 
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
-from crawler.parts import distinct, read_rows, row_count
+from crawler.parts import Damaged, distinct, read_rows, row_count
 from crawler.policy_fetch import PolicyFetcher
 from crawler.preflight import disk_trouble
 from crawler.probe import Prober
@@ -75,7 +75,7 @@ class Worker:
             else:
                 log.exception("%s shard %d failed", step_name, shard)
                 self._failed(step_name, shard, str(error), fatal=False)
-        except UsageError as error:
+        except (UsageError, Damaged) as error:
             self._failed(step_name, shard, str(error), fatal=True)
         except Exception as error:
             log.exception("%s shard %d failed", step_name, shard)

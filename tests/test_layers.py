@@ -22,10 +22,11 @@ STOREYS = (
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
     | {"crawler.targets", "crawler.trust", "crawler.senders"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.parts", "crawler.storage", "crawler.policy_fetch"},
+    | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.policy_fetch"},
     {"crawler.resolve", "crawler.attempt", "crawler.probe"},
     {
         "crawler.scan",
+        "crawler.opening",
         "crawler.plan",
         "crawler.manifest",
         "crawler.preflight",

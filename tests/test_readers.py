@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.dataset import Run
+from crawler.merging import merge
 from crawler.parts import PartWriter
 from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, schema_of
-from crawler.storage import PROBES, ShardOutput, merge
+from crawler.storage import PROBES, ShardOutput
 from crawler.storage import Run as StoredRun
 from tests.small_runs import domain, host, probe, write_run
 

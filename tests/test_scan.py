@@ -314,3 +314,74 @@ def test_a_run_over_another_list_or_with_other_settings_is_not_continued(kit: Ki
     assert "another list" in err and err.count("\n") == 1
     kit.scan("data")
     assert len(list((kit.path / "data").glob("run=*"))) == 2
+
+
+def test_a_part_that_was_changed_is_made_again(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
+    kit.scan("data", environment={"FAKE_RAISE": "later"}, code=1)
+    part = min((kit.run("data") / "hosts").glob("hosts-*.parquet"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    part.write_bytes(content)
+    _, err = kit.scan("data")
+    assert f"{part}: is damaged; its shard is done again\n" in err
+    assert kit.dataset("data") == undisturbed
+
+
+def test_work_that_was_changed_ends_the_scan_with_one_line(kit: Kit) -> None:
+    kit.scan("data", environment={"FAKE_RAISE": "later"}, code=1)
+    work = min((kit.run("data") / "_work" / "endpoints").glob("*.parquet"))
+    content = bytearray(work.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    work.write_bytes(content)
+    _, err = kit.scan("data", code=1)
+    assert "Traceback" not in err and f"{work}: is damaged (" in err.splitlines()[-1]
+
+
+def test_a_run_with_files_of_others_among_its_parts_is_not_continued(kit: Kit) -> None:
+    kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "later"}, code=1)
+    copy = kit.path / "data" / "run=one" / "domains" / "copy.parquet"
+    copy.write_text("mine")
+    (kit.path / "data" / ".tmp-notes").write_text("mine")
+    (kit.path / "data" / "run=notes").write_text("mine")
+    for options in ((), ("--run", "one")):
+        _, err = kit.scan("data", *options, code=2)
+        assert f"{copy}: is no part of this run" in err and err.count("\n") == 1
+    copy.unlink()
+    kit.scan("data")
+    assert (kit.path / "data" / ".tmp-notes").exists() and (kit.path / "data" / "run=notes").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--ca-file", "nosuch"), "nosuch"),
+        (("--run", "../x"), "--run: '../x'"),
+        (("--exclude", "nosuch"), "nosuch"),
+        (("--source-address", "192.0.2.1"), "192.0.2.1 cannot be used"),
+    ],
+)
+def test_nothing_is_left_behind_by_a_scan_that_cannot_begin(kit: Kit, options: tuple[str, str], words: str) -> None:
+    _, err = kit.scan("a/b/data", *options, code=2)
+    assert words in err and err.count("\n") == 1
+    assert not (kit.path / "a").exists()
+
+
+def test_nothing_is_left_behind_by_standard_input_that_is_no_list(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    (kit.path / "a").mkdir()
+    kit.list.write_text("# nothing\n")
+    with kit.list.open() as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        kit.list = Path("-")
+        _, err = kit.scan("a/b/data", code=2)
+    assert "standard input: the list is empty" in err
+    assert list((kit.path / "a").iterdir()) == []
+
+
+def test_a_run_of_another_schema_is_refused_with_one_line(kit: Kit) -> None:
+    kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "x"}, code=1)
+    path = kit.run("data") / "manifest.json"
+    path.write_text(json.dumps(kit.manifest("data") | {"schema_version": 99}))
+    before = sorted((kit.path / "data").rglob("*"))
+    _, err = kit.scan("data", "--run", "one", code=2)
+    assert "is of schema 99 and this version writes 1" in err and err.count("\n") == 1
+    assert sorted((kit.path / "data").rglob("*")) == before

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.parts import PartWriter, distinct, read_rows, write_json
+from crawler.merging import merge
+from crawler.parts import Damaged, PartWriter, distinct, read_rows, write_json
 from crawler.records import (
     TABLES,
     Certificate,
@@ -28,7 +29,7 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
-from crawler.storage import DOMAINS, HOSTS, PROBES, Run, ShardOutput, merge
+from crawler.storage import DOMAINS, HOSTS, PROBES, Run, ShardOutput
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -121,6 +122,69 @@ def test_a_shard_done_again_replaces_what_it_wrote_even_where_it_finds_less(run:
     assert run.finished(DOMAINS)[0]["tallies"] == {"domains": {"explicit": 1}}
 
 
+def flipped(path: Path, where: int) -> None:
+    """Change one byte; the size stays."""
+    content = bytearray(path.read_bytes())
+    content[where] ^= 0xFF
+    path.write_bytes(content)
+
+
+def test_a_finished_shard_whose_part_holds_something_else_is_done_again(run: Run) -> None:
+    put_shards(run, HOSTS, {0: [MailHost("a.example")], 1: [MailHost("b.example")]})
+    for shard, host in enumerate(("a.example", "b.example")):
+        output = ShardOutput(run, HOSTS, shard, SIGNATURE)
+        output.emit(Host(host=host))
+        output.emit(Tlsa(host=host))
+        output.commit({})
+    ticks: list[int] = []
+    assert run.distrust(ticks.append) == [] and sum(ticks) == 2
+    part = run.part_path("tlsa", HOSTS, 1)
+    flipped(part, part.stat().st_size // 2)
+    assert list(run.finished(HOSTS)) == [0, 1], "its size says nothing"
+    assert run.distrust(ticks.append) == [part]
+    assert list(run.finished(HOSTS)) == [0]
+
+
+def test_a_changed_page_is_never_read_as_if_it_were_whole(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    rows = [MailHost(f"{n:064x}.example") for n in range(50)]
+    writer = PartWriter(path, MailHost, SIGNATURE)
+    for row in rows:
+        writer.append(row)
+    writer.close()
+    column = pq.read_metadata(path).row_group(0).column(0)
+    flipped(path, column.data_page_offset + column.total_compressed_size // 2)
+    with pytest.raises(Damaged, match=rf"{path}: is damaged \("):
+        list(read_rows(path, MailHost))
+    path.write_bytes(b"PAR1" * 9)
+    with pytest.raises(Damaged, match=rf"{path}: is damaged \("):
+        list(read_rows(path, MailHost))
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        list(read_rows(path, MailHost))
+
+
+def test_files_of_others_are_neither_read_nor_removed(run: Run) -> None:
+    put_shards(run, PROBES, {0: []})
+    output = ShardOutput(run, PROBES, 0, SIGNATURE)
+    output.emit(Certificate(sha256="00" * 32, der=b"x"))
+    output.commit({})
+    table = run.path / "certificates"
+    harmless = [table / name for name in ("probes-0000.parquet~", ".probes-0000.parquet.swp", "notes.txt", "#x#")]
+    strange = [table / "copy.parquet", table / "probes-0000 (1).parquet"]
+    for path in [*harmless, *strange]:
+        path.write_text("mine")
+    (table / "folder.parquet").mkdir()
+    (table / "probes-0007.parquet").symlink_to("nowhere")
+    (run.work / "endpoints" / "copy.parquet").write_text("mine")
+    assert run.shards(PROBES) == [0]
+    assert set(run.strangers()) == {*strange, table / "folder.parquet", table / "probes-0007.parquet"}
+    (table / "probes-0007.parquet").unlink()
+    merge(run, "certificates", SIGNATURE, lambda rows: None)
+    assert all(path.read_text() == "mine" for path in [*harmless, *strange])
+    assert [part.name for part in run.parts("certificates")] == ["empty.parquet", "merged-0000.parquet"]
+
+
 def test_an_abandoned_shard_leaves_nothing(run: Run) -> None:
     output = ShardOutput(run, PROBES, 0, SIGNATURE)
     output.emit(Probe(host="mx.example"))
@@ -155,7 +219,7 @@ def test_a_marker_without_its_parts_does_not_count(run: Run, damage: str) -> Non
 
 @pytest.mark.parametrize("keys_at_once", [1_000_000, 7])
 def test_merged_certificates_are_there_once_each(run: Run, monkeypatch: pytest.MonkeyPatch, keys_at_once: int) -> None:
-    monkeypatch.setattr("crawler.storage.KEYS_AT_ONCE", keys_at_once)
+    monkeypatch.setattr("crawler.merging.KEYS_AT_ONCE", keys_at_once)
     put_shards(run, PROBES, {shard: [] for shard in range(5)})
     for shard in range(5):
         output = ShardOutput(run, PROBES, shard, SIGNATURE)

@@ -1,0 +1,101 @@
+"""What comes before the first shard: the list looked at, the run chosen, its directory made.
+
+Rule of this room: whatever is wrong with what a person gave shows here, in one line, and then nothing
+is left behind that was not there before.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crawler.config import Config, UsageError
+from crawler.manifest import Circumstances, check_run_id, open_run
+from crawler.parts import sync_file
+from crawler.preflight import ask_resolvers, disk_trouble
+from crawler.storage import Run
+from crawler.targets import InputError, ListFacts, comes_once, spool, survey
+from crawler.trust import TrustStore
+
+#: Names under which this room and `manifest` write what is not whole yet; each ends in the number of a process.
+_OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9]+)").fullmatch
+
+
+def begin(given: str, data: Path, wanted: str | None, config: Config) -> tuple[Run, Path, int]:
+    """The run, locked, the list to cut and how long it is at most.
+
+    `given` is the path of the list or `-`, `wanted` the run that was asked for.  Raises `UsageError`.
+    """
+    check_run_id(wanted)
+    TrustStore(config.ca_file)  # raises if the trust anchors cannot be read
+    source = Path(given)
+    once = given == "-" or comes_once(source)
+    facts = None if once else survey(source)
+    resolvers = [resolver.as_dict() for resolver in ask_resolvers(config)]
+    with _made(data):
+        _sweep(data)
+        if facts is None:
+            source, facts = _spooled(given, data)
+        try:
+            path = "-" if once else str(source.resolve())
+            run = open_run(data, wanted, config, Circumstances(path, facts, resolvers))
+            kept = run.work / "list"
+            if once and not kept.exists():
+                source.rename(kept)
+        finally:
+            if once:
+                source.unlink(missing_ok=True)
+    return run, kept if once else source, facts.lines
+
+
+@contextmanager
+def _made(data: Path) -> Iterator[None]:
+    """Have the directory of all runs; if nothing comes of it, what was made for it goes again."""
+    missing = [path for path in (data, *data.parents) if not path.exists()]
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, UsageError) as error:
+        for path in missing:
+            try:
+                path.rmdir()
+            except OSError:  # not empty, or not made
+                break
+        if isinstance(error, UsageError):
+            raise
+        words = disk_trouble(error) or error.strerror or error
+        raise UsageError(f"{data}: cannot be written ({words}); check --data") from error
+
+
+def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
+    """A copy of a list that comes only once."""
+    path = data / f".tmp-list-{os.getpid()}"
+    try:
+        if given == "-":
+            spool(sys.stdin.buffer, path)
+        else:
+            with Path(given).open("rb") as stream:
+                spool(stream, path)
+        sync_file(path)
+        return path, survey(path)
+    except InputError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(str(error).replace(str(path), "standard input" if given == "-" else given)) from None
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _sweep(data: Path) -> None:
+    """Remove what processes that are gone left under hidden names, and nothing else."""
+    for path in data.glob(".tmp-*"):
+        if (ours := _OURS(path.name)) and not Path("/proc", ours[1]).exists():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
