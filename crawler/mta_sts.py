@@ -26,7 +26,8 @@ def record_state(texts: Iterable[bytes]) -> tuple[MtaStsRecord, str | None]:
     """State of the TXT records at `_mta-sts.<domain>`, and the `id` of a valid one.
 
     Texts that do not begin with `v=STSv1;` are no MTA-STS records (RFC 8461 §3.1) and do not count,
-    unless one of them is plainly meant as one: that is `invalid` rather than `absent`.
+    unless one of them is plainly meant as one: that is `invalid` rather than `absent`.  Of an `id`
+    given twice the first counts, and unknown fields do not (§3.2, last paragraph).
     """
     texts = list(texts)
     records = [text for text in texts if _BEGINS(text)]
@@ -36,7 +37,7 @@ def record_state(texts: Iterable[bytes]) -> tuple[MtaStsRecord, str | None]:
         return MtaStsRecord.INVALID if any(_ALMOST(text) for text in texts) else MtaStsRecord.ABSENT, None
     match = _RECORD(records[0])
     ids = _ID(match["fields"]) if match else []
-    if len(ids) != 1 or not _GOOD_ID(ids[0]):
+    if not ids or not _GOOD_ID(ids[0]):
         return MtaStsRecord.INVALID, None
     return MtaStsRecord.VALID, ids[0].decode("ascii")
 
@@ -50,6 +51,7 @@ MAX_AGE = 31_557_600
 _FIELD = re.compile(
     r"(?P<key>[A-Za-z0-9][A-Za-z0-9_.-]{0,31}):[ \t]*(?P<value>[^\x00-\x20\x7f](?:[^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*"
 ).fullmatch
+_LINE_END = re.compile(r"\r?\n").split
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _MX_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*").fullmatch
 _DIGITS = re.compile(r"[0-9]{1,10}").fullmatch
@@ -72,16 +74,19 @@ def parse_policy(text: bytes) -> StsPolicy:
     """Read a policy.
 
     Lines end in LF or CRLF, as they like.  Of a key that may occur once the first counts, unknown
-    keys do not (§3.2).  Empty lines at the end are read over.  Raises `InvalidPolicy`.
+    keys do not (§3.2).  Empty lines at the end are read over, where the grammar has one line end at
+    most.  Raises `InvalidPolicy`.
     """
     try:
-        lines = text.decode("utf-8").rstrip("\r\n").split("\n")
+        lines = _LINE_END(text.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidPolicy(f"byte {error.start} is not UTF-8") from error
+    while len(lines) > 1 and not lines[-1]:
+        lines.pop()
     fields: dict[str, str] = {}
     mx: list[str] = []
     for number, line in enumerate(lines, 1):
-        field = _FIELD(line.removesuffix("\r"))
+        field = _FIELD(line)
         if field is None:
             raise InvalidPolicy(f"line {number} is no field: {printable(line[:80].encode())}")
         if field["key"] == "mx":

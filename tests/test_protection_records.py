@@ -36,7 +36,9 @@ def test_a_valid_mta_sts_record(text: bytes) -> None:
         b"v=STSv1; id=;",
         b"v=STSv1; id=2016-08-31;",
         b"v=STSv1; id=" + b"1" * 33,
-        b"v=STSv1; id=1; id=2",
+        b"v=STSv1; id=1 ",
+        b"v=STSv1; id=1; x=a=b",
+        b"v=STSv1; id=1; " + b"k" * 33 + b"=v",
         b"v=STSv1; ID=1",
         b"v=STSv1; id=1;; ",
         b"v=STSv1; id=1\n",
@@ -50,6 +52,13 @@ def test_a_valid_mta_sts_record(text: bytes) -> None:
 )
 def test_a_record_meant_as_mta_sts_that_is_none_is_invalid(text: bytes) -> None:
     assert mta_sts.record_state([text]) == (MtaStsRecord.INVALID, None)
+
+
+def test_of_an_mta_sts_id_given_twice_the_first_counts() -> None:
+    """RFC 8461 §3.2, last paragraph, which speaks of TXT records and policies alike."""
+    assert mta_sts.record_state([b"v=STSv1; id=1; id=2; v=STSv2"]) == (MtaStsRecord.VALID, "1")
+    assert mta_sts.record_state([b"v=STSv1; id=1; id=no-id"]) == (MtaStsRecord.VALID, "1")
+    assert mta_sts.record_state([b"v=STSv1; id=no-id; id=1"]) == (MtaStsRecord.INVALID, None)
 
 
 @pytest.mark.parametrize("texts", [[], [b""], [b"v=spf1 -all"], [b"id=1; v=STSv1"]])
@@ -71,6 +80,8 @@ def test_several_mta_sts_records_are_multiple() -> None:
         (b"v=TLSRPTv1; rua=https://reporting.example.com/v1/tlsrpt;", ["https://reporting.example.com/v1/tlsrpt"]),
         (b"v=TLSRPTv1; rua=mailto:a@b.c , https://d.e/f", ["mailto:a@b.c", "https://d.e/f"]),
         (b"v=TLSRPTv1; x=y; rua=MAILTO:a%2Cb@c.d", ["MAILTO:a%2Cb@c.d"]),
+        (b"v=TLSRPTv1; rua=mailto:a%21b%3Bc@d.e?subject=f@g", ["mailto:a%21b%3Bc@d.e?subject=f@g"]),
+        (b"v=TLSRPTv1 ; rua=mailto:a@b.c\t, mailto:d@e.f ; ", ["mailto:a@b.c", "mailto:d@e.f"]),
     ],
 )
 def test_a_valid_tlsrpt_record(text: bytes, addresses: list[str]) -> None:
@@ -85,7 +96,17 @@ def test_a_valid_tlsrpt_record(text: bytes, addresses: list[str]) -> None:
         [b"v=TLSRPTv1; rua=reports@example.com"],
         [b"v=TLSRPTv1; rua=http://example.com/"],
         [b"v=TLSRPTv1; rua=mailto:a@b.c,"],
-        [b"v=TLSRPTv1; rua=mailto:a@b.c; rua=mailto:d@e.f"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c!10m"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c; x=y z"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c; x=y=z"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c; x"],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c; rua="],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c;; "],
+        [b"v=TLSRPTv1; rua=mailto:a@b.c "],
+        [b"v=TLSRPTv1; rua=mailto:a%2@b.c"],
+        [b"v=TLSRPTv1; rua=https://"],
+        [b"v=TLSRPTv1; rua=ftp://example.com/"],
+        [b"v=TLSRPTv1; " + b"k" * 33 + b"=v; rua=mailto:a@b.c"],
         [b"v=TLSRPTv1; rua=mailto:a@b.c\n"],
         [b"v=TLSRPTv1; rua=mailto:\xe4@b.c"],
         [b"v=tlsrptv1; rua=mailto:a@b.c"],
@@ -94,6 +115,14 @@ def test_a_valid_tlsrpt_record(text: bytes, addresses: list[str]) -> None:
 )
 def test_a_record_meant_as_tlsrpt_that_is_none_is_invalid(texts: list[bytes]) -> None:
     assert tlsrpt.record_state(texts) == (TlsrptStatus.INVALID, None)
+
+
+def test_a_tlsrpt_record_may_have_several_rua_fields_and_addresses_of_schemes_that_nobody_supports() -> None:
+    """RFC 8460 §3: its grammar lets `rua` be repeated; reports go to each of the *supported* destinations."""
+    twice = b"v=TLSRPTv1; rua=mailto:a@b.c; rua=https://d.e/f, mailto:g@h.i"
+    assert tlsrpt.record_state([twice]) == (TlsrptStatus.VALID, ["mailto:a@b.c", "https://d.e/f", "mailto:g@h.i"])
+    mixed = b"v=TLSRPTv1; rua=ftp://a.b/, mailto:a@b.c"
+    assert tlsrpt.record_state([mixed]) == (TlsrptStatus.VALID, ["mailto:a@b.c"])
 
 
 def test_other_texts_are_no_tlsrpt_record() -> None:
