@@ -77,9 +77,10 @@ class Known:
 
 
 def name_match(leaf: Known, host: str) -> bool | None:
-    """Whether the certificate names the host: DNS-IDs only, the CN is ignored (RFC 9525 §6.3).
+    """Whether the certificate names the host: by DNS-IDs only, whatever the CN says (RFC 9525 §1.3, §6.3).
 
-    None for a certificate whose names could not be read.
+    A wildcard above fewer than two labels (`*.com`) names nothing, as the library and OpenSSL have it;
+    the RFC leaves that open (§7.1).  None for a certificate whose names could not be read.
     """
     return None if leaf.row.names is None else _matches(leaf.patterns, host)
 

@@ -99,6 +99,14 @@ def test_a_client_certificate_is_not_for_servers(trust: TrustStore) -> None:
         ([], "leaf", False),
         (["mx_1.example.org"], "mx_1.example.org", True),
         (["mx.example"], "", False),
+        (["xn--bcher-kva.example.org"], "xn--bcher-kva.example.org", True),
+        (["XN--BCHER-KVA.example.org"], "xn--bcher-kva.example.org", True),
+        (["xn--*.example.org"], "xn--bcher-kva.example.org", False),
+        (["*.example.org"], "mx.xn--bcher-kva.example.org", False),
+        (["*.*.example.org"], "a.mx.example.org", False),
+        (["*.example"], "mx.example", False),
+        (["*"], "example", False),
+        (["*.example.org\n"], "mx.example.org", False),
     ],
 )
 def test_names_match_as_rfc_9525_says(trust: TrustStore, names: list[str], host: str, wanted: bool) -> None:
