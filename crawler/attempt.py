@@ -129,7 +129,10 @@ class Attempts:
     def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
         names = {endpoint.base_domain or "", endpoint.host or ""}
         at = probe.started_at or datetime.now(UTC)
-        verdict = dane.verdict(endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to)
+        verdict = dane.verdict(
+            endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to,
+            dropped=endpoint.tlsa_dropped or 0,
+        )  # fmt: skip
         probe.dane, probe.dane_error = verdict.status, verdict.error
         probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
 

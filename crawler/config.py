@@ -64,8 +64,8 @@ class DnsSettings:
     max_addresses: int = setting(32, "addresses of one family kept of one host", low=1, high=1_000)
     max_tlsa: int = setting(
         32,
-        "TLSA records kept of one host; a larger set is unknown. RFC 7671 §8.1 needs two of a key while it changes, "
-        "and a datagram of 1,232 bytes holds 25 digests",
+        "TLSA records kept of one host; those left out of a larger set might match where none of these does. RFC 7671 "
+        "§8.1 needs two of a key while it changes, and a datagram of 1,232 bytes holds 25 digests",
         low=1,
         high=1_000,
     )

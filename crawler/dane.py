@@ -37,11 +37,16 @@ FULL, SHA256, SHA512 = 0, 1, 2
 _DIGEST_BYTES = {SHA256: 32, SHA512: 64}
 
 
+Rdata = tuple[int, int, int, bytes]
+"""Usage, selector, matching type and certificate association data of a TLSA record (RFC 6698 §2.1)."""
+
+
 def is_usable(usage: int, selector: int, matching: int, data: bytes) -> bool:
     """Whether the record is well formed and of a kind that SMTP clients know.
 
-    RFC 7672 §3.1.3: PKIX-TA(0) and PKIX-EE(1) are not usable for SMTP.  A digest has the length of
-    its algorithm; a full certificate or key is one that OpenSSL can read.
+    RFC 7672 §3.1.3 leaves open what a client does with PKIX-TA(0) and PKIX-EE(1), and lets it call them
+    unusable; so do we, and Postfix.  A digest has the length of its algorithm; a full certificate or
+    key is one that OpenSSL can read.
     """
     if usage not in (DANE_TA, DANE_EE) or selector not in (CERTIFICATE, PUBLIC_KEY):
         return False
@@ -50,7 +55,7 @@ def is_usable(usage: int, selector: int, matching: int, data: bytes) -> bool:
     return len(data) == _DIGEST_BYTES.get(matching)
 
 
-def records_of(rrset: Iterable[tuple[int, int, int, bytes]]) -> list[dict[str, Any]]:
+def records_of(rrset: Iterable[Rdata]) -> list[dict[str, Any]]:
     """TLSA records in the form in which they are stored, each judged by itself; in canonical order."""
     return [
         {
@@ -64,9 +69,26 @@ def records_of(rrset: Iterable[tuple[int, int, int, bytes]]) -> list[dict[str, A
     ]
 
 
-def status_of(records: Iterable[dict[str, Any]]) -> TlsaStatus:
-    """`usable` or `unusable`, for the records of a secure RRset (RFC 7672 §2.2)."""
-    return TlsaStatus.USABLE if any(record["usable"] for record in records) else TlsaStatus.UNUSABLE
+def most_telling(rrset: Iterable[Rdata], most: int) -> list[Rdata]:
+    """As many records as may be kept of an RRset: those by which a chain can be judged, as far as there is room.
+
+    First digests in force, then full values, then the rest, each in canonical order.  So no record
+    that is kept is outdone by one that is not, and a match by one of them is a match.
+    """
+    rrset = sorted(set(rrset))
+    if len(rrset) <= most:
+        return rrset
+    digests = [rdata for rdata in rrset if rdata[2] != FULL and is_usable(*rdata)]
+    strongest = {rdata[:2]: rdata[2] for rdata in digests}  # sorted: the last of its kind is the strongest
+    in_force = {rdata for rdata in digests if rdata[2] == strongest[rdata[:2]]}
+    return sorted(rrset, key=lambda rdata: (rdata not in in_force, rdata[2] != FULL))[:most]
+
+
+def status_of(records: Iterable[dict[str, Any]], dropped: int = 0) -> TlsaStatus:
+    """What a secure RRset is good for (RFC 7672 §2.2), by the records kept of it and the number of those dropped."""
+    if any(record["usable"] for record in records):
+        return TlsaStatus.USABLE
+    return TlsaStatus.LOOKUP_FAILED if dropped else TlsaStatus.UNUSABLE
 
 
 def _is_readable(selector: int, data: bytes) -> bool:
@@ -116,12 +138,15 @@ def verdict(
     names: Iterable[str],
     at: datetime,
     path_to: PathTo,
+    *,
+    dropped: int = 0,
 ) -> Verdict:
     """Hold the chain received (leaf first, empty if none was) against a host's TLSA records.
 
-    `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7672 §3.2.2 adds the
-    next-hop domain, which is not known to an endpoint that many domains share: `error` is then
-    `name`).  `at` is the time of the probe.  What would cost too much to find out is unknown.
+    `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7671 §10.2; RFC 7672
+    §3.2.2 adds the next-hop domain, which is not known to an endpoint that many domains share: `error`
+    is then `name`).  `at` is the time of the probe.  What would cost too much to find out is unknown,
+    and so is whether one of the `dropped` records matches where none of those kept does.
     """
     if status != TlsaStatus.USABLE:
         return Verdict(_WITHOUT_CHAIN.get(status, DaneStatus.UNKNOWN) if status else DaneStatus.UNKNOWN)
@@ -144,14 +169,14 @@ def verdict(
         if problem is None:
             return Verdict(DaneStatus.MATCH, anchor.record, anchor.depth)
         error = max(error, problem, key=_FURTHEST.index)
-    return Verdict(DaneStatus.MISMATCH, error=error)
+    return Verdict(DaneStatus.UNKNOWN) if dropped else Verdict(DaneStatus.MISMATCH, error=error)
 
 
 def in_force(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Index and record of those that a client heeds: usable, and not outdone by a stronger digest.
 
     Digest algorithm agility (RFC 7671 §9): of one usage and selector only the strongest digest
-    counts; full values always do.
+    counts; full values always do, and unusable records outdo none.
     """
     strongest: dict[tuple[int, int], int] = {}
     for record in records:
@@ -164,7 +189,7 @@ def in_force(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str,
             yield index, record
 
 
-_Wanted = dict[tuple[int, int, int, bytes], int]
+_Wanted = dict[Rdata, int]
 
 
 def _found(wanted: _Wanted, usage: int, certificate: Known) -> Iterator[int]:
@@ -197,10 +222,10 @@ class _Anchor(NamedTuple):
 
 
 def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
-    """Every trust anchor that DANE-TA records name; the leaf is none (RFC 7671 §5.2).
+    """Every trust anchor that DANE-TA records name; the leaf, which it is to vouch for (RFC 6698 §2.1.1), is none.
 
-    An anchor that was not sent is known from a full record only (§5.2.1, §5.2.2); for a bare key
-    stands what it signed.  The dates of an anchor count where it is self-issued, as OpenSSL has it.
+    An anchor that was not sent is known from a full record only (RFC 7671 §5.2.2); for a bare key
+    stands what it signed (§5.2.3).  The dates of an anchor count where it is self-issued, as OpenSSL has it.
     """
     for depth, certificate in enumerate(chain):
         if certificate.row.sha256 != chain[0].row.sha256:

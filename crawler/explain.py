@@ -102,8 +102,9 @@ def _endpoints(findings: Findings, config: Config, only: str | None, excluded: E
                 if only not in (None, address):
                     continue
                 yield Endpoint(
-                    protocol, host.host, address, config.port_of(protocol), tlsa.base_domain, tlsa.status, tlsa.records
-                )
+                    protocol, host.host, address, config.port_of(protocol),
+                    tlsa.base_domain, tlsa.status, tlsa.records, tlsa.records_dropped,
+                )  # fmt: skip
 
 
 # --- for programs ---------------------------------------------------------------------------------

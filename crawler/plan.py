@@ -98,7 +98,10 @@ def _endpoints(run: Run, config: Config) -> Iterator[Endpoint]:
             for protocol, port, standard in ports:
                 rrset = found.get((host.host, standard), unknown)
                 for address in host.addresses or ():
-                    yield Endpoint(protocol, host.host, address, port, rrset.base_domain, rrset.status, rrset.records)
+                    yield Endpoint(
+                        protocol, host.host, address, port,
+                        rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped,
+                    )  # fmt: skip
 
 
 def _scatter(run: Run, step: Step, shards: int, rows: Iterable[Any], key: Callable[[Any], bytes], tick: Tick) -> None:

@@ -159,7 +159,7 @@ class Tlsa:
     status: TlsaStatus | None = column(TEXT, "`absent insecure bogus lookup_failed not_asked unusable usable`")
     records: list[dict[str, Any]] | None = column(TLSA_RECORDS, "the records, usable or not")
     records_dropped: int | None = column(
-        INT, "records beyond the cap that were left out; `status` is then `lookup_failed`, or `insecure`"
+        INT, "records beyond the cap that were left out; those kept can match, and not rule a match out"
     )
 
 
@@ -330,6 +330,7 @@ class Endpoint:
     base_domain: str | None = column(TEXT, "TLSA base domain")
     tlsa_status: TlsaStatus | None = column(TEXT, "status of the TLSA RRset")
     tlsa: list[dict[str, Any]] | None = column(TLSA_RECORDS, "TLSA records to hold the chain against")
+    tlsa_dropped: int | None = column(INT, "TLSA records beyond the cap, which are not there")
 
 
 def schema_of(row: type) -> pa.Schema:

@@ -177,28 +177,32 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
         return  # switched off, nothing to connect to, or a resolver that cannot tell secure from not
     bases = await _base_domains(row, host, all(answer.secure for answer in found), dns)
     for record in tlsa:
-        if bases:
-            await _fill_tlsa(record, bases, dns, config.dns.max_tlsa)
+        if isinstance(bases, TlsaStatus):
+            record.status, record.base_domain = bases, host
         else:
-            record.status, record.base_domain = TlsaStatus.INSECURE, host
+            await _fill_tlsa(record, bases, dns, config.dns.max_tlsa)
 
 
-async def _base_domains(row: Host, host: str, secure: bool, dns: DnsClient) -> list[str]:
-    """Names to ask for TLSA, the better first (RFC 7672 §2.2.2); none if the addresses are insecure.
+async def _base_domains(row: Host, host: str, secure: bool, dns: DnsClient) -> list[str] | TlsaStatus:
+    """Names to ask for TLSA, the better first (RFC 7672 §2.2.2, §2.2.3); else what stands in for an RRset.
 
-    A secure alias into an insecure zone still leaves the alias's own name.
+    A secure alias into an insecure zone still leaves the alias's own name; whether the alias is
+    secure is then a question of its own, and no answer to it is no *insecure* (§2.1.2).
     """
     if secure:
         return [row.cnames[-1], host] if row.cnames else [host]
-    if row.cnames and (await dns.ask(host, CNAME)).secure:
-        return [host]
-    return []
+    if not row.cnames:
+        return TlsaStatus.INSECURE
+    alias = await dns.ask(host, CNAME)
+    if alias.status is LookupStatus.OK or alias.status in _ABSENT:
+        return [host] if alias.secure else TlsaStatus.INSECURE
+    return _without_answer(alias)
 
 
 async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, max_tlsa: int) -> None:
     """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2).
 
-    Of a set larger than `max_tlsa` only a part is kept, by which no chain can be judged.
+    Of a set larger than `max_tlsa` only a part is kept, by which a chain can be found to match and no more.
     """
     row.base_domain = bases[0]
     row.status = TlsaStatus.ABSENT
@@ -206,21 +210,21 @@ async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, max_tlsa: int)
         answer = await dns.ask(f"_{row.port}._tcp.{base}", TLSA)
         if answer.status in _ABSENT:
             continue
-        row.base_domain = base
+        row.base_domain, row.records, row.records_dropped = base, None, None
         if answer.status is LookupStatus.OK or answer.malformed:
-            rrset = sorted(set(answer.records))
-            row.records = dane.records_of(rrset[:max_tlsa])
-            row.records_dropped = max(0, len(rrset) - max_tlsa)
-            if not answer.secure:
-                row.status = TlsaStatus.INSECURE
-            else:
-                row.status = TlsaStatus.LOOKUP_FAILED if row.records_dropped else dane.status_of(row.records)
-        elif answer.status is LookupStatus.BOGUS:
-            row.status = TlsaStatus.BOGUS
+            rrset = set(answer.records)
+            row.records = dane.records_of(dane.most_telling(rrset, max_tlsa))
+            row.records_dropped = len(rrset) - len(row.records)
+            row.status = dane.status_of(row.records, row.records_dropped) if answer.secure else TlsaStatus.INSECURE
         else:
-            row.status = TlsaStatus.LOOKUP_FAILED
+            row.status = _without_answer(answer)
         if row.status is not TlsaStatus.INSECURE:
             return
+
+
+def _without_answer(answer: Answer) -> TlsaStatus:
+    """What a lookup on the way to a TLSA RRset leaves of it when it fails."""
+    return TlsaStatus.BOGUS if answer.status is LookupStatus.BOGUS else TlsaStatus.LOOKUP_FAILED
 
 
 def _dnssec(answers: Iterable[Answer]) -> Dnssec:

@@ -99,7 +99,7 @@ class TlsaStatus(StrEnum):
     ABSENT = "absent"
     INSECURE = "insecure"
     BOGUS = "bogus"
-    LOOKUP_FAILED = "lookup_failed"  #: no answer, or more records than we take (`records_dropped`)
+    LOOKUP_FAILED = "lookup_failed"  #: no answer, or none usable among the records kept, and others left out
     NOT_ASKED = "not_asked"
     UNUSABLE = "unusable"
     USABLE = "usable"

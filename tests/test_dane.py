@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from hypothesis import given
+from hypothesis import strategies as st
 from OpenSSL import SSL, crypto
 
 from crawler import dane
@@ -56,12 +58,13 @@ def judge(
     *chain: x509.Certificate,
     names: tuple[str, ...] = (HOST,),
     at: datetime.datetime = START,
+    dropped: int = 0,
 ) -> dane.Verdict:
     rows = [
         {"usage": u, "selector": s, "matching": m, "data": d, "usable": dane.is_usable(u, s, m, d)}
         for u, s, m, d in records
     ]
-    return dane.verdict(dane.status_of(rows), rows, known(*chain), names, at, trust.path_to)
+    return dane.verdict(dane.status_of(rows), rows, known(*chain), names, at, trust.path_to, dropped=dropped)
 
 
 @pytest.mark.parametrize("selector", [CERT, SPKI])
@@ -266,6 +269,34 @@ def test_five_hundred_records_cost_no_five_hundred_paths(trust: TrustStore) -> N
         found.status is DaneStatus.MATCH and records[found.record or 0]["data"] == hashlib.sha256(der(ANCHOR)).digest()
     )
     assert len(asked) == 1
+
+
+def test_a_match_among_the_records_kept_is_a_match_and_no_match_is_unknown(trust: TrustStore) -> None:
+    right, wrong = record(EE, SPKI, SHA256, LEAF), record(EE, SPKI, SHA256, INTERMEDIATE)
+    assert judge(trust, [right], *CHAIN, dropped=468).status is DaneStatus.MATCH
+    assert judge(trust, [record(TA, CERT, SHA256, ANCHOR)], *CHAIN, dropped=1).status is DaneStatus.MATCH
+    assert judge(trust, [wrong], *CHAIN, dropped=1) == dane.Verdict(DaneStatus.UNKNOWN)
+    assert judge(trust, [wrong], *CHAIN).status is DaneStatus.MISMATCH
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3), st.integers(0, 2), st.integers(0, 3), st.sampled_from([bytes(32), bytes(64), b"\1" * 32])
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 6),
+)
+def test_no_record_kept_is_outdone_by_one_that_is_not(rrset: list[dane.Rdata], most: int) -> None:
+    def heeded(rdatas: list[dane.Rdata]) -> set[dane.Rdata]:
+        rows = dane.records_of(rdatas)
+        return {(row["usage"], row["selector"], row["matching"], row["data"]) for _, row in dane.in_force(rows)}
+
+    kept = dane.most_telling(rrset, most)
+    assert len(kept) == min(most, len(set(rrset))) and set(kept) <= set(rrset)
+    assert heeded(kept) <= heeded(rrset)
+    assert len(heeded(kept)) == min(most, len(heeded(rrset)))
 
 
 # --- the second opinion -------------------------------------------------------------------------

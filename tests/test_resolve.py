@@ -310,22 +310,32 @@ def test_a_tlsa_set_of_which_nothing_can_be_used_is_unusable_and_not_absent(rdat
     assert tlsa.status is TlsaStatus.UNUSABLE
 
 
-def test_a_tlsa_set_too_large_to_be_taken_whole_is_unknown_and_says_how_much_was_left_out() -> None:
-    """A match or mismatch by a part of it would be no verdict; hundreds of full keys would stop the event loop."""
-    records = [f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {n:064x}" for n in range(40)]
+def test_of_a_tlsa_set_of_five_hundred_records_a_part_is_kept_and_the_rest_counted() -> None:
+    """By those kept a chain can be found to match; hundreds of full keys would stop the event loop."""
+    records = [f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {n:064x}" for n in range(500)]
     script = zone("mx.test. 300 IN A 192.0.2.1", *records, ad=True)
     _, [tlsa], _ = hosts(script, "mx.test")
-    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.LOOKUP_FAILED, 8)
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.USABLE, 468)
     assert [record["data"][-1] for record in tlsa.records or ()] == list(range(32))
-    _, [tlsa], _ = hosts(script, "mx.test", dns={"max_tlsa": 40})
-    assert (tlsa.status, tlsa.records_dropped, len(tlsa.records or ())) == (TlsaStatus.USABLE, 0, 40)
+    _, [tlsa], _ = hosts(script, "mx.test", dns={"max_tlsa": 500})
+    assert (tlsa.status, tlsa.records_dropped, len(tlsa.records or ())) == (TlsaStatus.USABLE, 0, 500)
     insecure = zone("mx.test. 300 IN A 192.0.2.1", ad=True)
 
     def mixed(query: Any, over_tcp: bool) -> Iterable[bytes]:
         yield from (zone(*records) if query.question[0].rdtype == 52 else insecure)(query, over_tcp)
 
     _, [tlsa], _ = hosts(mixed, "mx.test")
-    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.INSECURE, 8)
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.INSECURE, 468)
+
+
+def test_what_is_left_out_of_a_tlsa_set_first_is_what_no_client_heeds() -> None:
+    junk = [f"_25._tcp.mx.test. 60 IN TLSA 0 0 1 {n:064x}" for n in range(40)]
+    good = f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}"
+    _, [tlsa], _ = hosts(zone("mx.test. 300 IN A 192.0.2.1", *junk, good, ad=True), "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.USABLE, 9)
+    assert bytes.fromhex(DIGEST) in [record["data"] for record in tlsa.records or ()]
+    _, [tlsa], _ = hosts(zone("mx.test. 300 IN A 192.0.2.1", *junk, ad=True), "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.LOOKUP_FAILED, 8), "one left out might have been usable"
 
 
 def test_tlsa_is_not_asked_where_the_addresses_are_insecure() -> None:
@@ -365,6 +375,48 @@ def test_a_secure_alias_into_an_insecure_zone_keeps_its_own_tlsa() -> None:
 
     [host], [tlsa], _ = hosts(script, "mx.test")
     assert (host.dnssec, tlsa.base_domain, tlsa.status) == (Dnssec.INSECURE, "mx.test", TlsaStatus.USABLE)
+
+
+@pytest.mark.parametrize(
+    ("rcode", "ede", "status"),
+    [
+        (0, None, TlsaStatus.INSECURE),
+        (2, (6, ""), TlsaStatus.BOGUS),
+        (2, None, TlsaStatus.LOOKUP_FAILED),
+        (5, None, TlsaStatus.LOOKUP_FAILED),
+    ],
+)
+def test_whether_an_alias_is_secure_that_cannot_be_asked_is_not_answered_with_insecure(
+    rcode: int, ede: tuple[int, str] | None, status: TlsaStatus
+) -> None:
+    """RFC 7672 §2.2.2: errors for *any* query in the process delay delivery."""
+
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        name, kind = query.question[0].name.to_text(), query.question[0].rdtype
+        if name == "mx.test." and kind == 5:
+            yield reply_to(query, *(["mx.test. 60 IN CNAME real.insecure."] if not rcode else []), rcode=rcode, ede=ede)
+        else:
+            address = ["real.insecure. 60 IN A 192.0.2.1"] if kind == 1 else []
+            yield reply_to(query, "mx.test. 60 IN CNAME real.insecure.", *address)
+
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.base_domain, tlsa.status, tlsa.records) == ("mx.test", status, None)
+
+
+def test_a_failure_at_the_second_base_domain_is_not_told_with_the_records_of_the_first() -> None:
+    alias = ["mx.test. 60 IN CNAME real.test.", "real.test. 60 IN A 192.0.2.1"]
+    secure, at_end = zone(*alias, ad=True), zone(f"_25._tcp.real.test. 60 IN TLSA 3 1 1 {DIGEST}")
+
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        name = query.question[0].name.to_text()
+        if name == "_25._tcp.mx.test.":
+            yield reply_to(query, rcode=2)
+        else:
+            yield from (at_end if name == "_25._tcp.real.test." else secure)(query, over_tcp)
+
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.base_domain, tlsa.status) == ("mx.test", TlsaStatus.LOOKUP_FAILED)
+    assert (tlsa.records, tlsa.records_dropped) == (None, None)
 
 
 @pytest.mark.parametrize(

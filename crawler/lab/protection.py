@@ -35,6 +35,7 @@ class TlsaBehaviour:
     dane: DaneStatus  #: where certificates were received and are in order
     records: tuple[tuple[int, int, int, Associated], ...] = ()
     crowd: int = 0  #: so many records more, which match nothing
+    crowd_begins: int = 0  #: first bytes of their digests, which set their place in canonical order
     needs_path: bool = False  #: without a valid certificate there is no match
 
 
@@ -74,9 +75,12 @@ _tlsa(
     records=((PKIX_EE, SPKI, SHA256, "leaf"),),
 )  # fmt: skip
 _tlsa(
-    "crowded", "3 1 1 among five hundred others: more than we take, so nothing is known", 0.5,
-    TlsaStatus.LOOKUP_FAILED, DaneStatus.UNKNOWN,
-    records=((EE, SPKI, SHA256, "leaf"),), crowd=500,
+    "crowded", "3 1 1 before five hundred others, of which not all are taken", 0.5, _USABLE, _MATCH,
+    records=((EE, SPKI, SHA256, "leaf"),), crowd=500, crowd_begins=0xFF,
+)  # fmt: skip
+_tlsa(
+    "crowded-out", "3 1 1 behind five hundred others, of which not all are taken: it may match, for all we know", 0.5,
+    _USABLE, DaneStatus.UNKNOWN, records=((EE, SPKI, SHA256, "leaf"),), crowd=500,
 )  # fmt: skip
 _tlsa("tlsa-bogus", "validation of the TLSA records fails", 3, TlsaStatus.BOGUS, DaneStatus.BOGUS)
 _tlsa("tlsa-servfail", "the TLSA records cannot be had", 3, TlsaStatus.LOOKUP_FAILED, DaneStatus.UNKNOWN)

@@ -58,7 +58,8 @@ def _of_tlsa(host: Host, authority: Authority, rdtype: int) -> Answer | None:
         bytes([usage, selector, matching]) + _association(host, authority, selector, matching, of)
         for usage, selector, matching, of in kind.records
     ]
-    found += [bytes([EE, SPKI, SHA256]) + hashlib.sha256(bytes([n >> 8, n & 255])).digest() for n in range(kind.crowd)]
+    crowd = (bytes([kind.crowd_begins]) * 30 + n.to_bytes(2) for n in range(kind.crowd))
+    found += [bytes([EE, SPKI, SHA256]) + digest for digest in crowd]
     records = b"".join(record(AT_QUESTION, dns.rdatatype.TLSA, data) for data in found)
     return Answer(dns.rcode.NOERROR, len(found), records, host.secure)
 

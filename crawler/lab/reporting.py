@@ -46,7 +46,7 @@ _tlsrpt("rpt-https", "reports by HTTPS", 3, _VALID, f"v=TLSRPTv1;rua={_WEB};", t
 _tlsrpt("rpt-both", "reports to two places", 1, _VALID, f"v=TLSRPTv1; rua={_MAIL},{_WEB}", to=f"{_MAIL} {_WEB}")
 _tlsrpt("rpt-extended", "an extension beside `rua`", 0.1, _VALID, f"v=TLSRPTv1; rua={_MAIL}; x-note=a:b", to=_MAIL)
 _tlsrpt(
-    "rpt-long", "a record of several strings", 0.1, _VALID, f"v=TLSRPTv1; rua={_MAIL}; x-note={'long ' * 60}.", to=_MAIL
+    "rpt-long", "a record of several strings", 0.1, _VALID, f"v=TLSRPTv1; rua={_MAIL}; x-note={'long-' * 60}.", to=_MAIL
 )
 _tlsrpt(
     "rpt-beside-others", "a record among other texts", 0.2, _VALID, "v=spf1 -all", f"v=TLSRPTv1; rua={_MAIL}", to=_MAIL
