@@ -122,8 +122,9 @@ class PolicyFetcher:
         answers = [await answer for answer in asked]
         found = [text for answer in answers if answer.status is LookupStatus.OK for text in answer.records]
         if not found:
-            statuses = " and ".join(dict.fromkeys(answer.status for answer in answers))
-            raise _NoPolicy(MtaStsFetch.DNS, f"{host}: {statuses}")
+            statuses = list(dict.fromkeys(answer.status for answer in answers))
+            has_none = LookupStatus.NXDOMAIN in statuses or (statuses == [LookupStatus.NODATA] and len(answers) == 2)
+            raise _NoPolicy(MtaStsFetch.NO_HOST if has_none else MtaStsFetch.DNS, f"{host}: {' and '.join(statuses)}")
         row.mta_sts_cnames = max((answer.cnames for answer in answers), key=len)
         verdicts = {address: self._exclusions.address(address) for address in found}
         allowed = [address for address, verdict in verdicts.items() if verdict is None]

@@ -118,7 +118,7 @@ class Domain:
     )
     mta_sts_id: str | None = column(TEXT, "`id` of a valid `_mta-sts` record")
     mta_sts_fetch: MtaStsFetch | None = column(
-        TEXT, "`ok dns connect tls http timeout too_large syntax blocked_address`; null: not tried"
+        TEXT, "`ok no_host dns connect tls http timeout too_large syntax blocked_address`; null: not tried"
     )
     mta_sts_problem: str | None = column(TEXT, "in words, why there is no policy though a record announces one")
     mta_sts_cnames: list[str] | None = column(

@@ -23,9 +23,9 @@ Every sender is asked for itself, and keeps to its one standard:
 - **mta_sts_enforcing** (RFC 8461), meeting the domain for the first time, without a policy in its cache:
   - mode `enforce`: the mail host must match an `mx` pattern (§4.1) and the certificate be valid for the mail
     host (§4.2), or no mail (§5);
-  - mode `testing` or `none`, no valid record, or a policy host that answers with anything but a policy
-    (§3.3, §5.1): opportunistic;
-  - a policy host that could not be reached, or was not asked: unknown.
+  - mode `testing` or `none` (§5), no valid record (§3.1), or a policy host that does not exist or answers
+    with anything but a policy (§3.3): opportunistic;
+  - a policy host that could not be reached from here, or was not asked: unknown.
 
 *Refused* is what happens at this mail host: a sender then tries the next, and keeps the message
 for later if there is none.
@@ -77,8 +77,8 @@ WORDS = {
     Delivery.REFUSED: "refused",
 }
 
-#: How fetching a policy ended where a policy host gave something else: there is none to honour.
-NO_POLICY = (MtaStsFetch.TLS, MtaStsFetch.HTTP, MtaStsFetch.TOO_LARGE, MtaStsFetch.SYNTAX)
+#: How fetching a policy ended where there is none to honour: no policy host, or one that gave something else.
+NO_POLICY = (MtaStsFetch.NO_HOST, MtaStsFetch.TLS, MtaStsFetch.HTTP, MtaStsFetch.TOO_LARGE, MtaStsFetch.SYNTAX)
 
 
 def deliveries(domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: Known | None) -> dict[Sender, Delivery | None]:

@@ -139,7 +139,8 @@ class MtaStsFetch(StrEnum):
     """How fetching the MTA-STS policy ended (RFC 8461 §3.3)."""
 
     OK = "ok"
-    DNS = "dns"  #: the policy host has no address, or its lookup failed
+    NO_HOST = "no_host"  #: the policy host does not exist, or has no address
+    DNS = "dns"  #: whether it has an address is not known: a lookup failed, or one family was not asked
     CONNECT = "connect"  #: none of its addresses takes a connection
     TLS = "tls"  #: the handshake failed; so does one without a valid certificate for the policy host
     HTTP = "http"  #: not a 200 with text/plain; redirects are not followed

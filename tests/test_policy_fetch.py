@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from crawler.exclusions import Exclusions
 from crawler.policy_fetch import PolicyFetcher
 from crawler.records import Domain, MtaStsFetch, MtaStsMode, Policy
 from tests.chains import Subject, pem
-from tests.dns_server import Script, serving, settings, zone
+from tests.dns_server import Script, reply_to, serving, settings, zone
 
 POLICY = b"version: STSv1\nmode: enforce\nmx: *.a.example\nmax_age: 86400\n"
 HOST = "mta-sts.a.example"
@@ -314,9 +314,18 @@ def test_a_delegation_is_recorded(scene: Scene) -> None:
     assert row.mta_sts_fetch is MtaStsFetch.OK and row.mta_sts_cnames == ["sts.provider.example"]
 
 
-def test_a_policy_host_without_address_is_a_matter_of_dns(scene: Scene) -> None:
+def test_a_policy_host_that_has_no_address_is_told_from_one_whose_lookup_failed(scene: Scene) -> None:
     row = scene.one(None, zone("other.example. 60 IN A 127.0.0.1"))
-    assert row.mta_sts_fetch is MtaStsFetch.DNS and "nxdomain" in (row.mta_sts_problem or "")
+    assert row.mta_sts_fetch is MtaStsFetch.NO_HOST and "nxdomain" in (row.mta_sts_problem or "")
+    empty = zone(f"{HOST}. 60 IN TXT x")
+    assert scene.one(None, empty).mta_sts_fetch is MtaStsFetch.NO_HOST
+    assert scene.one(None, empty, ipv6=False).mta_sts_fetch is MtaStsFetch.DNS, "the other family was not asked"
+
+    def failing(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield reply_to(query, rcode=2 if query.question[0].rdtype == 28 else 0)
+
+    row = scene.one(None, failing)
+    assert row.mta_sts_fetch is MtaStsFetch.DNS and row.mta_sts_problem == f"{HOST}: nodata and servfail"
 
 
 def test_the_next_address_is_tried_when_one_refuses(scene: Scene) -> None:

@@ -184,7 +184,7 @@ def test_a_host_outside_the_policy_is_refused_before_anything_is_known_of_it() -
         {"record": "multiple", "fetch": None},
         {"mode": "testing", "mx": ("other.example",)},
         {"mode": "none"},
-        *({"fetch": end} for end in ("tls", "http", "too_large", "syntax")),
+        *({"fetch": end} for end in ("no_host", "tls", "http", "too_large", "syntax")),
     ],
 )
 def test_without_a_policy_in_force_the_sender_is_opportunistic(policy: dict[str, Any]) -> None:

@@ -137,6 +137,7 @@ class StsBehaviour:
     mode: MtaStsMode | None = None
     texts: tuple[bytes, ...] = ()  #: TXT records at `_mta-sts`
     has_host: bool = True
+    resolves: bool = True  #: the policy host's name servers answer
     address: str = ""  #: of the policy host, where it is not one of the lab's
     delegated: bool = False  #: the policy host is a CNAME
     listens: bool = True
@@ -186,7 +187,8 @@ _announced("sts-delegated", "a policy at a provider's, by CNAME", 2, MtaStsFetch
 _announced(
     "sts-other-mx", "an enforced policy of other hosts", 0.2, MtaStsFetch.OK, mode=_ENFORCE, any_mx="*.other.test"
 )
-_announced("sts-no-host", "a policy host that does not exist", 0.3, MtaStsFetch.DNS, has_host=False)
+_announced("sts-no-host", "a policy host that does not exist", 0.3, MtaStsFetch.NO_HOST, has_host=False)
+_announced("sts-servfail", "a policy host whose lookup fails", 0.2, MtaStsFetch.DNS, resolves=False)
 _announced("sts-refused", "a policy host that refuses connections", 0.1, MtaStsFetch.CONNECT, listens=False)
 _announced("sts-private", "a policy host in private space", 0.1, MtaStsFetch.BLOCKED_ADDRESS, address="10.1.2.3")
 _announced("sts-no-tls", "a policy host that speaks no TLS", 0.1, MtaStsFetch.TLS, speaks_tls=False)

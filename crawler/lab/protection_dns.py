@@ -99,6 +99,8 @@ def _of_policy_host(world: World, name: str, rdtype: int) -> Answer | None:
     kind = domain.mta_sts
     if kind is MTA_STS["no-mta-sts"]:
         return None
+    if not kind.resolves:
+        return Answer(dns.rcode.SERVFAIL)
     if not kind.has_host:
         return Answer(dns.rcode.NXDOMAIN, secure=domain.secure)
     owner, records = AT_QUESTION, b""
