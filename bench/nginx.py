@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,11 +75,12 @@ def running(
     web: str = "",
     delay: int = 0,
     first: int = 0,
+    write: Callable[[Path, str, str], None] = write_pem,
 ) -> Iterator[tuple[int, int]]:
     """nginx on `hosts` addresses, `certificates` distinct ones; yields its SMTP port and an implicit-TLS port.
 
     `name` is what a certificate is for, by its number; `web` are further servers, for HTTP; `delay` are
-    the seconds before it greets, `first` the number of its first address.
+    the seconds before it greets, `first` the number of its first address; `write` makes a certificate and its key.
     """
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     if nginx is None or not MAIL_MODULE.exists():
@@ -89,7 +90,7 @@ def running(
     servers = []
     for number in range(certificates):
         pem = directory / f"{kind}-{number}.pem"
-        write_pem(pem, kind, name.format(number))
+        write(pem, kind, name.format(number))
         listen = " ".join(f"listen {address}:{smtp};" for address in listening[number::certificates])
         servers.append(SERVER.format(pem=pem, listen=listen))
     servers.append(IMPLICIT.format(pem=directory / f"{kind}-0.pem", port=implicit))
