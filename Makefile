@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check chaos golden bench bench-dns bench-probe bench-soak bench-crowd bench-scan notebooks sample constraints clean
+.PHONY: help setup demo test test-real lint check chaos golden bench bench-dns bench-probe bench-soak bench-crowd bench-trust bench-scan notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-soak: $(READY) ## one prober for a long time: nothing may pile up (PROBES=
 
 bench-crowd: $(READY) ## two processes with 10,000 connections in flight each
 	@$(BIN)/python -m bench.crowd
+
+bench-trust: $(READY) ## what verdicts add to PROBE, and fetching policies to RESOLVE
+	@$(BIN)/python -m bench.trust
 
 bench-scan: $(READY) ## list to dataset: domains per CPU-second, memory, bytes (MILLION=1: a million domains)
 	@$(BIN)/python -m bench.scan $(if $(MILLION),--million)

@@ -77,12 +77,13 @@ def running(directory: Path, domains: int, hosts: int) -> Iterator[World]:
 
 
 def _zone(domains: int, hosts: int, addresses: list[str], directory: Path) -> Iterator[str]:
+    policy_hosts = policy_addresses(domains)
     for n in range(domains):
         yield f"domain{n} MX 10 {host_of(n % hosts)}."
         if n % POLICY_EVERY == 0:
-            server = n // POLICY_EVERY // POLICIES_PER_SERVER
+            server = policy_hosts[n // POLICY_EVERY // POLICIES_PER_SERVER]
             yield f'_mta-sts.domain{n} TXT "v=STSv1; id=20260101T000000;"'
-            yield f"mta-sts.domain{n} A {_policy_address(server)}"
+            yield f"mta-sts.domain{n} A {server}"
             yield f'_smtp._tls.domain{n} TXT "v=TLSRPTv1; rua=mailto:tls@domain{n}.test"'
     keys = {n: _key_hash(directory / f"ecdsa-{n}.pem") for n in range(0, min(hosts, PROVIDERS), TLSA_EVERY)}
     for n in range(hosts):
@@ -100,8 +101,9 @@ def _key_hash(pem: Path) -> str:
 # --- policies --------------------------------------------------------------------------------------
 
 
-def _policy_address(server: int) -> str:
-    return f"127.9.{server // 250}.{1 + server % 250}"
+def policy_addresses(domains: int) -> list[str]:
+    """Where the policies of so many domains are."""
+    return [f"127.9.{n // 250}.{1 + n % 250}" for n in range(-(-domains // POLICY_EVERY // POLICIES_PER_SERVER))]
 
 
 def _policy_servers(directory: Path, domains: int, port: int) -> Iterator[str]:
@@ -114,7 +116,7 @@ def _policy_servers(directory: Path, domains: int, port: int) -> Iterator[str]:
         Path(certifi.where()).read_bytes() + anchor.public_bytes(serialization.Encoding.PEM)
     )
     publishing = range(0, domains, POLICY_EVERY)
-    for number in range(-(-len(publishing) // POLICIES_PER_SERVER)):
+    for number, address in enumerate(policy_addresses(domains)):
         some = publishing[number * POLICIES_PER_SERVER : (number + 1) * POLICIES_PER_SERVER]
         names = x509.SubjectAlternativeName([x509.DNSName(f"mta-sts.domain{n}.test") for n in some])
         key = ec.generate_private_key(ec.SECP256R1())
@@ -127,7 +129,7 @@ def _policy_servers(directory: Path, domains: int, port: int) -> Iterator[str]:
         pem.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + private)
         text = POLICY.format(number=number)
         yield (
-            f"server {{ listen {_policy_address(number)}:{port} ssl; ssl_certificate {pem}; ssl_certificate_key {pem}; "
+            f"server {{ listen {address}:{port} ssl; ssl_certificate {pem}; ssl_certificate_key {pem}; "
             f'default_type text/plain; location / {{ return 200 "{text}"; }} }}'
         )
 

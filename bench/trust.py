@@ -3,7 +3,8 @@
 Two scenes.  PROBE on nginx, whose hosts send a leaf and its intermediate and publish TLSA records:
 with all verdicts (trust, dates, names, DANE) and with none, where a certificate is for ten hosts and
 where every host has its own, so that no verdict can be remembered.  RESOLVE on NSD, where one domain
-in a hundred has an MTA-STS policy at nginx: with the fetch and without, all else being the same.
+in a hundred has an MTA-STS policy at nginx: with the fetch and without, all else being the same, and
+once more with policy hosts that keep us waiting.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from bench import nginx, scan_world
+from bench import nginx, scan_world, slow_relay
 from bench.measure import Measured, scene, table
+
+DISTANCE = 1.0
+"""Seconds that a policy host at a distance keeps us waiting."""
 
 NAME = "mx{}.bench.example"
 
@@ -48,9 +52,14 @@ def main() -> None:
         )
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        with scan_world.running(directory, options.domains, scan_world.PROVIDERS) as world:
-            arguments = ("resolve", str(world.ca_file), str(world.dns), str(world.https), str(options.domains))
-            rows = _rounds(options.rounds, arguments, "RESOLVE", "policies")
+        with (
+            scan_world.running(directory, options.domains, scan_world.PROVIDERS) as world,
+            slow_relay.running(scan_world.policy_addresses(options.domains), world.https, DISTANCE) as far,
+        ):
+            rows = []
+            for https, what in ((world.https, "policies"), (far, f"policies after {DISTANCE:g} s")):
+                arguments = ("resolve", str(world.ca_file), str(world.dns), str(https), str(options.domains))
+                rows += _rounds(options.rounds, arguments, "RESOLVE", what)
     sys.stdout.write(f"\n1 domain in {scan_world.POLICY_EVERY} has a policy\n{table(rows, rows[0].name, 'domains')}\n")
 
 

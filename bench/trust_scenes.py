@@ -91,7 +91,10 @@ def _record(pem: Path) -> tuple[int, int, int, bytes]:
 async def resolve(ca_file: Path, dns: int, https: int, domains: int, *, fetch: bool) -> None:
     """All questions about domains, and the policies they lead to, or not."""
     config = Config(
-        resolver=(f"127.0.0.1:{dns}",), allow_network=("127.0.0.0/8",), https=Https(port=https), ca_file=str(ca_file)
+        resolver=(f"127.0.0.1:{dns}",),
+        allow_network=("127.0.0.0/8",),
+        https=Https(port=https, per_address=100),
+        ca_file=str(ca_file),
     )
     found: Counter[MtaStsFetch | None] = Counter()
     with tempfile.TemporaryDirectory() as scratch:

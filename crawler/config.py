@@ -158,7 +158,10 @@ class Https:
     connect_timeout: float = setting(15.0, "TCP connection to one address", low=0.05, high=600)
     policy_bytes: int = setting(65_536, "a policy; RFC 8461 §3.3 suggests 64 KiB", low=64, high=10_000_000)
     addresses: int = setting(4, "addresses of a policy host tried until one takes the connection", low=1, high=32)
-    in_flight: int = setting(100, "fetches under way at once in one process", low=1, high=10_000)
+    in_flight: int = setting(250, "fetches under way at once in one process", low=1, high=10_000)
+    waiting: int = setting(
+        2_000, "domains of one shard that wait for their policy while others are resolved", low=1, high=100_000
+    )
     per_address: int = setting(4, "fetches at once from one address, which may serve many domains", low=1, high=1_000)
     rate: float = setting(0.0, "new fetches a second, all processes together; 0 is no limit", low=0, high=1e6)
     failures: int = setting(

@@ -38,6 +38,7 @@ from crawler.records import (
 Item = TypeVar("Item")
 Row = Domain | Host | Tlsa | Probe | Certificate | Policy
 Emit = Callable[[Row], None]
+FetchPolicy = Callable[[Domain, Emit], Awaitable[None]]
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,25 @@ async def resolve_domains(
     emit: Emit,
     *,
     excluded: Callable[[str], bool] = lambda name: False,
-    fetch_policy: Callable[[Domain, Emit], Awaitable[None]] | None = None,
+    fetch_policy: FetchPolicy | None = None,
 ) -> None:
     """Emit one `Domain` for each target.
 
     At most `config.dns.domains_in_flight` are under way at once, and no more is taken from the
     iterable.  A domain that is `excluded` is not asked about.  `fetch_policy` is awaited for a
-    domain with a valid `_mta-sts` record, to fill in what the policy says before the row goes out.
+    domain with a valid `_mta-sts` record, to fill in what the policy says before the row goes out;
+    meanwhile others are resolved, until `config.https.waiting` rows are held up so.
     """
+    room = anyio.Semaphore(config.https.waiting)
+
+    async def with_policy(row: Domain, fetch: FetchPolicy) -> None:
+        try:
+            await fetch(row, emit)
+        except Exception:
+            log.exception("%s: our bug; the row says what was learnt before it", row.domain)
+        finally:
+            room.release()
+        emit(row)
 
     async def resolve(target: Target) -> None:
         row = Domain(domain=target.domain, listed=target.listed, rank=target.rank)
@@ -71,14 +83,17 @@ async def resolve_domains(
             else:
                 row.registrable_domain, row.public_suffix = suffixes(target.domain)
                 await _fill_domain(row, target.domain, dns, config)
-                if fetch_policy is not None and row.mta_sts_record is MtaStsRecord.VALID:
-                    await fetch_policy(row, emit)
         except Exception:
             log.exception("%s: our bug; the row says what was learnt before it", target.domain)
             row.route = row.route or Route.UNKNOWN
-        emit(row)
+        if fetch_policy is not None and row.mta_sts_record is MtaStsRecord.VALID:
+            await room.acquire()
+            fetches.start_soon(with_policy, row, fetch_policy)
+        else:
+            emit(row)
 
-    await _each(targets, resolve, config.dns.domains_in_flight)
+    async with anyio.create_task_group() as fetches:
+        await _each(targets, resolve, config.dns.domains_in_flight)
 
 
 async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Config, emit: Emit) -> None:

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from crawler.certificates import Known, common_name_match, facts, name_match
 from crawler.config import Limits
-from crawler.trust import ChainVerdict, TrustStore, completed
+from crawler.trust import ChainVerdict, TrustStore, _instant, completed
 from tests.chains import (
     SERVER,
     START,
@@ -240,3 +240,23 @@ def test_must_staple_is_a_fact() -> None:
         .sign(ROOT.key, hashes.SHA256())
     )
     assert [facts(der(certificate)).must_staple for certificate in (plain, stapling)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("encoded", "read"),
+    [
+        (b"20260131235959Z", datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)),
+        (b"20260231000000Z", None),
+        (b"20260131235960Z", None),
+        (b"2026013123595Z", None),
+        (b"20260131235959+0100", None),
+        (b"20260131235959.5Z", None),
+        (b"00000101000000Z", None),
+        (b"", None),
+        (None, None),
+    ],
+)
+def test_a_date_that_is_not_in_the_form_of_the_standard_is_not_read(
+    encoded: bytes | None, read: datetime | None
+) -> None:
+    assert _instant(encoded) == read
