@@ -124,7 +124,7 @@ class Pacing:
     """
 
     in_flight: int = setting(2_000, "connections open at once in one process", low=1, high=60_000)
-    per_network: int = setting(8, "connections at once to one /24 or /48", low=1, high=10_000)
+    per_network: int = setting(8, "connections at once to one /24 or /48, all processes together", low=1, high=10_000)
     per_provider: int = setting(
         32,
         "connections at once to the hosts of one provider (registrable domain of the mail host), all processes together",
@@ -200,7 +200,12 @@ class Config:
     ipv6: bool = setting(True, "ask for and probe IPv6 addresses")
     post_quantum: bool = setting(True, "offer post-quantum hybrid groups; the hello grows to about 1,600 bytes")
     limit: int = setting(0, "the first N names of the list; 0: all", low=0)
-    workers: int = setting(0, "processes; 0: one per core", low=0, high=1_024)
+    workers: int = setting(
+        0,
+        "processes; 0: one per core; never more than pacing.per_provider, which they divide among them",
+        low=0,
+        high=1_024,
+    )
     max_runtime: float = setting(0.0, "seconds after which the run stops by itself, to be resumed; 0: none", low=0)
     contact: str = setting("", "URL or mail address in the User-Agent of HTTPS fetches")
     dns: DnsSettings = setting(DnsSettings, "how questions are asked")

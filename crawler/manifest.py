@@ -203,6 +203,7 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "public_suffix_list": PSL_VERSION,
         "tls_offered": offered(post_quantum=config.post_quantum),
         "versions": _versions(),
+        "divided_networks": [],
         "counts": None,
     }
 

@@ -2,7 +2,8 @@
 
 Rule of this room: it decides when, never what.  `Budget` and `Room` hold for a whole process,
 whatever number of shards run in it; a shard's `Lanes` never have two connections to one address,
-and all endpoints of a network are in one shard, so both limits hold for the whole run.
+and all endpoints of a network are in one shard, so both limits hold for the whole run.  A network
+too large for that is cut into lots of addresses, and they share its limit.
 """
 
 from __future__ import annotations
@@ -50,7 +51,21 @@ class Budget:
             await anyio.sleep(self._next - now)
 
 
-Key = bytes | str  # a network, or a provider's registrable domain
+class Lot(NamedTuple):
+    """Some of the addresses of networks too large for one shard; one process at a time works on it."""
+
+    name: str
+    per_network: int  #: connections at once to each network; those of all its lots add up to the network's limit
+
+
+class LotNetwork(NamedTuple):
+    """A network as far as a lot has a part in it."""
+
+    network: bytes
+    lot: Lot
+
+
+Key = bytes | LotNetwork | str  # a network or a lot's part of one, or a provider's registrable domain
 
 
 class Room:
@@ -70,7 +85,7 @@ class Room:
     def full(self, keys: Iterable[Key]) -> Key | None:
         """The first of the keys that has no room."""
         for key in keys:
-            if self._busy.get(key, 0) >= self._limits[type(key)] or self._rests(key):
+            if self._busy.get(key, 0) >= self._limit(key) or self._rests(key):
                 return key
         return None
 
@@ -96,7 +111,7 @@ class Room:
     def wake(self, key: Key) -> None:
         """Let as many as there is room for try again, those first who waited longest."""
         waiting = self._waiting.get(key)
-        room = self._limits[type(key)] - self._busy.get(key, 0)
+        room = self._limit(key) - self._busy.get(key, 0)
         while waiting and room > 0:
             lanes, lane = waiting.popleft()
             lanes.again(lane)
@@ -111,6 +126,9 @@ class Room:
             if len(kept) < len(waiting):
                 self._waiting[key] = kept
                 self.wake(key)
+
+    def _limit(self, key: Key) -> int:
+        return key.lot.per_network if isinstance(key, LotNetwork) else self._limits[type(key)]
 
     # --- the circuit breaker ---
 
@@ -179,12 +197,15 @@ class Lanes(Generic[T]):
     gives it back.
     """
 
-    def __init__(self, items: Iterable[tuple[str, str, T]], room: Room) -> None:
-        """Items come with their address and their provider."""
+    def __init__(self, items: Iterable[tuple[str, str, T]], room: Room, lot: Lot | None = None) -> None:
+        """Items come with their address and their provider; those of a lot keep to its limits."""
         providers: dict[str, dict[Key, None]] = {}
         lanes: dict[str, list[T]] = {}
         for address, provider, item in items:
-            providers.setdefault(address, {network_of(address): None})[provider] = None
+            if address not in lanes:
+                network = network_of(address)
+                providers[address] = {LotNetwork(network, lot) if lot else network: None}
+            providers[address][provider] = None
             lanes.setdefault(address, []).append(item)
         order = [Lane(tuple(providers[address]), lanes[address]) for address in lanes]
         random.shuffle(order)  # neighbours in the list are often neighbours in the network

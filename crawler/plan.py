@@ -6,13 +6,14 @@ the same shards.
 
 A shard is a hash of what must not be torn apart: the name, so that duplicates meet; the mail host;
 the network of the address (/24 or /48), so that limits per address and network are exact within one
-shard.
+shard.  A network with more endpoints than a shard should have is torn apart all the same, by address:
+its shards form lots, and `Lot` says what keeps its limit exact.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from crawler.config import STANDARD_PORTS, Config
-from crawler.pacing import network_of
-from crawler.parts import PartWriter, hidden, opened, publish, read_rows, sync_directory
+from crawler.pacing import Lot, network_of
+from crawler.parts import PartWriter, hidden, opened, publish, read_rows, row_count, sync_directory
 from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
 from crawler.targets import read_targets
@@ -31,6 +32,9 @@ MAX_SHARDS = 2_000
 
 _SMALLEST = 500
 """Rows worth a shard of their own, so that a short list still occupies every process."""
+
+_SLOTS = 65_536
+"""Hashes by which the endpoints of networks are counted."""
 
 _BUFFERED_ROWS = 65_536
 _BUFFERED_BYTES = 128 << 20
@@ -44,7 +48,7 @@ def cut_targets(run: Run, source: Path, lines: int, config: Config, workers: int
     count = min(lines, config.limit or lines)
     shards = shard_count(count, config.shards.domains, workers)
     rows = read_targets(source, config.limit)
-    _scatter(run, DOMAINS, shards, rows, lambda t: (t.domain or t.listed or "").encode(), tick)
+    _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.listed or "").encode()) % shards, tick)
 
 
 def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
@@ -56,19 +60,76 @@ def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
         tick(0)
     shards = shard_count(bound, config.shards.hosts, workers)
     rows = (MailHost(host) for part in parts for host in _mail_hosts(part))
-    _scatter(run, HOSTS, shards, rows, lambda h: h.host.encode(), tick)
+    _scatter(run, HOSTS, shards, rows, lambda h: _hash(h.host.encode()) % shards, tick)
 
 
 def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick) -> None:
     """Hosts x addresses x protocols, each with the TLSA records to hold its chain against."""
-    count = 0
+    loads = [0] * _SLOTS
     for part in run.parts("hosts"):
         with opened(part) as file:
-            lengths = pc.list_value_length(file.read(columns=["addresses"])["addresses"])
-        count += (pc.sum(lengths).as_py() or 0) * len(config.protocol)
-        tick(0)
-    shards = shard_count(count, config.shards.endpoints, workers)
-    _scatter(run, PROBES, shards, _endpoints(run, config), lambda e: network_of(e.address), tick)
+            for batch in file.iter_batches(columns=["addresses"]):
+                for address in pc.list_flatten(batch.column(0)).to_pylist():
+                    loads[_slot(address)] += len(config.protocol)
+                tick(0)
+    spread = _Spread(loads, config.shards.endpoints, workers, config.pacing.per_network)
+    rows = _endpoints(run, config)
+    _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
+
+
+class _Spread:
+    """Which shard of PROBE an address goes to.
+
+    Networks go where the hash of theirs goes, its slot.  A slot with far more endpoints than a shard
+    should have, which is a giant network, has shards of its own, by address.  So many of them are a
+    lot that every process can have one, but no more than the network's limit can be divided among.
+    """
+
+    def __init__(self, loads: list[int], size: int, workers: int, per_network: int) -> None:
+        total = sum(loads)
+        # A heavy slot has up to 5/3 of the shards that its endpoints would fill.
+        most = max(-(-total // shard_count(total, size, workers)), -(-total * 5 // (3 * MAX_SHARDS)), 1)
+        heavy = {slot: load for slot, load in enumerate(loads) if load > most + most // 2}
+        self._light = shard_count(total - sum(heavy.values()), most, workers)
+        self._heavy: dict[int, tuple[int, int]] = {}  # first shard and number of shards
+        self.shards = self._light
+        self.lots: dict[int, Lot] = {}  #: of those shards that belong to one
+        for slot, load in heavy.items():
+            count = -(-load // most)
+            lots = min(count, workers, per_network)
+            for number in range(count):
+                lot = number % lots
+                share = per_network * (lot + 1) // lots - per_network * lot // lots
+                self.lots[self.shards + number] = Lot(f"{slot}.{lot}", share)
+            self._heavy[slot] = self.shards, count
+            self.shards += count
+
+    def shard(self, address: str) -> int:
+        slot = _slot(address)
+        if slot not in self._heavy:
+            return slot % self._light
+        first, count = self._heavy[slot]
+        return first + _hash(address.encode()) % count
+
+
+def lot_of(path: Path) -> Lot | None:
+    """The lot that a shard of PROBE belongs to, if it has part of a giant network.  Raises `Damaged`."""
+    with opened(path) as file:
+        metadata = file.metadata.metadata or {}
+    return Lot(metadata[b"lot"].decode(), int(metadata[b"per_network"])) if b"lot" in metadata else None
+
+
+def divided_networks(run: Run) -> list[dict[str, Any]]:
+    """For the manifest: each lot with the connections it may have at once to a network, its shards and endpoints."""
+    found: dict[Lot, list[int]] = {}
+    for shard in run.shards(PROBES):
+        path = run.shard_path(PROBES, shard)
+        if lot := lot_of(path):
+            found.setdefault(lot, []).append(row_count(path))
+    return [
+        {"lot": lot.name, "per_network": lot.per_network, "shards": len(rows), "endpoints": sum(rows)}
+        for lot, rows in found.items()
+    ]
 
 
 def shard_count(count: int, size: int, workers: int) -> int:
@@ -97,15 +158,31 @@ def _endpoints(run: Run, config: Config) -> Iterator[Endpoint]:
         for host in read_rows(hosts, Host) if hosts.exists() else ():
             for protocol, port, standard in ports:
                 rrset = found.get((host.host, standard), unknown)
-                for address in host.addresses or ():
+                for address in dict.fromkeys(host.addresses or ()):
                     yield Endpoint(
                         protocol, host.host, address, port,
                         rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped,
                     )  # fmt: skip
 
 
-def _scatter(run: Run, step: Step, shards: int, rows: Iterable[Any], key: Callable[[Any], bytes], tick: Tick) -> None:
-    """Write each row to the shard its key hashes to, then let all shards appear together."""
+def _slot(address: str) -> int:
+    return _hash(network_of(address)) % _SLOTS
+
+
+def _hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=6).digest())
+
+
+def _scatter(
+    run: Run,
+    step: Step,
+    shards: int,
+    rows: Iterable[Any],
+    shard_of: Callable[[Any], int],
+    tick: Tick,
+    lots: Mapping[int, Lot] | None = None,
+) -> None:
+    """Write each row to its shard, then let all shards appear together."""
     folder = run.work / step.folder
     temporary = hidden(folder)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -114,13 +191,13 @@ def _scatter(run: Run, step: Step, shards: int, rows: Iterable[Any], key: Callab
     signature = run.signature(run.manifest())
     try:
         for number, row in enumerate(rows, 1):
-            shard = int.from_bytes(blake2b(key(row), digest_size=6).digest()) % shards
+            shard = shard_of(row)
             writer = writers.get(shard)
             if writer is None:
                 writer = writers[shard] = PartWriter(
                     temporary / f"{shard:04d}.parquet",
                     step.row,
-                    signature,
+                    signature | _words(lots.get(shard) if lots else None),
                     rows_at_once=max(16, min(1_024, _BUFFERED_ROWS // shards)),
                     group_bytes=max(1 << 16, min(8 << 20, _BUFFERED_BYTES // shards)),
                 )
@@ -137,3 +214,8 @@ def _scatter(run: Run, step: Step, shards: int, rows: Iterable[Any], key: Callab
         raise
     sync_directory(temporary)
     publish(temporary, folder)
+
+
+def _words(lot: Lot | None) -> dict[str, str]:
+    """What a shard says of its lot in its metadata."""
+    return {"lot": lot.name, "per_network": str(lot.per_network)} if lot else {}

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,6 +69,7 @@ class Pool:
         self._workers: list[_Worker] = []
         self._step: Step | None = None
         self._waiting: deque[int] = deque()
+        self._lots: Mapping[int, object] = {}
         self._rows: dict[int, int] = {}
         self._finished_rows = 0
         self._tries: Counter[tuple[str, int]] = Counter()
@@ -91,10 +92,16 @@ class Pool:
         while len(self._workers) < min(wanted, self.size):
             await self._hire()
 
-    async def do(self, step: Step, shards: Sequence[int], rows_before: int) -> None:
-        """Do the shards of one step; returns when all are done.  Raises `ScanFailed`."""
+    async def do(
+        self, step: Step, shards: Sequence[int], rows_before: int, lots: Mapping[int, object] | None = None
+    ) -> None:
+        """Do the shards of one step in about this order; returns when all are done.  Raises `ScanFailed`.
+
+        Shards of one lot are never in the hands of two processes.
+        """
         if not shards:
             return
+        self._lots = lots or {}
         self._step, self._waiting, self._rows, self._finished_rows = step, deque(shards), {}, rows_before
         self._all_done = anyio.Event()
         await self.start(len(shards))
@@ -134,8 +141,13 @@ class Pool:
             pass  # it has died, which `_listen` is about to notice
 
     async def _hand(self, worker: _Worker) -> None:
-        if self._waiting and self._step is not None and len(worker.active) < MAX_ACTIVE:
-            shard = self._waiting.popleft()
+        if self._step is None or len(worker.active) >= MAX_ACTIVE:
+            return
+        elsewhere = {self._lots.get(shard) for other in self._workers if other is not worker for shard in other.active}
+        elsewhere.discard(None)
+        shard = next((shard for shard in self._waiting if self._lots.get(shard) not in elsewhere), None)
+        if shard is not None:
+            self._waiting.remove(shard)
             self._tries[self._step.name, shard] += 1
             worker.active.add(shard)
             await self._tell(worker, {"step": self._step.name, "shard": shard})

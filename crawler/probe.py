@@ -20,7 +20,7 @@ from crawler.attempt import Attempts, Finding
 from crawler.certificates import Known
 from crawler.config import Config
 from crawler.names import suffixes
-from crawler.pacing import Budget, Lanes, Room
+from crawler.pacing import Budget, Lanes, Lot, Room
 from crawler.records import Endpoint, Outcome, Probe, Stage
 
 log = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class Prober:
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
 
-    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:
+    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: Lot | None = None) -> None:
         """Probe the endpoints of one shard; several shards may run at once and share the budget."""
-        shard = _Shard(emit)
+        shard = _Shard(emit, lot)
         pending = [item async for item in self._sampled(endpoints, shard)]
         for number in range(1, self._config.pacing.attempts + 1):
             last = number == self._config.pacing.attempts
@@ -92,7 +92,7 @@ class Prober:
 
     async def _pass(self, pending: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
-        lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room)
+        lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room, shard.lot)
         again: list[_Pending] = []
 
         async def take() -> None:
@@ -184,8 +184,9 @@ class Prober:
 class _Shard:
     """Where a shard's rows go; a certificate goes there once."""
 
-    def __init__(self, emit: Emit) -> None:
+    def __init__(self, emit: Emit, lot: Lot | None) -> None:
         self.emit = emit
+        self.lot = lot
         self._seen: set[str | None] = set()
 
     def finish(self, probe: Probe, chain: list[Known]) -> None:

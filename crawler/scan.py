@@ -26,7 +26,7 @@ from crawler.manifest import note_resumption, timestamp
 from crawler.merging import merge
 from crawler.opening import begin
 from crawler.parts import Damaged, row_count
-from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, shard_count
+from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
 from crawler.pool import COMMAND, Pool, ScanFailed
 from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
 from crawler.progress import Progress
@@ -74,8 +74,8 @@ def scan(request: Request) -> int:
 
 
 def process_count(config: Config) -> int:
-    """Worker processes: as asked, else one for each core that we may use."""
-    return config.workers or len(os.sched_getaffinity(0))
+    """Worker processes: as asked, else one for each core that we may use; a provider's limit must go round."""
+    return min(config.workers or len(os.sched_getaffinity(0)), config.pacing.per_provider)
 
 
 class _Scan:
@@ -169,6 +169,8 @@ class _Scan:
         await self._do(HOSTS)
         if not self._is_cut(PROBES):
             await self._plan("joining endpoints", "endpoints", partial(cut_endpoints, self._run, self._config, size))
+        divided = await self._plan("counting lots", "shards", lambda tick: divided_networks(self._run))
+        self._run.write_manifest({**self._run.manifest(), "divided_networks": divided})
         await self._do(PROBES)
         signature = self._run.signature(self._run.manifest())
         for table in MERGED:
@@ -181,14 +183,16 @@ class _Scan:
     async def _do(self, step: Step) -> None:
         """The shards of a step that are not finished, the largest first: one begun last would be waited for alone."""
         try:
-            rows = {shard: row_count(self._run.shard_path(step, shard)) for shard in self._run.shards(step)}
+            paths = {shard: self._run.shard_path(step, shard) for shard in self._run.shards(step)}
+            rows = {shard: row_count(path) for shard, path in paths.items()}
+            lots = {shard: lot for shard, path in paths.items() if (lot := lot_of(path))}
         except Damaged as error:
             raise ScanFailed(f"{error}; begin another run") from error
         finished = self._run.finished(step)
         shards = sorted(rows.keys() - finished.keys(), key=lambda shard: (-rows[shard], shard))
         total, before = sum(rows.values()), sum(rows[shard] for shard in finished)
         self._progress.begin(_LABELS[step.name], _UNITS[step.name], total, before)
-        await self._pool.do(step, shards, before)
+        await self._pool.do(step, shards, before, lots)
         finished = self._run.finished(step)
         if missing := sorted(rows.keys() - finished.keys()):
             raise ScanFailed(f"{step.name} shard {missing[0]} was done and is gone; the same command does it again")

@@ -42,12 +42,12 @@ class Step:
     row: type
     folder: str
     tables: tuple[str, ...]
-    key: Callable[[Any], Any]  #: of the input; rows with a key seen before in the shard are duplicates
+    key: Callable[[Any], Any] | None  #: of the input; rows with a key seen before in the shard are duplicates
 
 
 DOMAINS = Step("domains", Target, "targets", ("domains", "policies"), lambda t: t.domain or ("", t.listed))
 HOSTS = Step("hosts", MailHost, "hosts", ("hosts", "tlsa"), attrgetter("host"))
-PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), attrgetter("protocol", "host", "address"))
+PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), None)
 STEPS = {step.name: step for step in (DOMAINS, HOSTS, PROBES)}
 
 #: How the tables' parts are laid out.

@@ -35,6 +35,7 @@ from anyio.abc import TaskGroup
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.parts import Damaged, distinct, read_rows, row_count
+from crawler.plan import lot_of
 from crawler.policy_fetch import PolicyFetcher
 from crawler.preflight import disk_trouble
 from crawler.probe import Prober
@@ -114,7 +115,9 @@ class Worker:
         expected = row_count(path)
         output = ShardOutput(self._run, step, shard, self._signature, expected)
         dropped = [0]
-        rows = distinct(read_rows(path, step.row), step.key, dropped)
+        rows = read_rows(path, step.row)
+        if step.key is not None:
+            rows = distinct(rows, step.key, dropped)
         self._outputs[step_name, shard] = output, dropped
         try:
             if step is DOMAINS:
@@ -125,7 +128,7 @@ class Worker:
             elif step is HOSTS:
                 await resolve_hosts(rows, self._dns, self._config, output.emit)
             else:
-                await self._prober.probe_endpoints(rows, output.emit)
+                await self._prober.probe_endpoints(rows, output.emit, lot_of(path))
             written = output.rows().get(step.tables[0], 0)
             if written + dropped[0] != expected:
                 raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {expected} in")

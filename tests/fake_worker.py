@@ -85,7 +85,7 @@ class Prober:
         self.exclusions = SimpleNamespace(domain=lambda name: False)
         self.trust = SimpleNamespace(path=Path())
 
-    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit) -> None:
+    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: object = None) -> None:
         seen = set()
         for endpoint in endpoints:
             await pause()

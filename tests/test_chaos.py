@@ -84,11 +84,13 @@ class PoolOfNone:
     async def start(self, wanted: int) -> None:
         pass
 
-    async def do(self, step: Step, shards: Sequence[int], rows_before: int) -> None:
+    async def do(self, step: Step, shards: Sequence[int], rows_before: int, lots: object) -> None:
         for shard in shards:
             output = ShardOutput(self._run, step, shard, self._run.signature(self._run.manifest()))
             dropped = [0]
-            rows: Iterator[Any] = distinct(read_rows(self._run.shard_path(step, shard), step.row), step.key, dropped)
+            rows: Iterator[Any] = read_rows(self._run.shard_path(step, shard), step.row)
+            if step.key is not None:
+                rows = distinct(rows, step.key, dropped)
             if step is DOMAINS:
                 await fake_worker.resolve_domains(rows, None, None, output.emit)
             elif step is HOSTS:

@@ -12,7 +12,16 @@ import pytest
 from crawler.config import Config
 from crawler.pacing import network_of
 from crawler.parts import PartWriter, read_rows
-from crawler.plan import cut_endpoints, cut_hosts, cut_targets, shard_count
+from crawler.plan import (
+    MAX_SHARDS,
+    _Spread,
+    cut_endpoints,
+    cut_hosts,
+    cut_targets,
+    divided_networks,
+    lot_of,
+    shard_count,
+)
 from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
 
@@ -163,6 +172,62 @@ def test_addresses_of_one_network_meet_in_one_shard(run: Run) -> None:
             homes[network_of(row.address)].add(shard)
     assert len(homes) == 80 and all(len(home) == 1 for home in homes.values())
     assert len({shard for home in homes.values() for shard in home}) > 5
+
+
+GIANT = [f"2001:db8:1::{n:x}" for n in range(3_000)]
+"""More endpoints in one /48 than all others together."""
+
+
+def plan_giant(run: Run, *, workers: int, per_network: int = 8) -> dict[int, list[Endpoint]]:
+    others = [f"192.0.{net}.{n}" for net in range(100) for n in range(10)]
+    hosts = [Host(host=f"{i}.example", addresses=[a, a]) for i, a in enumerate(GIANT + others)]
+    hosts += [Host(host=f"again{i}.example", addresses=[a]) for i, a in enumerate(GIANT[:200])]
+    put(run, "hosts", "hosts-0000", Host, hosts)
+    (run.work / "hosts").mkdir()
+    put(run, "_work/hosts", "0000", MailHost, [])
+    settings = {"shards": {"endpoints": 500}, "pacing": {"per_network": per_network}}
+    cut_endpoints(run, Config.from_mapping(settings), workers, nothing)
+    return cut(run, PROBES)
+
+
+@pytest.mark.parametrize(
+    ("workers", "per_network", "shares"), [(2, 8, [4, 4]), (3, 8, [2, 3, 3]), (1, 8, [8]), (4, 1, [1])]
+)
+def test_a_giant_network_is_cut_into_lots_that_share_its_limit(
+    run: Run, workers: int, per_network: int, shares: list[int]
+) -> None:
+    shards = plan_giant(run, workers=workers, per_network=per_network)
+    assert max(map(len, shards.values())) < 750, "no shard is much larger than asked for, so memory does not grow"
+    assert sorted((row.host, row.address) for rows in shards.values() for row in rows) == sorted(
+        {(row.host, row.address) for rows in shards.values() for row in rows}
+    )
+    assert sum(map(len, shards.values())) == 4_200
+    homes = defaultdict(set)
+    for shard, rows in shards.items():
+        lot = lot_of(run.shard_path(PROBES, shard))
+        for row in rows:
+            assert (lot is not None) is (":" in row.address), "the others are not affected"
+            homes[row.address].add(shard)
+    assert all(len(home) == 1 for home in homes.values()), "the names of an address stay together"
+    lots = divided_networks(run)
+    assert sorted(lot["per_network"] for lot in lots) == shares
+    assert sum(lot["endpoints"] for lot in lots) == 3_200
+    assert min(lot["endpoints"] for lot in lots) > 3_200 / len(lots) / 2, "about equal"
+
+
+def test_without_a_giant_network_nothing_is_divided(run: Run) -> None:
+    put(run, "hosts", "hosts-0000", Host, [Host(host=f"{n}.example", addresses=[f"192.0.{n}.1"]) for n in range(250)])
+    (run.work / "hosts").mkdir()
+    put(run, "_work/hosts", "0000", MailHost, [])
+    cut_endpoints(run, config(endpoints=20), 2, nothing)
+    assert divided_networks(run) == []
+
+
+def test_shards_are_never_more_files_than_may_be_open_at_once() -> None:
+    for heavy in (0, 1, 300):
+        loads = [150] * 60_000 + [60_000] * heavy
+        spread = _Spread(loads, 500, 2, 8)
+        assert spread.shards <= MAX_SHARDS
 
 
 @pytest.mark.parametrize(

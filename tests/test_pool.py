@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 
 from crawler.config import Config
 from crawler.pool import Pool, ScanFailed
-from crawler.storage import DOMAINS, Run
+from crawler.storage import DOMAINS, PROBES, Run
 
 #: A worker that does every shard at once and says so; `{}` is what it does after that.
 WORKER = """
@@ -112,6 +113,43 @@ for line in sys.stdin:
     command = [sys.executable, "-c", code]
     anyio.run(main, Pool(Run(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
     assert sorted(done.read_text().split()) == ["0", "1"]
+
+
+def test_two_processes_share_a_giant_network_and_each_lot_of_it_is_with_one_at_a_time(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    code = f"""
+import json, os, sys, threading, time
+sys.stdin.readline()
+def work(job):
+    for word in ("begin", "end"):
+        with open({str(journal)!r}, "a") as out:
+            out.write(f"{{word}} {{job['shard']}} {{os.getpid()}}\\n")
+        time.sleep(0.05)
+    done = json.dumps({{"event": "done", **job, "rows": {{"probes": 1}}}})
+    os.write(1, done.encode() + b"\\n")  # in one piece
+for line in sys.stdin:
+    threading.Thread(target=work, args=(json.loads(line),)).start()
+"""
+    lots = {shard: f"lot {shard % 2}" for shard in range(12)}  # half of all shards, and the largest
+
+    async def main(pool: Pool) -> None:
+        with anyio.fail_after(60):
+            async with pool.running():
+                await pool.do(PROBES, range(24), 0, lots)
+
+    command = [sys.executable, "-c", code]
+    anyio.run(main, Pool(Run(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
+    at: dict[str, Counter[str]] = {lot: Counter() for lot in lots.values()}
+    begun, owners = [], set()
+    for word, shard, pid in (line.split() for line in journal.read_text().splitlines()):
+        if word == "begin":
+            begun.append(int(shard))
+        if (lot := lots.get(int(shard))) is not None:
+            owners.add((lot, pid))
+            at[lot][pid] += 1 if word == "begin" else -1
+            assert sum(count > 0 for count in at[lot].values()) <= 1, "two processes in one lot"
+    assert sorted(begun) == list(range(24))
+    assert len({pid for _, pid in owners}) == 2, "both work on the giant"
 
 
 class SlowToClose:

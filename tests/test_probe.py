@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Container
 from typing import Any
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from crawler import attempt as room
 from crawler.config import Config, Pacing
 from crawler.conversation import Conversation
-from crawler.pacing import Budget, Lanes, Room, network_of
+from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probe import Prober
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from tests.kit import LEAF, ROOT, Leaf
@@ -101,6 +102,46 @@ def test_a_network_has_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(monkeypatch, lambda *_: "554 no\r\n", per_network=3)
     rows = played.probe(*((f"mx{n}.example", f"127.0.0.{n}") for n in range(1, 41)))
     assert len(rows) == 40 and played.most[network_of("127.0.0.1")] == 3
+
+
+def test_the_lots_of_a_giant_network_keep_to_their_parts_of_its_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lots in one process, as they may be when the other is busy with something else, and one name each address."""
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", per_network=8)
+
+    async def one(lot: Lot, first: int) -> None:
+        rows = [Endpoint("smtp", f"mx{n}.example", f"127.0.0.{n}", 25) for n in range(first, 100, 2)]
+        await played.prober.probe_endpoints(rows, played.rows.append, lot)
+
+    async def both() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one, Lot("7.0", 2), 1)
+            tasks.start_soon(one, Lot("7.1", 3), 2)
+
+    anyio.run(both)
+    assert len(played.rows) == 99
+    assert played.most[network_of("127.0.0.1")] == 5
+
+
+def test_memory_does_not_grow_with_the_names_at_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard is bounded, but for this: a million parked domains, each its own mail host, at one address."""
+    played = Played(monkeypatch, lambda *_: "554 no\r\n")
+
+    def peak(names: int) -> int:
+        counted = Counter[Any]()
+
+        def emit(row: Probe) -> None:
+            counted[row.outcome] += 1
+
+        endpoints = (Endpoint("smtp", f"mx{n}.example", "127.0.0.1", 25) for n in range(names))
+        tracemalloc.start()
+        anyio.run(played.prober.probe_endpoints, endpoints, emit)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert counted == {Outcome.REJECTED: 16, Outcome.SAMPLED_OUT: names - 16}
+        return most
+
+    peak(1_000)
+    assert peak(20_000) < peak(1_000) + 200_000
 
 
 def test_a_provider_has_its_cap_across_networks(monkeypatch: pytest.MonkeyPatch) -> None:

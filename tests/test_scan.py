@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -22,7 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler import cli, scan
+from crawler.config import Config
+from crawler.parts import row_count
 from crawler.records import TABLES
+from crawler.storage import Run, Step
 from tests import fake_scan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -385,3 +388,33 @@ def test_a_run_of_another_schema_is_refused_with_one_line(kit: Kit) -> None:
     _, err = kit.scan("data", "--run", "one", code=2)
     assert "is of schema 99 and this version writes 1" in err and err.count("\n") == 1
     assert sorted((kit.path / "data").rglob("*")) == before
+
+
+def test_the_largest_shards_are_begun_first(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One begun last would be waited for alone."""
+    begun: dict[str, list[int]] = {}
+    genuine = scan.Pool.do
+
+    async def do(pool: scan.Pool, step: Step, shards: Sequence[int], *more: Any) -> None:
+        begun[step.name] = [row_count(pool_run[0].shard_path(step, shard)) for shard in shards]
+        await genuine(pool, step, shards, *more)
+
+    pool_run: list[Run] = []
+    original = scan.Pool.__init__
+
+    def init(pool: scan.Pool, run: Run, *more: Any, **options: Any) -> None:
+        pool_run.append(run)
+        original(pool, run, *more, **options)
+
+    monkeypatch.setattr(scan.Pool, "do", do)
+    monkeypatch.setattr(scan.Pool, "__init__", init)
+    kit.scan("data")
+    assert all(rows == sorted(rows, reverse=True) for rows in begun.values())
+    assert all(len(set(rows)) > 1 for rows in begun.values())
+
+
+def test_there_are_no_more_processes_than_a_provider_may_have_connections() -> None:
+    """Each has its part of the limit, and none can be less than one."""
+    assert scan.process_count(Config.from_mapping({"workers": 64})) == 32
+    assert scan.process_count(Config.from_mapping({"workers": 3, "pacing": {"per_provider": 2}})) == 2
+    assert scan.process_count(Config.from_mapping({"pacing": {"per_provider": 1}})) == 1
