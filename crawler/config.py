@@ -9,28 +9,28 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import tomllib
-from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
+
+from crawler.settings import ConfigError, UsageError, build, check_form, check_ranges, setting
+
+__all__ = [
+    "STANDARD_PORTS",
+    "Config",
+    "ConfigError",
+    "DnsSettings",
+    "Https",
+    "Limits",
+    "Pacing",
+    "Sharding",
+    "Timeouts",
+    "UsageError",
+    "server_address",
+]
 
 #: Standard ports; `--port NAME=PORT` says otherwise. IANA service names registry.
 STANDARD_PORTS = {"smtp": 25}
-
-
-class UsageError(ValueError):
-    """Bad input from a person; the message is one line: what, where, what to do.  Exit code 2."""
-
-
-class ConfigError(UsageError):
-    """A setting that cannot be used."""
-
-
-def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """Declare a setting: default, meaning with its source, and the range it is checked against."""
-    made: dict[str, Any] = {"metadata": {"doc": doc, "low": low, "high": high}}
-    made["default_factory" if callable(default) else "default"] = default
-    return field(**made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +216,12 @@ class Config:
     shards: Sharding = setting(Sharding, "how work is cut")
 
     def __post_init__(self) -> None:
-        _check_ranges(self, "")
+        check_ranges(self)
         for network in self.allow_network:
-            _checked(ipaddress.ip_network, network, "allow_network", "a network such as 127.0.0.0/8")
+            check_form(ipaddress.ip_network, network, "allow_network", "a network such as 127.0.0.0/8")
         sources: dict[int, str] = {}
         for address in self.source_address:
-            _checked(ipaddress.ip_address, address, "source_address", "an IP address of this machine")
+            check_form(ipaddress.ip_address, address, "source_address", "an IP address of this machine")
             version = ipaddress.ip_address(address).version
             if (other := sources.setdefault(version, address)) != address:
                 raise ConfigError(f"source_address: {other} and {address} are both IPv{version}; one of each family")
@@ -262,7 +262,7 @@ class Config:
 
         Raises `ConfigError` for unknown names, wrong types and values out of range.
         """
-        made: Config = _build(cls, values, where, "")
+        made: Config = build(cls, values, where)
         return made
 
     @classmethod
@@ -316,67 +316,3 @@ def server_address(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
         raise ConfigError(f"resolver: {text!r} has no port between 1 and 65535")
     return host, int(port)
-
-
-@lru_cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
-
-
-def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where}: {prefix.rstrip('.')} must be a table of settings")
-    known = {f.name: f for f in fields(cls)}
-    if unknown := sorted(set(values) - set(known)):
-        raise ConfigError(f"{where}: unknown setting {prefix}{unknown[0]}; known here: {', '.join(sorted(known))}")
-    made = {}
-    for name, value in values.items():
-        kind = _hints(cls)[name]
-        if dataclasses.is_dataclass(kind):
-            made[name] = _build(kind, value, where, f"{prefix}{name}.")
-        else:
-            made[name] = _coerced(kind, value, f"{where}: {prefix}{name}")
-    try:
-        return cls(**made)
-    except ConfigError as error:
-        raise ConfigError(str(error) if str(error).startswith(where) else f"{where}: {prefix}{error}") from None
-
-
-def _coerced(kind: Any, value: Any, where: str) -> Any:
-    text = str(kind)
-    if text.startswith("tuple"):
-        values = [value] if isinstance(value, str) else value
-        if not isinstance(values, (list, tuple)) or not all(isinstance(item, str) for item in values):
-            raise ConfigError(f"{where} must be a list of strings, not {value!r}")
-        return tuple(values)
-    if text.startswith("dict"):
-        if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
-            raise ConfigError(f"{where} must be a table of whole numbers, e.g. {{smtp = 2525}}")
-        return dict(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where} must be {_WORDS[kind]}, not {value!r}")
-    return value
-
-
-_WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-
-
-def _check_ranges(settings: Any, prefix: str) -> None:
-    for f in fields(settings):
-        value = getattr(settings, f.name)
-        if dataclasses.is_dataclass(value):
-            _check_ranges(value, f"{prefix}{f.name}.")
-        low, high = f.metadata["low"], f.metadata["high"]
-        # `not >=` instead of `<`, so that NaN is refused too.
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            bounds = f"between {low:g} and {high:g}" if high is not None else f"at least {low:g}"
-            raise ConfigError(f"{prefix}{f.name}={value} is out of range; it must be {bounds}")
-
-
-def _checked(parse: Any, text: str, name: str, wanted: str) -> None:
-    try:
-        parse(text)
-    except ValueError as error:
-        raise ConfigError(f"{name}: {text!r} is not {wanted} ({error})") from None

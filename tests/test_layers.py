@@ -17,7 +17,7 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
-    {"crawler", "crawler.vocabulary", "crawler.records", "crawler.config"},
+    {"crawler", "crawler.vocabulary", "crawler.records", "crawler.settings", "crawler.config"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
     | {"crawler.targets", "crawler.trust", "crawler.senders"},
@@ -162,8 +162,7 @@ def test_a_large_room_is_two_rooms(path: Path) -> None:
 
 #: Rooms that may be larger, each with its reason.
 LARGEST = {
-    "crawler.records": 500,  # the vocabulary is stated once, and in one place
-    "crawler.config": 400,  # so are the settings
+    "crawler.records": 400,  # every stored column is stated once, and in one place
 }
 
 
