@@ -20,7 +20,7 @@ STOREYS = (
     {"crawler", "crawler.vocabulary", "crawler.records", "crawler.settings", "crawler.config"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
-    | {"crawler.targets", "crawler.trust", "crawler.senders"},
+    | {"crawler.targets", "crawler.trust", "crawler.senders", "crawler.promise"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.policy_fetch"},
     {"crawler.resolve", "crawler.attempt", "crawler.probe"},
