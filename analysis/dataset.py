@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -134,7 +134,7 @@ class Run:
         self._build_what_is_named(sql)
         yield from self._database.cursor().sql(sql).to_arrow_reader(50_000)
 
-    def add_rows(self, table: str, columns: dict[str, Sequence[Any]]) -> None:
+    def add_rows(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Append rows to a table made with `execute`."""
         self._database.register("rows_to_add", pa.table({name: list(values) for name, values in columns.items()}))
         self._database.execute(f"INSERT INTO {table} SELECT * FROM rows_to_add")

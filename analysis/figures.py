@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from analysis.dataset import Run
 from analysis.indicators import REGISTRY, Indicator
+from analysis.policy_list import Listing
 from analysis.shares import Distribution, Share, plain
 from analysis.units import DOMAINS, MESSAGES, View, counted
 from analysis.weights import Weights
@@ -48,29 +49,53 @@ class Figure:
         return self.indicator.population or self.view.population
 
 
+@dataclass(frozen=True, slots=True)
+class ListFigures:
+    """What was asked for with a policy list: the file, and its figures, which are part of no others."""
+
+    listing: Listing
+    figures: list[Figure]
+
+
 def figures(run: Run, weights: Weights | None = None) -> list[Figure]:
-    """Every registered figure, in the order of the registry, the headline view of each first."""
+    """Every registered figure, in the order of the registry, the headline view of each first.
+
+    Those about a policy list are not among them: `list_figures` has them.
+    """
+    return _computed(run, [one for one in REGISTRY.values() if not one.on_request], weights)
+
+
+def list_figures(run: Run, listing: Listing) -> ListFigures:
+    """The figures about the policy list that was loaded into the run."""
+    return ListFigures(listing, _computed(run, [one for one in REGISTRY.values() if one.on_request], None, listing))
+
+
+def _computed(
+    run: Run, indicators: list[Indicator], weights: Weights | None, listing: Listing | None = None
+) -> list[Figure]:
     frames = {}
     made = []
-    for one in REGISTRY.values():
+    for one in indicators:
         for view in one.views(weighted=weights is not None):
             if view not in frames:
                 frames[view] = counted(run, view)
-            made.append(_figure(run, one, view, one.compute(frames[view]), weights))
+            made.append(_figure(run, one, view, one.compute(frames[view]), weights, listing=listing))
     return made
 
 
 def figures_by(run: Run, by: str, weights: Weights | None = None, *, largest: int = 20) -> list[Figure]:
-    """The main figures by the headline rule for each group of domains, the largest groups first."""
+    """Every figure that the headline rule has, for each group of domains, the largest groups first.
+
+    Within a group the main figures come first, then the others in the order of the registry.
+    """
     view = DOMAINS if weights is None else MESSAGES
+    chosen = [one for one in REGISTRY.values() if view in one.views(weighted=weights is not None)]
+    chosen.sort(key=lambda one: list(MAIN).index(one.name) if one.name in MAIN else len(MAIN))
     frame = counted(run, view, by=by, largest=largest)
     sizes = frame.groupby("group")["weight"].sum().round(6)
     order = sorted(sizes.index, key=lambda group: (group.startswith("("), -sizes[group], group))
-    return [
-        _figure(run, REGISTRY[name], view, REGISTRY[name].compute(frame[frame["group"] == group]), weights, group)
-        for group in order
-        for name in MAIN
-    ]
+    of_group = dict(iter(frame.groupby("group")))
+    return [_figure(run, one, view, one.compute(of_group[group]), weights, group) for group in order for one in chosen]
 
 
 def facebook(made: list[Figure]) -> Figure:
@@ -85,6 +110,7 @@ def _figure(
     value: Share | Distribution,
     weights: Weights | None,
     group: str | None = None,
+    listing: Listing | None = None,
 ) -> Figure:
     """Sign a value: whatever could make the number another number is in the signature, as sacrebleu does."""
     if isinstance(value, Share):
@@ -100,6 +126,7 @@ def _figure(
         "rule": view.rule,
         "group": group or "",
         "weights": weights.sha256[:12] if weights is not None and view.unit == "messages" else "",
+        "policy_list": listing.sha256[:12] if listing is not None else "",
         **counts,
         "measured": run.version,
         "counted": __version__,

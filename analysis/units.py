@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis import policy_list
 from analysis.dataset import Run
 from analysis.deliveries import DOMAIN_CRITERIA, DOMAIN_RULES, PLAIN_RULES
 from analysis.endpoints import CRITERIA
@@ -52,6 +53,10 @@ MESSAGES = View(
 DOMAINS = View("domains", HEADLINE_RULE, MAIL_DOMAINS, _RULE_WORDS[HEADLINE_RULE])
 PUBLISHED = View("domains", "", MAIL_DOMAINS, "")
 
+#: Where a policy list is given: who is on it, and what becomes of its promises.
+LISTED = View("domains", "", MAIL_DOMAINS, "by the policy list alone")
+MEMBERS = "those of these domains that the policy list names"
+
 #: Unit -> its views, the headline first.
 VIEWS: dict[str, tuple[View, ...]] = {
     "messages": (MESSAGES,),
@@ -70,7 +75,12 @@ VIEWS: dict[str, tuple[View, ...]] = {
     "published": (PUBLISHED,),
     "endpoints": (View("endpoints", "", "endpoints: mail hosts times their addresses", ""),),
     "list": (View("list", "", "lines of the list, duplicates dropped", ""),),
+    "listed": (LISTED,),
+    "members": tuple(View("members", rule, MEMBERS, _RULE_WORDS[rule]) for rule in policy_list.RULES),
 }
+
+#: Keys of `VIEWS` that need a policy list.
+ON_REQUEST = ("listed", "members")
 
 _TABLES = {"hosts": "host_units", "addresses": "address_units"}
 
@@ -119,6 +129,10 @@ def counted(run: Run, view: View, *, by: str | None = None, largest: int = 20) -
         return run.frame(_LINES)
     if view is PUBLISHED:
         return run.frame(_PUBLISHED)
+    if view is LISTED:
+        return policy_list.membership(run)
+    if view.unit == "members":
+        return policy_list.members(run, view.rule)
     if view.unit in _TABLES:
         columns = _columns(view.rule, CRITERIA)
         return run.frame(f"SELECT {columns}, count(*)::DOUBLE AS weight FROM {_TABLES[view.unit]} GROUP BY ALL")

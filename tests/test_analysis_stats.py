@@ -112,6 +112,40 @@ def test_figures_are_broken_down_in_every_format(by: str, tmp_path: Path, capsys
     assert f"\n{expected} " in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("by", ["tld", "provider", "rank"])
+def test_what_senders_would_do_is_broken_down_in_every_format(
+    by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path, ROWS)
+    run_stats("--data", str(tmp_path), "--by", by, "--format", "json")
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    for sender in ("opportunistic_sender", "pkix_strict_sender", "dane_sender", "mta_sts_sender", "authentication"):
+        assert sum(group["distributions"][sender]["all"] for group in groups) == 4
+    strict = [row for group in groups for row in group["distributions"]["pkix_strict_sender"]["values"]]
+    assert {row["label"] for row in strict if row["count"]} == {"encrypted and authenticated", "refused"}
+    assert sum(group["shares"]["dane_refused"]["unknown"] for group in groups) == 4
+    first = groups[0]["group"]
+    run_stats("--data", str(tmp_path), "--by", by, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    chosen = [row for row in rows if (row["group"], row["figure"]) == (first, "pkix_strict_sender.domains.primary")]
+    assert [row["label"] for row in chosen] == [
+        row["label"] for row in groups[0]["distributions"]["pkix_strict_sender"]["values"]
+    ]
+    run_stats("--data", str(tmp_path), "--by", by)
+    table = lines_of(capsys.readouterr().out.splitlines(), "A sender that demands a valid certificate, by ")
+    assert re.split(r" {2,}", table[1])[1:] == ["domains", "refused", "encrypted and authenticated", "unknown"]
+    assert len(table) == 2 + len(groups) and table[2].startswith(first)
+
+
+def test_every_figure_of_the_headline_rule_is_broken_down(tmp_path: Path) -> None:
+    write_run(tmp_path, ROWS)
+    with Run.open(tmp_path) as run:
+        whole = {figure.id: figure.value for figure in figures(run) if figure.view.rule == "primary"}
+        parts = {figure.id: figure.value for figure in figures_by(run, "tld")}
+    assert parts.keys() == {name for name in whole if ".domains." in name}
+    assert all(str(parts[name]) == str(whole[name]) for name in parts), "one group is the whole"
+
+
 def test_a_table_in_a_pipe_is_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, ROWS, run="a-long-name-" * 8)
     run_stats("--data", str(tmp_path))

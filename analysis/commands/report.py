@@ -21,6 +21,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
     )
+    parser.add_argument(
+        "--policy-list",
+        metavar="FILE",
+        type=Path,
+        help="policy.json in the format of STARTTLS Everywhere, for a section of its own",
+    )
     parser.set_defaults(run=run)
 
 
@@ -28,12 +34,16 @@ def run(args: argparse.Namespace) -> int:
     """Write the site and say where; raises `UsageError` for what cannot be read or written."""
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
     from analysis.dataset import Run
+    from analysis.figures import list_figures
+    from analysis.policy_list import load_policy_list
     from analysis.publish.site import publish
     from analysis.weights import load_weights
 
     with Run.open(args.data, args.run_id) as opened:
         weights = None if args.weights is None else load_weights(args.weights, opened)
-        page = publish(opened, args.out, weights)
+        listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
+        sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))
+        page = publish(opened, args.out, weights, None if listing is None else list_figures(opened, listing))
         if not opened.finished:
             sys.stderr.write(f"run {opened.id} is not finished; the report says so and covers what is there\n")
     sys.stdout.write(f"{page}\n")

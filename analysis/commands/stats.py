@@ -22,9 +22,15 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
     parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
-    parser.add_argument("--by", choices=GROUPS, help="break the main figures down by this")
+    parser.add_argument("--by", choices=GROUPS, help="break the figures of the headline rule down by this")
     parser.add_argument(
         "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
+    )
+    parser.add_argument(
+        "--policy-list",
+        metavar="FILE",
+        type=Path,
+        help="policy.json in the format of STARTTLS Everywhere: who is on it and keeps what it promises",
     )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.set_defaults(run=run)
@@ -34,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the figures; raises `UsageError` for what cannot be read."""
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
     from analysis.dataset import Run
-    from analysis.figures import figures, figures_by
+    from analysis.figures import figures, figures_by, list_figures
+    from analysis.policy_list import load_policy_list
     from analysis.publish import machine, terminal
     from analysis.weights import load_weights
 
@@ -45,13 +52,17 @@ def run(args: argparse.Namespace) -> int:
                 "these figures cover what is there\n"
             )
         weights = None if args.weights is None else load_weights(args.weights, opened)
+        listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
+        sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))
+        listed = None if listing is None else list_figures(opened, listing)
         made = figures(opened, weights)
         groups = None if args.by is None else figures_by(opened, args.by, weights, largest=LARGEST[args.format])
         if args.format == "json":
-            document = machine.document(opened, made, weights=weights, by=args.by, groups=groups)
+            document = machine.document(opened, made, weights=weights, by=args.by, groups=groups, listed=listed)
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         elif args.format == "csv":
-            sys.stdout.write(machine.table(made if groups is None else groups))
+            chosen = made if groups is None else groups
+            sys.stdout.write(machine.table(chosen + (listed.figures if listed else [])))
         else:
-            terminal.print_stats(terminal.console(), opened, made, weights, groups, args.by)
+            terminal.print_stats(terminal.console(), opened, made, weights, groups, args.by, listed)
     return 0

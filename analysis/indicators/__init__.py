@@ -16,7 +16,7 @@ from importlib import import_module
 import pandas as pd
 
 from analysis.shares import Distribution, Share
-from analysis.units import DOMAINS, MESSAGES, VIEWS, View
+from analysis.units import DOMAINS, MESSAGES, ON_REQUEST, VIEWS, View
 
 #: The units that a criterion of an endpoint can be counted over.
 EVERY_UNIT = ("messages", "domains", "hosts", "addresses")
@@ -32,6 +32,11 @@ class Indicator:
     units: tuple[str, ...]
     words: str  #: first paragraph of the function's docstring
     compute: Callable[[pd.DataFrame], Share | Distribution]
+
+    @property
+    def on_request(self) -> bool:
+        """Whether it is computed only where a policy list was given."""
+        return all(unit in ON_REQUEST for unit in self.units)
 
     def views(self, *, weighted: bool) -> tuple[View, ...]:
         """The views to compute; without message weights a figure of messages alone is one of domains."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any
-
 import pandas as pd
 
 from analysis.indicators import indicator
@@ -60,7 +57,7 @@ def authentication(parts: pd.DataFrame) -> Distribution:
     """Nobody, for want of TLS or of a valid certificate; the mail host that the MX record names; or a mail
     host inside the recipient's domain, which a forged MX record could not name.
     """
-    return distribution_of(parts, lambda part: PEERS.get(part["authentication"]))
+    return distribution_of(parts, "authentication", words=PEERS)
 
 
 @indicator(title="Authenticated by DANE", unit=_MAIL)
@@ -110,7 +107,4 @@ def mta_sts_refused(units: pd.DataFrame) -> Share:
 
 
 def _deliveries(parts: pd.DataFrame, sender: Sender) -> Distribution:
-    def words(part: dict[Hashable, Any]) -> str | None:
-        return WORDS.get(part[f"by_{sender}"])
-
-    return distribution_of(parts, words)
+    return distribution_of(parts, f"by_{sender}", words=WORDS)

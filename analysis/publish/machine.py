@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from analysis.dataset import Run
-from analysis.figures import FACEBOOK, Figure, facebook
+from analysis.figures import FACEBOOK, Figure, ListFigures, facebook
 from analysis.shares import Share
 from analysis.weights import Weights
 from crawler import __version__
@@ -48,6 +49,7 @@ def document(
     weights: Weights | None = None,
     by: str | None = None,
     groups: list[Figure] | None = None,
+    listed: ListFigures | None = None,
 ) -> dict[str, Any]:
     """Everything that `stats --format json` prints; numbers that are not known are null."""
     headline = facebook(figures)
@@ -70,15 +72,30 @@ def document(
             "words": headline.indicator.words,
         },
         "weights": None if weights is None else asdict(weights),
-        "shares": {figure.id: share_fields(figure) for figure in figures if isinstance(figure.value, Share)},
-        "distributions": {
-            figure.id: distribution_fields(figure) for figure in figures if not isinstance(figure.value, Share)
-        },
+        **_by_kind((figure.id, figure) for figure in figures),
+        "policy_list": None if listed is None else _policy_list(listed),
     }
     if by is not None:
         made["by"] = by
         made["groups"] = _grouped(groups or [])
     return made
+
+
+def _by_kind(figures: Iterable[tuple[str, Figure]]) -> dict[str, dict[str, Any]]:
+    made: dict[str, dict[str, Any]] = {"shares": {}, "distributions": {}}
+    for name, figure in figures:
+        if isinstance(figure.value, Share):
+            made["shares"][name] = share_fields(figure)
+        else:
+            made["distributions"][name] = distribution_fields(figure)
+    return made
+
+
+def _policy_list(listed: ListFigures) -> dict[str, Any]:
+    """What the file is, and its figures."""
+    fields = asdict(listed.listing)
+    times = {name: time and time.isoformat() for name, time in fields.items() if name in ("timestamp", "expires")}
+    return fields | times | _by_kind((figure.id, figure) for figure in listed.figures)
 
 
 def share_fields(figure: Figure) -> dict[str, Any]:
@@ -163,11 +180,13 @@ def _write(writer: csv.DictWriter[str], fields: dict[str, Any]) -> None:
 
 
 def _grouped(groups: list[Figure]) -> list[dict[str, Any]]:
-    made: dict[str, dict[str, Any]] = {}
+    made: dict[str, list[Figure]] = {}
     for figure in groups:
-        group = made.setdefault(str(figure.group), {"group": figure.group, "shares": {}})
-        group["shares"][figure.indicator.name] = share_fields(figure)
-    return list(made.values())
+        made.setdefault(str(figure.group), []).append(figure)
+    return [
+        {"group": name, **_by_kind((figure.indicator.name, figure) for figure in chosen)}
+        for name, chosen in made.items()
+    ]
 
 
 def _whole(number: float) -> int | float:

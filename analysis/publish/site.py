@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.dataset import Run
-from analysis.figures import FACEBOOK, MAIN, Figure, facebook, figures, figures_by
+from analysis.figures import FACEBOOK, MAIN, Figure, ListFigures, facebook, figures, figures_by
 from analysis.publish import charts, machine
 from analysis.publish.drawing import Chart
 from analysis.publish.history import history
@@ -60,14 +60,14 @@ _MANIFEST = {
 }
 
 
-def publish(run: Run, site: Path, weights: Weights | None = None) -> Path:
+def publish(run: Run, site: Path, weights: Weights | None = None, listed: ListFigures | None = None) -> Path:
     """Write the report on a run to directory `site`; returns the page.
 
     Files of the same names are replaced, others left alone.  Raises `UsageError` if `site` cannot be written.
     """
     if site.exists() and not site.is_dir():
         raise UsageError(f"{site}: is not a directory; --out takes a directory for the site")
-    files = pages(run, weights)
+    files = pages(run, weights, listed)
     try:
         site.mkdir(parents=True, exist_ok=True)
         _replace(site, files)
@@ -76,17 +76,17 @@ def publish(run: Run, site: Path, weights: Weights | None = None) -> Path:
     return site / PAGE
 
 
-def pages(run: Run, weights: Weights | None = None) -> dict[str, str]:
+def pages(run: Run, weights: Weights | None = None, listed: ListFigures | None = None) -> dict[str, str]:
     """Every file of the site by its name, the page last."""
     made = figures(run, weights)
     drawn = _charts(made, run)
-    document = machine.document(run, made, weights=weights)
+    document = machine.document(run, made, weights=weights, listed=listed)
     return {
         "figures.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
-        "figures.csv": machine.table(made),
+        "figures.csv": machine.table(made + (listed.figures if listed else [])),
         FILE_NAME: reference_file().read_bytes().decode(),
         **{f"charts/{chart.name}.svg": chart.svg for chart in drawn.values()},
-        PAGE: _page(run, made, drawn, weights),
+        PAGE: _page(run, made, drawn, weights, listed),
     }
 
 
@@ -118,7 +118,9 @@ def _first(made: list[Figure]) -> dict[str, Figure]:
     return {figure.indicator.name: figure for figure in reversed(made)}
 
 
-def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weights | None) -> str:
+def _page(
+    run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weights | None, listed: ListFigures | None
+) -> str:
     environment = Environment(
         loader=PackageLoader("analysis.publish"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -143,6 +145,9 @@ def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weight
         shares=[(title, chosen) for title, chosen in shares if chosen],
         rules=[(view.rule, view.words) for view in VIEWS["domains"]],
         charts=drawn,
+        listed=listed and listed.listing,
+        promises=[figure for figure in listed.figures if isinstance(figure.value, Share)] if listed else [],
+        modes=[figure.value for figure in listed.figures if not isinstance(figure.value, Share)] if listed else [],
         published=published(),
         confidence=CONFIDENCE,
         groups=[
@@ -159,8 +164,9 @@ def _page(run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weight
 def _groups(run: Run, by: str, weights: Weights | None) -> list[tuple[str, list[Share]]]:
     rows: dict[str, list[Share]] = {}
     for figure in figures_by(run, by, weights):
-        assert isinstance(figure.value, Share)
-        rows.setdefault(str(figure.group), []).append(figure.value)
+        if figure.indicator.name in MAIN:
+            assert isinstance(figure.value, Share)
+            rows.setdefault(str(figure.group), []).append(figure.value)
     return list(rows.items())
 
 

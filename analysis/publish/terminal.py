@@ -6,13 +6,15 @@ left out, and said to be.  A recipe stays on one line, as it is meant to be copi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from analysis.dataset import Run
-from analysis.figures import FACEBOOK, MAIN, Figure, facebook
+from analysis.figures import FACEBOOK, MAIN, Figure, ListFigures, facebook
 from analysis.publish.words import certainty, count, folded, percent, span
 from analysis.shares import Share
 from analysis.units import HEADLINE_RULE
@@ -39,18 +41,26 @@ def console(**options: object) -> Console:
 
 
 def print_stats(
-    out: Console, run: Run, figures: list[Figure], weights: Weights | None, groups: list[Figure] | None, by: str | None
+    out: Console,
+    run: Run,
+    figures: list[Figure],
+    weights: Weights | None,
+    groups: list[Figure] | None,
+    by: str | None,
+    listed: ListFigures | None = None,
 ) -> None:
-    """The headline, then shares by unit, then distributions; or the groups if there are any."""
+    """The headline, then shares by unit, then distributions; or the groups if there are any; a policy list last."""
     out.print(Text(f"run {run.id} ({run.manifest.get('state', 'state unknown')}), list {run.list_hash[:12]}"))
     _print_headline(out, facebook(figures), weights)
     if groups is not None:
-        title = f"By {by}: share of what is known, and in brackets how much of the group is unknown (?)"
-        table = _groups_table(groups, by or "")
-        if _least_width(table) > out.width:
-            table = _groups_table(groups, by or "", between="\n")
-        _print_table(out, title, table)
-        return
+        _print_groups(out, groups, by or "")
+    else:
+        _print_figures(out, figures)
+    if listed is not None:
+        _print_list(out, listed)
+
+
+def _print_figures(out: Console, figures: list[Figure]) -> None:
     for title, unit in (
         ("Messages", "messages"),
         ("Domains", "domains"),
@@ -67,6 +77,28 @@ def print_stats(
     for figure in figures:
         if not isinstance(figure.value, Share):
             _print_table(out, f"{figure.indicator.title}: {figure.population}", _distribution_table(figure))
+
+
+def _print_list(out: Console, listed: ListFigures) -> None:
+    """A policy list under its own title, with what is needed to cite it."""
+    listing = listed.listing
+    out.print(Text(f"Policy list {listing.source}, {listing.state()}", style="bold"))
+    out.print(Text(f"        by {listing.author or 'nobody who says so'}; in no other figure"))
+    out.print(
+        Text(
+            f"        {count(listing.domains)} domains: {count(listing.counted)} counted here, "
+            f"{count(listing.undeliverable)} that take no mail or were not asked, "
+            f"{count(listing.unmatched)} not in this run"
+        )
+    )
+    out.print(Text(f"        sha256 {listing.sha256}", style="dim"), soft_wrap=True)
+    out.print()
+    for unit in dict.fromkeys(figure.view.unit for figure in listed.figures):
+        chosen = [figure for figure in listed.figures if figure.view.unit == unit and isinstance(figure.value, Share)]
+        _print_table(out, f"{unit.capitalize()}: {chosen[0].view.population}", _shares_table(chosen))
+        for figure in listed.figures:
+            if figure.view.unit == unit and not isinstance(figure.value, Share):
+                _print_table(out, f"{figure.indicator.title}: {figure.population}", _distribution_table(figure))
 
 
 def _print_headline(out: Console, figure: Figure, weights: Weights | None) -> None:
@@ -146,7 +178,28 @@ def _distribution_table(figure: Figure) -> Table:
     return made
 
 
-def _groups_table(groups: list[Figure], by: str, between: str = " ") -> Table:
+def _print_groups(out: Console, groups: list[Figure], by: str) -> None:
+    """A table of the main figures, and one for each distribution, such as what a kind of sender would do."""
+    main = [figure for figure in groups if figure.indicator.name in MAIN]
+    title = f"By {by}: share of what is known, and in brackets how much of the group is unknown (?)"
+    _print_widest(out, title, _main_table, main, by)
+    tables: dict[str, list[Figure]] = {}
+    for figure in groups:
+        if not isinstance(figure.value, Share):
+            tables.setdefault(figure.indicator.title, []).append(figure)
+    for words, chosen in tables.items():
+        _print_widest(out, f"{words}, by {by}: shares of what is known", _labels_table, chosen, by)
+
+
+def _print_widest(
+    out: Console, title: str, make: Callable[[list[Figure], str, str], Table], groups: list[Figure], by: str
+) -> None:
+    """The table on lines of one each, or with broken ones where the terminal is narrow."""
+    table = make(groups, by, " ")
+    _print_table(out, title, table if _least_width(table) <= out.width else make(groups, by, "\n"))
+
+
+def _main_table(groups: list[Figure], by: str, between: str) -> Table:
     """`between` a share and its unknown part, and the words of a header, may be a line break."""
     heads = [name.replace(" ", between) for name in MAIN.values()]
     made = _empty((by,), (groups[0].view.unit if groups else "domains", *heads))
@@ -155,6 +208,22 @@ def _groups_table(groups: list[Figure], by: str, between: str = " ") -> Table:
         values = [figure.value for figure in row if isinstance(figure.value, Share)]
         cells = [f"{percent(value.share)}{between}({percent(value.unknown_share)} ?)" for value in values]
         made.add_row(Text(str(row[0].group)), count(values[0].all), *cells)
+    return made
+
+
+def _labels_table(groups: list[Figure], by: str, between: str) -> Table:
+    """One distribution for every group, its labels as columns, the most frequent first."""
+    values = [(figure.group, figure.value) for figure in groups if not isinstance(figure.value, Share)]
+    totals: dict[str, float] = {}
+    for _, value in values:
+        for row in value.table():
+            totals[row.label] = totals.get(row.label, 0) + row.count
+    labels = sorted(totals, key=lambda label: (-totals[label], label))
+    made = _empty((by,), (groups[0].view.unit, *(label.replace(" ", between) for label in labels), "unknown"))
+    for group, value in values:
+        unknown = value.unknown / value.total if value.total else None
+        cells = [percent(value.share(label)) for label in labels]
+        made.add_row(Text(str(group)), count(value.total), *cells, f"({percent(unknown)} ?)")
     return made
 
 
