@@ -28,8 +28,10 @@ What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in 
 the probe of its representative (another name at the same address, port and protocol) was conclusive;
 TLS facts are taken as they are, but `name_match` is judged again, from the names of the
 representative's leaf, and `strict_valid` with it.  That assumes one certificate for all names at the
-address.  TLSA records are the host's own (`tlsa`, null where not learnt); usable ones nobody held against
-the chain, so `dane` is null.
+address.  TLSA records are the host's own (`tlsa`, null where not learnt), and `dane` is judged from them as far
+as the digests of the representative's leaf go: a DANE-EE record in force with SHA-256 (3 0 1, 3 1 1) that has
+the digest is a match, whatever the rest; no match is known only where every usable record is of that kind and
+none was left out.  Else `dane` is null: nobody held the other records against the chain.
 Else `unknown`.  A representative without a probe of its own leaves everything null.
 
 **accepts**: null if the endpoint was never contacted (opted out, not run); false if the probe ended in
@@ -59,7 +61,32 @@ _FACTS = """
 #: Facts about a host's TLSA records; a representative's are another host's.
 _DANE = "dane, dane_error"
 
+#: Facts about a host's TLSA RRset: its state, the digests of its DANE-EE records, and whether it has no others.
+_RRSET = """
+    SELECT host, CASE WHEN status NOT IN ('lookup_failed', 'not_asked') THEN status END AS tlsa,
+        ee_digests(records, 0) AS leaf_digests, ee_digests(records, 1) AS key_digests,
+        status = 'usable' AND coalesce(records_dropped, 0) = 0
+            AND len(list_filter(records, lambda r: r.usable AND (r.usage <> 3 OR r.matching <> 1))) = 0 AS only_digests
+    FROM tlsa WHERE port = getvariable('tlsa_port')
+"""
+
+#: The verdict on a representative's leaf by those digests.
+_BY_DIGEST = """
+    CASE WHEN tlsa IS DISTINCT FROM 'usable' THEN NULL
+        WHEN list_contains(leaf_digests, received_chain[1]) OR list_contains(key_digests, spki_sha256) THEN 'match'
+        WHEN only_digests AND received_chain[1] IS NOT NULL AND (key_digests = [] OR spki_sha256 IS NOT NULL)
+        THEN 'mismatch' END
+"""
+
 MACROS = (
+    # SHA-256, hex, of the DANE-EE records of one selector; none where SHA-512 outdoes them (RFC 7671 §9).
+    """
+    CREATE MACRO ee_digests(records, wanted) AS CASE WHEN len(list_filter(
+        records, lambda r: r.usable AND r.usage = 3 AND r.selector = wanted AND r.matching = 2
+    )) = 0 THEN list_transform(list_filter(
+        records, lambda r: r.usable AND r.usage = 3 AND r.selector = wanted AND r.matching = 1
+    ), lambda r: lower(hex(r.data))) ELSE [] END
+    """,
     # RFC 9525 §6.3, DNS-ID only: a wildcard is the whole left-most label and stands above two labels
     # at least. Null if the names are not known.
     """
@@ -87,11 +114,11 @@ WITH facts AS (
     SELECT protocol, host, address, port, false AS inferred, name_match, strict_valid, {_DANE}, {_FACTS}
     FROM probes WHERE outcome <> 'sampled_out'
     UNION ALL BY NAME
-    SELECT protocol, host, address, port, inferred, {_FACTS},
+    SELECT protocol, host, address, port, inferred, {_FACTS}, spki_sha256,
         names_host(names, host) AS name_match, chain_trusted AND unexpired AND names_host(names, host) AS strict_valid
     FROM (
         SELECT sample.protocol, sample.host, sample.address, sample.port,
-            representative.outcome IS NOT NULL AS inferred, certificate.names,
+            representative.outcome IS NOT NULL AS inferred, certificate.names, certificate.spki_sha256,
             representative.* EXCLUDE (protocol, host, address, port)
                 REPLACE (coalesce(representative.outcome, sample.outcome) AS outcome)
         FROM probes AS sample
@@ -99,17 +126,18 @@ WITH facts AS (
             ON representative.host = sample.representative_host AND representative.address = sample.address
             AND representative.port = sample.port AND representative.protocol = sample.protocol
         LEFT JOIN (
-            SELECT sha256, coalesce(names, []) AS names FROM certificates WHERE parse_error IS NULL
+            SELECT sha256, CASE WHEN parse_error IS NULL THEN coalesce(names, []) END AS names, spki_sha256
+            FROM certificates
         ) AS certificate
             ON certificate.sha256 = representative.received_chain[1]
         WHERE sample.outcome = 'sampled_out'
     )
 ), upgraded AS (
-    SELECT *, CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
-    FROM facts LEFT JOIN (
-        SELECT host, CASE WHEN status NOT IN ('lookup_failed', 'not_asked') THEN status END AS tlsa
-        FROM tlsa WHERE port = getvariable('tlsa_port')
-    ) USING (host)
+    SELECT * REPLACE (
+            CASE WHEN inferred THEN by_digest ELSE dane END AS dane,
+            CASE WHEN NOT inferred THEN dane_error WHEN by_digest = 'mismatch' THEN 'no_match' END AS dane_error
+        ), CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
+    FROM (SELECT *, {_BY_DIGEST} AS by_digest FROM facts LEFT JOIN ({_RRSET}) USING (host))
 ), name_only AS (  -- the rare leaf whose names decide over DANE-TA
     SELECT sha256, CASE WHEN names = [] THEN [common_name] ELSE names END AS leaf_names FROM certificates
     WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')

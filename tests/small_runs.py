@@ -17,6 +17,7 @@ from OpenSSL import crypto
 
 from analysis.dataset import Run
 from crawler.certificates import Known, parse
+from crawler.dane import Rdata, records_of
 from crawler.names import suffixes
 from crawler.records import TABLES, Certificate, Domain, Host, Outcome, Probe, Stage, Tlsa, is_conclusive, schema_of
 from tests.kit import ROOT
@@ -131,9 +132,11 @@ def known(*names: str, common_name: str = "leaf") -> Known:
     return parse(crypto.load_certificate(crypto.FILETYPE_ASN1, der), der)
 
 
-def tlsa(host: str, status: str) -> Tlsa:
-    """The state of a mail host's TLSA RRset."""
-    return Tlsa(host=host, port=25, status=status)
+def tlsa(host: str, status: str, *rrset: Rdata, dropped: int | None = None) -> Tlsa:
+    """The state of a mail host's TLSA RRset, and its records."""
+    return Tlsa(
+        host=host, port=25, status=status, records=records_of(rrset) if rrset else None, records_dropped=dropped
+    )
 
 
 def write_run(data: Path, rows: Iterable[Any], *, run: str = "20260101T000000Z", **manifest: Any) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
+import hashlib
+from itertools import combinations, product
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,10 @@ from analysis.figures import Figure, figures, figures_by
 from analysis.shares import Distribution, Share
 from analysis.weights import load_weights
 from crawler.certificates import Known
+from crawler.dane import Rdata, records_of, status_of, verdict
 from crawler.senders import Delivery, Sender, deliveries
+from crawler.trust import ChainVerdict
+from tests import chains
 from tests.small_runs import LEAF, certificate, domain, host, known, opened, probe, tlsa
 
 Y, N, U = True, False, None
@@ -318,6 +322,54 @@ def test_a_sampled_endpoint_answers_to_its_own_tlsa_records_and_not_to_its_repre
         ("own.example", "authenticated", "observed"),
         ("usable.example", U, "inferred"),  # nobody held its records against the chain
     ]
+
+
+CHAIN = chains.known(chains.Subject("Root").leaf("mx.example"))
+OTHER_LEAF = chains.known(chains.Subject("Root").leaf("mx.example"))[0]
+
+
+def digests(leaf: Known) -> list[Rdata]:
+    """Every DANE record that a leaf is in, by digest and in full."""
+    key = leaf.anatomy.public_key if leaf.anatomy else b""
+    of = ((0, leaf.row.der or b""), (1, key))
+    full: list[Rdata] = [(usage, selector, 0, data) for usage in (2, 3) for selector, data in of]
+    hashed = [
+        (usage, selector, matching, make(data).digest())
+        for usage, selector, _, data in full
+        for matching, make in ((1, hashlib.sha256), (2, hashlib.sha512))
+    ]
+    return full + hashed
+
+
+def test_what_is_inferred_of_a_sampled_endpoints_tlsa_records_is_what_its_probe_would_have_said() -> None:
+    """Or unknown, where the stored digests of the leaf do not tell; by 3 1 1 and 3 0 1 alone they always do."""
+
+    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
+        return ChainVerdict(False, 20, 0, "no path", None, None, True)
+
+    leaf = CHAIN[0].row.sha256 or ""
+    rows: list[Any] = [
+        probe("seen.example", "192.0.2.1", received_chain=[leaf], dane="match", dane_error="path"),
+        certificate(leaf, spki_sha256=CHAIN[0].row.spki_sha256),
+    ]
+    published = [*digests(CHAIN[0]), *digests(OTHER_LEAF), (0, 0, 1, bytes(32))]
+    expected: dict[str, tuple[list[Rdata], str, str]] = {}
+    for number, (rrset, dropped) in enumerate(product(map(list, combinations(published, 2)), (0, 1))):
+        status = status_of(records_of(rrset))
+        truth = verdict(status, records_of(rrset), CHAIN, ["mx.example"], chains.START, path_to, dropped=dropped)
+        mx = f"mx{number}.example"
+        expected[mx] = rrset, status, truth.status
+        rows += [domain("a.example", mx), host(mx, "192.0.2.1"), tlsa(mx, status, *rrset, dropped=dropped)]
+        rows.append(probe(mx, "192.0.2.1", "sampled_out", representative_host="seen.example"))
+    with opened(*rows) as run:
+        found = values(run, "SELECT host, basis, dane, dane_error FROM deliveries")
+    assert len(found) == len(expected) > 300 and {dane for _, _, dane, _ in found} == {"match", "mismatch", None}
+    for mx, basis, dane, error in found:
+        rrset, status, truth = expected[mx]
+        assert basis == "inferred" and (error == "no_match") == (dane == "mismatch")
+        assert dane in (None, truth), rrset
+        if status == "usable" and all(rdata[0] in (0, 3) and rdata[2] == 1 for rdata in rrset):
+            assert (dane or "unknown") == truth, rrset
 
 
 def test_what_senders_do_is_weighted_by_messages_where_there_are_weights(tmp_path: Any) -> None:
