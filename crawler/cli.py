@@ -112,7 +112,9 @@ def _add_scan(commands: Any) -> None:
         ),
     )
     parser.add_argument(
-        "list", metavar="LIST", help="domains: plain text or CSV with rank, also .gz .zst .xz; - for standard input"
+        "list",
+        metavar="LIST",
+        help="domains: plain text, CSV with rank, zone file or Parquet, text also as .gz .zst .xz .zip; - for standard input",
     )
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory of all runs")
     parser.add_argument(

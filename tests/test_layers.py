@@ -20,6 +20,7 @@ STOREYS = (
     {"crawler", "crawler.vocabulary", "crawler.records", "crawler.settings", "crawler.config"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
+    | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
     | {"crawler.targets", "crawler.trust", "crawler.senders", "crawler.promise"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.policy_fetch"},

@@ -7,14 +7,18 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.list_forms import MAX_LINE
 from crawler.records import Target
-from crawler.targets import MAX_LINE, InputError, comes_once, read_targets, spool, survey
+from crawler.targets import InputError, comes_once, read_targets, spool, survey
 
 
 def targets_of(tmp_path: Path, content: bytes | str, limit: int = 0) -> list[Target]:
@@ -149,7 +153,7 @@ def test_a_damaged_packed_list_is_refused_with_one_line(tmp_path: Path, pack: Ca
         (gzip.compress(b"", mtime=0), "empty"),
         (bytes(range(256)) * 40, "binary"),
         (b"\x7fELF" + bytes(100), "binary"),
-        (b"PAR1\x15\x04\x15\x10\x15\x14", "binary"),
+        (b"PAR1\x15\x04\x15\x10\x15\x14", "damaged Parquet file"),
         ("example.com\n".encode("utf-16"), "binary"),
         (gzip.compress(bytes(1000), mtime=0), "binary"),
         (zipped(b"a.example", ("one.csv", "two.csv")), "2 files"),
@@ -212,3 +216,102 @@ def test_any_text_lines_are_targets(tmp_path_factory: pytest.TempPathFactory, li
     path.write_text("\n".join(["seed.example", *lines]), "utf-8")
     for target in read_targets(path):
         assert (target.domain is None) == (target.problem is not None)
+
+
+# --- zone files -------------------------------------------------------------------------------------
+
+ZONE = """\
+example.\t900\tin\tsoa\tns1.nic.example. hostmaster.nic.example. 1 1800 900 604800 86400
+example.\t86400\tin\tns\tns1.nic.example.
+0--0.example.\t172800\tin\tns\tns1.host.test.
+0--0.example.\t172800\tin\tns\tns2.host.test.
+0--0.example.\t86400\tin\tds\t1 13 2 abcdef
+ns.0--1.example.\t172800\tin\ta\t192.0.2.1
+0--1.example.\t172800\tin\tns\tns.0--1.example.
+shop.co.example.\t172800\tin\tns\tns1.host.test.
+spf.example.\t900\tin\ttxt\t"a # is no comment here"
+what is this
+xn--bcher-kva.example.\t172800\tin\tns\tns1.host.test.
+example.\t900\tin\tsoa\tns1.nic.example. hostmaster.nic.example. 1 1800 900 604800 86400
+"""
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress])
+def test_of_a_zone_file_the_delegated_names_are_taken_once_each(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "example.zone"
+    path.write_bytes(pack(ZONE.encode()))
+    assert [(target.domain, target.problem) for target in read_targets(path)] == [
+        ("0--0.example", None),
+        ("0--1.example", None),
+        ("shop.co.example", None),
+        (None, "not a record of a zone file"),
+        ("xn--bcher-kva.example", None),
+    ]
+    assert survey(path).lines == 12
+    assert [target.domain for target in read_targets(path, 2)] == ["0--0.example", "0--1.example"]
+
+
+def test_a_zone_in_capitals_is_a_zone_too(tmp_path: Path) -> None:
+    path = tmp_path / "example.zone"
+    path.write_text("example.\t900\tIN\tSOA\tns. h. 1 1 1 1 1\na.example.\t900\tIN\tNS\tns.host.test.\n")
+    assert [target.domain for target in read_targets(path)] == ["a.example"]
+
+
+def test_a_zone_without_delegations_is_an_empty_list(tmp_path: Path) -> None:
+    path = tmp_path / "example.zone"
+    path.write_text("example.\t900\tin\tsoa\tns. h. 1 1 1 1 1\n")
+    with pytest.raises(InputError, match="the list is empty"):
+        survey(path)
+
+
+# --- Parquet ----------------------------------------------------------------------------------------
+
+
+def stored(path: Path, **columns: Any) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "ranks"),
+    [
+        ({"domain": ["a.test", "B.test.", None, " ", "not a name"]}, [None] * 3),
+        ({"x": ["?"] * 5, "Rank": [1, 2, 3, 4, 5], "Domain": ["a.test", "b.test", None, "", "not a name"]}, [1, 2, 5]),
+        ({"only_text": pa.array(["a.test", "b.test", "not a name"]).dictionary_encode(), "n": [7, 8, 9]}, [None] * 3),
+        ({"host": pa.array(["a.test", "b.test", "not a name"], pa.large_string()), "position": [7, 8, 9]}, [7, 8, 9]),
+    ],
+)
+def test_a_parquet_file_is_a_list(tmp_path: Path, columns: dict[str, Any], ranks: list[int | None]) -> None:
+    path = stored(tmp_path / "list.parquet", **columns)
+    targets = list(read_targets(path))
+    assert [target.domain for target in targets] == ["a.test", "b.test", None]
+    assert [target.rank for target in targets] == ranks
+    assert targets[2].problem and targets[2].listed == "not a name"
+    assert survey(path).lines == len(next(iter(columns.values())))
+    assert len(list(read_targets(path, 2))) == 2
+
+
+def test_a_parquet_file_that_does_not_say_which_column_has_the_names_is_refused(tmp_path: Path) -> None:
+    path = stored(tmp_path / "list.parquet", a=["a.test"], b=["b.test"])
+    with pytest.raises(
+        InputError, match=r"which column has the names\? it has the text columns a, b; call one `domain`"
+    ):
+        survey(path)
+    with pytest.raises(InputError, match=r"text columns \(none\)"):
+        survey(stored(tmp_path / "numbers.parquet", a=[1]))
+
+
+@pytest.mark.parametrize("keep", [4, 40, -9])
+def test_a_damaged_parquet_file_is_refused_with_one_line(tmp_path: Path, keep: int) -> None:
+    path = stored(tmp_path / "list.parquet", domain=["a.test"] * 100)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="damaged Parquet file") as error:
+        survey(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_parquet_file_from_standard_input_is_spooled(tmp_path: Path) -> None:
+    path = stored(tmp_path / "list.parquet", domain=["a.test"])
+    with path.open("rb") as stream:
+        spool(stream, tmp_path / "kept")
+    assert [target.domain for target in read_targets(tmp_path / "kept")] == ["a.test"]
