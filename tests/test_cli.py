@@ -154,7 +154,7 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
 def test_an_unwritable_data_directory_is_one_line(
     capsys: pytest.CaptureFixture[str], a_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.scan.ask_resolvers", lambda config: [])
+    monkeypatch.setattr("crawler.opening.ask_resolvers", lambda config: [])
     for data in (a_list, a_list / "below", Path("/proc/nowhere")):
         error = complaint(capsys, "scan", a_list, "--data", data, "--ehlo-name", "probe.example")
         assert "check --data" in error and str(data) in error
