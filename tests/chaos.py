@@ -21,7 +21,7 @@ import threading
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,13 +53,17 @@ class Arena:
     config: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, data: Path, **options: Any) -> subprocess.Popen[str]:
-        """A scan; `options` are those of `Popen`."""
+    def call(self, data: Path) -> list[str]:
+        """The command of a scan."""
         command = [*self.command, "scan", str(self.list), "--data", str(data), "--config", str(self.config)]
+        return [*command, "--run", "mine", "--quiet"]
+
+    def start(self, data: Path, wrapper: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
+        """A scan, by a program that is given its command if need be; `options` are those of `Popen`."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
+        given: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options}
         return subprocess.Popen(
-            [*command, "--run", "mine", "--quiet"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, cwd=self.directory, **options,
+            [*wrapper, *self.call(data)], text=True, env=environment, cwd=self.directory, **given,
         )  # fmt: skip
 
     def finish(self, data: Path) -> float:
