@@ -4,6 +4,7 @@ FAKE_DELAY=SECONDS      pause after each row
 FAKE_DIE_ONCE=PATH      end without a word, the first time (the file is the memory of it)
 FAKE_DIE=1              end without a word in every PROBE shard
 FAKE_RAISE=WORDS        raise an error in every PROBE shard
+FAKE_DEAF=PATH          live on for ten seconds when standard input ends, and leave that file
 FAKE_FULL_DISK=1        raise what a full disk raises in every PROBE shard
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -122,7 +124,15 @@ def misbehave() -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def end_late(code: int, genuine: Callable[[int], None] = os._exit) -> None:
+    Path(os.environ["FAKE_DEAF"]).touch()
+    time.sleep(10)
+    genuine(code)
+
+
 if __name__ == "__main__":
+    if os.environ.get("FAKE_DEAF"):
+        os._exit = end_late  # type: ignore[assignment]
     for fake in (resolve_domains, resolve_hosts, Prober, PolicyFetcher):
         setattr(worker, fake.__name__, fake)
     sys.exit(worker.main())

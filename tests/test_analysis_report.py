@@ -263,6 +263,36 @@ def test_an_unfinished_run_and_a_laboratory_are_called_what_they_are(
     assert "A laboratory run." in text and "127.0.0.0/8" in text
 
 
+def test_what_was_another_when_the_run_was_continued_is_told(tmp_path: Path) -> None:
+    first = {"starttls-crawler": "0.1.0", "certifi": "1"}
+    second = {"starttls-crawler": "0.2.0", "certifi": "1"}
+    begun = {"host_name": "one", "public_suffix_list": "2026-01-01", "versions": first}
+    resumed = [
+        {**begun, "at": "2026-01-01T01:00:00+00:00"},
+        {**begun, "at": "2026-01-01T02:00:00+00:00", "versions": second},
+        {**begun, "at": "2026-01-01T03:00:00+00:00", "versions": second, "host_name": "<other>"},
+    ]
+    write_run(tmp_path / "data", [], **begun, resumed_with=resumed)
+    with Run.open(tmp_path / "data") as run:
+        page = site.publish(run, tmp_path / "site").read_text("utf-8")
+    (row,) = re.findall(r"<th scope=\"row\">Changed when resumed</th><td>(.*?)</td>", page)
+    assert row == ("2026-01-01T02:00:00+00:00: starttls-crawler 0.2.0, 2026-01-01T03:00:00+00:00: host &lt;other&gt;")
+
+
+@pytest.mark.parametrize("odd", [[], None, "x", [1], [{}], [{"versions": 1}]])
+def test_a_run_that_was_never_continued_or_says_it_oddly_tells_of_no_versions(odd: Any) -> None:
+    assert site._changes({"resumed_with": odd, "versions": {"python": "3.11"}}) == []
+
+
+def test_a_clock_that_went_back_costs_no_report(tmp_path: Path) -> None:
+    """The run began in the future and ended before it."""
+    times = {"started_at": "2100-12-31T23:59:59+00:00", "ended_at": "1999-01-01T00:00:00+00:00"}
+    write_run(tmp_path / "data", [], **times)
+    with Run.open(tmp_path / "data") as run:
+        page = site.publish(run, tmp_path / "site").read_text("utf-8")
+    assert "2100-12-31" in page and "1999-01-01" in page
+
+
 def test_a_weighted_report_says_what_the_weights_met(tmp_path: Path) -> None:
     write_run(tmp_path, rows())
     weights = tmp_path / "weights.csv"

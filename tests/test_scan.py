@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -418,3 +419,44 @@ def test_there_are_no_more_processes_than_a_provider_may_have_connections() -> N
     assert scan.process_count(Config.from_mapping({"workers": 64})) == 32
     assert scan.process_count(Config.from_mapping({"workers": 3, "pacing": {"per_provider": 2}})) == 2
     assert scan.process_count(Config.from_mapping({"pacing": {"per_provider": 1}})) == 1
+
+
+def test_a_clock_that_goes_back_and_files_of_the_future_change_nothing(
+    kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]
+) -> None:
+    future = datetime(2100, 1, 1, tzinfo=UTC)
+    kit.scan("data", "--run", "21000101T000000Z", environment={"FAKE_RAISE": "later"}, code=1)
+    manifest = kit.run("data") / "manifest.json"
+    manifest.write_text(json.dumps(kit.manifest("data") | {"started_at": future.isoformat()}))
+    for path in (kit.path / "data").rglob("*"):
+        os.utime(path, (future.timestamp(), future.timestamp()))
+    _, err = kit.scan("data")
+    assert "continuing run 21000101T000000Z" in err
+    assert kit.dataset("data") == undisturbed
+    assert kit.manifest("data")["ended_at"] < kit.manifest("data")["started_at"]
+    kit.scan("data")
+    assert len(list((kit.path / "data").glob("run=*"))) == 2, "a new run has a name of its own, whatever the clock says"
+
+
+def test_a_second_signal_ends_the_scan_at_once_and_nothing_visible_is_half(
+    kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]
+) -> None:
+    with kit.start("data", environment={"FAKE_DELAY": "0.003", "FAKE_DEAF": str(kit.path / "heard")}) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("RESOLVE domains")
+        children = children_of(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert comes_true((kit.path / "heard").exists)  # that they shall end, which the scan waits for
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        process.wait(timeout=20)
+        assert time.monotonic() - started < 1
+        assert process.returncode == 130
+        for child in children:  # they would end in ten seconds
+            os.kill(child, signal.SIGKILL)
+        process.communicate()
+    for part in kit.run("data").glob("[a-z]*/*.parquet"):
+        assert pq.ParquetFile(part).read() is not None
+    kit.scan("data")
+    assert kit.dataset("data") == undisturbed

@@ -43,6 +43,7 @@ _MANIFEST = {
     "Started": ("started_at",),
     "Ended": ("ended_at",),
     "Resumed": ("resumed_at",),
+    "Changed when resumed": ("resumed_with",),
     "List": ("list", "path"),
     "Lines of the list": ("list", "lines"),
     "SHA-256 of the list": ("list", "sha256"),
@@ -128,6 +129,7 @@ def _page(
     templates = Path(__file__).parent / "templates"
     counts = [figure for figure in made if isinstance(figure.value, Share) and figure.indicator.name != FACEBOOK]
     shares = [(title, [figure for figure in counts if figure.view.unit == unit]) for unit, title in _TITLES.items()]
+    manifest = {**run.manifest, "resumed_with": _changes(run.manifest)}
     return environment.get_template("report.html.j2").render(
         run=run,
         state=run.manifest.get("state", "unknown"),
@@ -155,7 +157,7 @@ def _page(
             for by, title in (("tld", "By public suffix"), ("rank", "By rank in the list"))
             if len(rows := _groups(run, by, weights)) > 1
         ],
-        manifest=[(words, _text(value)) for words, keys in _MANIFEST.items() if (value := _entry(run.manifest, keys))],
+        manifest=[(words, _text(value)) for words, keys in _MANIFEST.items() if (value := _entry(manifest, keys))],
         version=__version__,
         style=(templates / "style.css").read_text("utf-8"),
     )
@@ -168,6 +170,27 @@ def _groups(run: Run, by: str, weights: Weights | None) -> list[tuple[str, list[
             assert isinstance(figure.value, Share)
             rows.setdefault(str(figure.group), []).append(figure.value)
     return list(rows.items())
+
+
+def _changes(manifest: dict[str, Any]) -> list[str]:
+    """What was another when the run was continued: versions, host, Public Suffix List; each with the time."""
+    before = manifest
+    changes = []
+    records = manifest.get("resumed_with")
+    for record in records if isinstance(records, list) else ():
+        if isinstance(record, dict):
+            new = {name: value for name, value in _plain(record).items() if value != _plain(before).get(name)}
+            if new:
+                changes.append(f"{record.get('at')}: {_text(new)}")
+            before = record
+    return changes
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest and the record of a resumption both say, versions by the name of the package."""
+    versions = record.get("versions")
+    said = {"host": record.get("host_name"), "Public Suffix List": record.get("public_suffix_list")}
+    return said | (versions if isinstance(versions, dict) else {})
 
 
 def _entry(manifest: dict[str, Any], keys: tuple[str, ...]) -> Any:
