@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,24 +132,10 @@ def postfix(directory: Path, port: int, listeners: dict[str, dict[str, str]]) ->
 
     The parameter `greet_wait` (seconds) puts Debian's postscreen before the smtpd of that one address.
     """
-    etc, spool, data = directory / "etc", directory / "spool", directory / "data"
-    for path in (etc, spool, data):
-        path.mkdir()
-    shutil.chown(data, "postfix")
-    log = directory / "postfix.log"
     waits = {address: values["greet_wait"] for address, values in listeners.items() if "greet_wait" in values}
     assert len(waits) <= 1, "Postfix runs one postscreen"
     main = {
-        "compatibility_level": "3.6",
-        "queue_directory": spool,
-        "data_directory": data,
-        "maillog_file": log,
-        "maillog_file_prefixes": directory,
-        "inet_protocols": "ipv4",
-        "inet_interfaces": "127.0.0.1",
-        "mydestination": "",
         "mynetworks": "",
-        "alias_maps": "",
         "local_recipient_maps": "",
         "smtpd_relay_restrictions": "reject",
         "smtpd_peername_lookup": "no",  # nothing is asked of the system's resolver
@@ -164,7 +150,6 @@ def postfix(directory: Path, port: int, listeners: dict[str, dict[str, str]]) ->
     }
     for address in waits:  # inside postscreen it is tlsproxy that does TLS
         main["tlsproxy_tls_chain_files"] = listeners[address].get("smtpd_tls_chain_files", "")
-    (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in main.items()))
     master = [
         "tlsmgr unix - - n 1000? 1 tlsmgr",
         "anvil unix - - n - 1 anvil",
@@ -172,7 +157,6 @@ def postfix(directory: Path, port: int, listeners: dict[str, dict[str, str]]) ->
         "proxymap unix - - n - - proxymap",
         "tlsproxy unix - - n - 0 tlsproxy",
         "dnsblog unix - - n - 0 dnsblog",
-        "postlog unix-dgram n - n - 1 postlogd",
     ]
     for address, values in listeners.items():
         options = [f"  -o {{ {name} = {value} }}" for name, value in values.items() if name != "greet_wait"]
@@ -180,7 +164,33 @@ def postfix(directory: Path, port: int, listeners: dict[str, dict[str, str]]) ->
             master += [f"{address}:{port} inet n - n - 1 postscreen", *options, "smtpd pass - - n - - smtpd", *options]
         else:
             master += [f"{address}:{port} inet n - n - - smtpd", *options]
-    (etc / "master.cf").write_text("\n".join(master) + "\n")
+    # The master binds all its sockets before the first one answers.
+    with postfix_instance(directory, main, master, lambda: accepts(next(iter(listeners)), port)):
+        yield
+
+
+@contextmanager
+def postfix_instance(
+    directory: Path, main: Mapping[str, object], master: Iterable[str], ready: Callable[[], bool]
+) -> Iterator[Path]:
+    """A Postfix with these parameters and services, which delivers to nobody by itself; yields its log."""
+    etc, spool, data, log = (directory / name for name in ("etc", "spool", "data", "postfix.log"))
+    for path in (etc, spool, data):
+        path.mkdir()
+    shutil.chown(data, "postfix")
+    common = {
+        "compatibility_level": "3.6",
+        "queue_directory": spool,
+        "data_directory": data,
+        "maillog_file": log,
+        "maillog_file_prefixes": directory,
+        "inet_protocols": "ipv4",
+        "inet_interfaces": "127.0.0.1",
+        "mydestination": "",
+        "alias_maps": "",
+    }
+    (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in {**common, **main}.items()))
+    (etc / "master.cf").write_text("\n".join([*master, "postlog unix-dgram n - n - 1 postlogd"]) + "\n")
     command = [program("postfix"), "-c", str(etc)]
 
     def words() -> str:
@@ -189,8 +199,7 @@ def postfix(directory: Path, port: int, listeners: dict[str, dict[str, str]]) ->
     started = subprocess.run([*command, "start"], check=False, capture_output=True, text=True, timeout=30)
     assert started.returncode == 0, started.stderr + words()
     try:
-        # The master binds all its sockets before the first one answers.
-        wait_until(lambda: accepts(next(iter(listeners)), port), words=words)
-        yield
+        wait_until(ready, words=words)
+        yield log
     finally:
         subprocess.run([*command, "stop"], capture_output=True, timeout=30, check=True)

@@ -104,9 +104,11 @@ def nsd(directory: Path, zones: Iterable[Zone]) -> Iterator[int]:
 
 
 @contextmanager
-def unbound(directory: Path, zones: Iterable[Zone], anchor: Path, nsd_port: int, *extra: str) -> Iterator[int]:
+def unbound(
+    directory: Path, zones: Iterable[Zone], anchor: Path, nsd_port: int, *extra: str, port: int = 0
+) -> Iterator[int]:
     """Unbound with the configuration that ships, which finds these zones at NSD and no others; yields its port."""
-    port, closed = servers.free_port(), servers.free_port()
+    port, closed = port or servers.free_port(), servers.free_port()
     lines = [
         f'include: "{UNBOUND_CONF}"',
         "server:",
