@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.config import Config, UsageError
-from crawler.lab import World, generated_domains
 from crawler.lab.accuracy import Comparison, compare_run
 from crawler.lab.behaviours import Truth
+from crawler.lab.generated import generated_domains
 from crawler.lab.protection import dane_truth, policy_id
-from crawler.lab.world import Domain
+from crawler.lab.world import Domain, World
 from crawler.records import TABLES, Dnssec, Route, schema_of
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.lab import Lab, World, generated_domains
 from crawler.lab.dns_server import Responder, answer
+from crawler.lab.generated import generated_domains
+from crawler.lab.lab import Lab
 from crawler.lab.routes import Serving
+from crawler.lab.world import World
 from crawler.records import LookupStatus, Route
 
 NAMES = list(generated_domains(400))

@@ -19,8 +19,8 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from crawler.config import Limits
-from crawler.lab import Lab
 from crawler.lab.behaviours import HOSTS, HostBehaviour, Port, Tls
+from crawler.lab.lab import Lab
 from crawler.lab.world import network
 from crawler.records import Outcome, Stage
 

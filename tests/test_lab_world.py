@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.lab import World, generated_domains
 from crawler.lab.behaviours import HOSTS, HostBehaviour, Port
+from crawler.lab.generated import generated_domains
 from crawler.lab.mix import PROVIDERS
 from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.reporting import TLSRPT
 from crawler.lab.routes import ROUTES
-from crawler.lab.world import network, slots
+from crawler.lab.world import World, network, slots
 from crawler.names import a_label
 from crawler.records import (
     DaneStatus,

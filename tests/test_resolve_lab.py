@@ -11,8 +11,9 @@ import pytest
 
 from crawler.config import Config
 from crawler.dns.client import DnsClient
-from crawler.lab import World, generated_domains
 from crawler.lab.dns_server import OverTcp, OverUdp, Responder, answer
+from crawler.lab.generated import generated_domains
+from crawler.lab.world import World
 from crawler.records import Domain, Host, LookupStatus, MailHost, Target, Tlsa
 from crawler.resolve import resolve_domains, resolve_hosts
 from crawler.targets import read_targets

@@ -7,9 +7,3 @@ be held against it.
     mix · behaviours ◀─ hosts_tls, hosts_plain, hosts_handshake, hosts_hostile · routes
                      ◀─ world ◀─ dns_server · authority ◀─ tls_server ◀─ mail_server ◀─ lab
 """
-
-from crawler.lab.generated import generated_domains
-from crawler.lab.lab import Lab
-from crawler.lab.world import World
-
-__all__ = ["Lab", "World", "generated_domains"]
