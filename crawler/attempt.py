@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import anyio
 
 from crawler import dane
-from crawler.certificates import Known, common_name_match, name_match
+from crawler.certificates import Known
 from crawler.config import Config
 from crawler.conversation import Conversation, Identity
 from crawler.dialogs import protocol
@@ -23,6 +23,7 @@ from crawler.pacing import Budget
 from crawler.records import Endpoint, Outcome, Probe, Stage
 from crawler.tls import TlsClient, TlsContexts
 from crawler.trust import TrustStore
+from crawler.verdicts import conclude, judge_chain, judge_names
 
 log = logging.getLogger(__name__)
 
@@ -114,16 +115,10 @@ class Attempts:
         if not conversation.chain:
             return []
         chain = [self.trust.known(certificate) for certificate in conversation.chain]
-        verdict = self.trust.judge(chain)
         probe.received_chain = [known.row.sha256 or "" for known in chain]
-        probe.chain_trusted = verdict.trusted
-        probe.chain_error_code, probe.chain_error = verdict.error_code, verdict.error
-        probe.chain_error_depth = verdict.error_depth
-        probe.unexpired = verdict.unexpired(probe.started_at or datetime.now(UTC))
-        probe.chain_ordered = verdict.ordered
-        probe.name_match = name_match(chain[0], probe.host or "")
-        probe.common_name_match = common_name_match(chain[0], probe.host or "")
-        probe.strict_valid = all_of(probe.chain_trusted, probe.name_match, probe.unexpired)
+        judge_chain(probe, chain, self.trust.judge, probe.started_at or datetime.now(UTC))
+        judge_names(probe, chain[0])
+        conclude(probe)
         return chain
 
     def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
@@ -135,13 +130,6 @@ class Attempts:
         )  # fmt: skip
         probe.dane, probe.dane_error = verdict.status, verdict.error
         probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
-
-
-def all_of(*verdicts: bool | None) -> bool | None:
-    """Three-valued *and*: no if one is no, else unknown if one is unknown, else yes."""
-    if any(verdict is False for verdict in verdicts):
-        return False
-    return None if None in verdicts else True
 
 
 def _ascii(name: str) -> bytes:

@@ -28,7 +28,9 @@ from crawler.trust import ChainVerdict
 class PathTo(Protocol):
     """The verdict on a chain if one given certificate were its trust anchor: `TrustStore.path_to`."""
 
-    def __call__(self, anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict: ...
+    def __call__(
+        self, anchor: Known, chain: list[Known], *, anchor_expires: bool, at: datetime | None
+    ) -> ChainVerdict: ...
 
 
 DANE_TA, DANE_EE = 2, 3
@@ -164,7 +166,7 @@ def verdict(
     for tried, anchor in enumerate(_anchors(wanted, chain)):
         if tried == _MAX_ANCHORS:
             return Verdict(DaneStatus.UNKNOWN)
-        path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires)
+        path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires, at=at)
         problem = _problem(path, chain[0], names, at)
         if problem is None:
             return Verdict(DaneStatus.MATCH, anchor.record, anchor.depth)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from operator import attrgetter
@@ -50,6 +50,7 @@ class ChainVerdict:
     valid_from: datetime | None
     valid_until: datetime | None
     ordered: bool  #: as received, each certificate is followed by one with its issuer's name
+    added: tuple[str, ...] = ()  #: SHA-256 (hex) of what is on the path, was known and was not sent
 
     def unexpired(self, at: datetime) -> bool | None:
         """Whether the dates hold; None when they cannot be read."""
@@ -73,34 +74,57 @@ class TrustStore:
         self._store = _store(self.path)
         _check_purpose_is_enforced()
         self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES, attrgetter("weight"))
-        self._chains: Recent[tuple[str, ...], ChainVerdict] = Recent(_KEPT_CHAINS)
-        self._paths: Recent[tuple[str, ...], ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._chains: Recent[_Key, ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._paths: Recent[_Key, ChainVerdict] = Recent(_KEPT_CHAINS)
 
     def known(self, certificate: crypto.X509) -> Known:
         """The certificate with its facts, parsed now or remembered."""
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         return self._certificates.of(hashlib.sha256(der).digest(), lambda: parse(certificate, der))
 
-    def judge(self, chain: list[Known]) -> ChainVerdict:
-        """The verdict on a received chain, leaf first.  The chain must not be empty."""
-        return self._chains.of(_key(chain), lambda: _judge(self._store, chain))
+    def read(self, der: bytes) -> Known | None:
+        """A stored certificate with its facts; None if OpenSSL cannot read it."""
+        try:
+            return self.known(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
+        except crypto.Error:
+            return None
 
-    def judge_with(self, chain: list[Known], issuers: Issuers) -> ChainVerdict:
+    def judge(self, chain: list[Known], at: datetime | None = None) -> ChainVerdict:
+        """The verdict on a received chain, leaf first, at a time (default: now).  The chain must not be empty."""
+        at = at or datetime.now(UTC)
+        return self._chains.of(_key(chain, at), lambda: _judge(self._store, chain, at))
+
+    def judge_with(self, chain: list[Known], issuers: Issuers, at: datetime | None = None) -> ChainVerdict:
         """The verdict if the sender knew missing intermediates, as some fetch or remember them.
 
         It depends on which intermediates are known, so it is made over a whole run, whose certificates
-        `issuers` finds by subject; made while probing, it would depend on the order of the probes.
+        `issuers` finds by subject; made while probing, it would depend on the order of the probes.  A
+        sender may prefer what it knows to what was sent, so the leaf alone is tried as well.
         """
-        return _judge(self._store, completed(chain, issuers))
+        at = at or datetime.now(UTC)
+        sent = verdict = self.judge(chain, at)
+        for start in (chain, chain[:1]):
+            whole = completed(start, issuers)
+            if verdict.trusted or len(whole) == len(start):
+                continue
+            made = _judge(self._store, whole, at, sent=chain)
+            if made.trusted:
+                verdict = replace(made, ordered=sent.ordered)
+            elif verdict is sent:  # the error that remains; the dates stay those of what was sent
+                verdict = replace(sent, error_code=made.error_code, error_depth=made.error_depth, error=made.error)
+        return verdict
 
-    def path_to(self, anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
+    def path_to(
+        self, anchor: Known, chain: list[Known], *, anchor_expires: bool, at: datetime | None = None
+    ) -> ChainVerdict:
         """The verdict on a received chain if this one certificate were the trust anchor.
 
         RFC 5280 §6.1.1 (d) takes of an anchor its name and key only; `anchor_expires` says that its
         dates count as well.
         """
-        key = (str(anchor_expires), *_key([anchor, *chain]))
-        return self._paths.of(key, lambda: _judge(_anchored(anchor.openssl), chain, anchor_expires=anchor_expires))
+        at = at or datetime.now(UTC)
+        key = (str(anchor_expires), *_key([anchor, *chain], at))
+        return self._paths.of(key, lambda: _judge(_anchored(anchor.openssl), chain, at, anchor_expires=anchor_expires))
 
 
 def _store(path: Path) -> crypto.X509Store:
@@ -139,8 +163,16 @@ def _anchored(anchor: crypto.X509) -> crypto.X509Store:
     return store
 
 
-def _key(chain: list[Known]) -> tuple[str, ...]:
-    return tuple(str(known.row.sha256) for known in chain)
+_Key = tuple[str | bool, ...]
+
+
+def _key(chain: list[Known], at: datetime) -> _Key:
+    """What a verdict depends on: the certificates, and which of them are within their dates."""
+    return (*(str(known.row.sha256) for known in chain), *(_is_current(known, at) for known in chain[1:]))
+
+
+def _is_current(known: Known, at: datetime) -> bool:
+    return _holds((known.row.not_before, known.row.not_after), at)
 
 
 def _enforce_server_purpose(store: crypto.X509Store) -> None:
@@ -175,34 +207,44 @@ def _check_purpose_is_enforced() -> None:
     raise RuntimeError("OpenSSL does not enforce the server purpose; verdicts would be wrong")
 
 
-def _judge(store: crypto.X509Store, chain: list[Known], *, anchor_expires: bool = True) -> ChainVerdict:
-    leaf, *others = (known.openssl for known in chain)
+def _judge(
+    store: crypto.X509Store,
+    chain: list[Known],
+    at: datetime,
+    *,
+    anchor_expires: bool = True,
+    sent: list[Known] | None = None,
+) -> ChainVerdict:
+    """The verdict of a store; where not all of the chain was `sent`, it says what of the rest is on the path."""
+    leaf, *others = chain
     ordered = _is_ordered(chain)
     try:
-        window = _path_window(store, leaf, others, anchor_expires)
+        path = _path(store, leaf, others)
     except crypto.X509StoreContextError as error:
         code, depth, text = error.errors
-        return ChainVerdict(False, code, depth, text, *_window([leaf, *others]), ordered)
+        return ChainVerdict(False, code, depth, text, *_window([known.openssl for known in chain]), ordered)
     # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too;
     # with them on, as every sender has them, it would not.
-    now = datetime.now(UTC)
-    if others and not _holds(window, now):
-        current = [other for other in others if _holds(_window([other]), now)]
+    current = [known for known in others if _is_current(known, at)]
+    if len(current) < len(others):
         try:
-            without_expired = _path_window(store, leaf, current, anchor_expires)
+            path = _path(store, leaf, current)
         except crypto.X509StoreContextError:
-            without_expired = window
-        if _holds(without_expired, now):
-            window = without_expired
-    return ChainVerdict(True, 0, None, None, *window, ordered)
+            pass  # then there is only the expired path
+    window = _window(path if anchor_expires else path[:-1])
+    return ChainVerdict(True, 0, None, None, *window, ordered, () if sent is None else _added(path, chain, sent))
 
 
-def _path_window(
-    store: crypto.X509Store, leaf: crypto.X509, others: list[crypto.X509], anchor_expires: bool
-) -> tuple[datetime | None, datetime | None]:
-    """The time in which the verified path is within its dates.  Raises `X509StoreContextError` if there is no path."""
-    path = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
-    return _window(path if anchor_expires else path[:-1])
+def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[crypto.X509]:
+    """The verified path, anchor last.  Raises `X509StoreContextError` if there is none."""
+    context = crypto.X509StoreContext(store, leaf.openssl, [known.openssl for known in others])
+    return context.get_verified_chain()
+
+
+def _added(path: list[crypto.X509], chain: list[Known], sent: list[Known]) -> tuple[str, ...]:
+    on_path = {crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in path}
+    known = {known.row.sha256 for known in sent}
+    return tuple(str(k.row.sha256) for k in chain if k.row.der in on_path and k.row.sha256 not in known)
 
 
 def _holds(window: tuple[datetime | None, datetime | None], at: datetime) -> bool:

@@ -258,9 +258,9 @@ def test_what_costs_too_much_to_find_out_is_unknown_and_no_mismatch(trust: Trust
 def test_five_hundred_records_cost_no_five_hundred_paths(trust: TrustStore) -> None:
     asked = []
 
-    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
+    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool, at: datetime | None) -> ChainVerdict:
         asked.append(anchor)
-        return trust.path_to(anchor, chain, anchor_expires=anchor_expires)
+        return trust.path_to(anchor, chain, anchor_expires=anchor_expires, at=at)
 
     rrset = [(TA, CERT, SHA256, hashlib.sha256(bytes([n % 256, n // 256])).digest()) for n in range(500)]
     records = dane.records_of([*rrset, record(TA, CERT, SHA256, ANCHOR)])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from crawler.attempt import all_of
 from crawler.tls import CLASSICAL_GROUPS, offered, offered_groups
+from crawler.verdicts import all_of
 
 
 def test_the_manifest_tells_the_groups_that_go_over_the_wire() -> None:

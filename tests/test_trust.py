@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -168,6 +169,16 @@ def test_dates_of_certificates_off_the_path_do_not_count(tmp_path: Path) -> None
     assert judge(tmp_path, chain, anchors).unexpired(START) is True
 
 
+def test_a_chain_judged_at_another_time_has_the_verdict_of_that_time(tmp_path: Path) -> None:
+    """Of two intermediates with one key the first was good until yesterday, the second is from today on."""
+    (tmp_path / "roots.pem").write_text(pem(ANCHOR))
+    store = TrustStore(str(tmp_path / "roots.pem"))
+    before, after = (ROOT.issue(MIDDLE, ca=True, days=days) for days in ((-30, -1), (-0.5, 60)))
+    for chain in (known(LEAF, before, after), known(LEAF, after, before)):
+        found = {day: store.judge(chain, at).unexpired(at) for day in (0, -20, -0.75) if (at := START + timedelta(day))}
+        assert found == {0: True, -20: True, -0.75: False}
+
+
 @pytest.mark.parametrize(
     ("scene", "ordered"),
     [
@@ -199,6 +210,46 @@ def test_a_chain_is_trusted_once_the_missing_intermediates_are_known(tmp_path: P
         assert store.judge_with(known(leaf), lambda subject: run.get(subject, [])).trusted
     assert not store.judge_with(known(LEAF), lambda subject: []).trusted
     assert not store.judge_with(known(OTHER.leaf(HOST)), lambda subject: run.get(subject, [])).trusted
+
+
+def with_known(tmp_path: Path, chain: list[x509.Certificate], *others: x509.Certificate) -> ChainVerdict:
+    """The verdict on a chain if these others were known; the root of all is `ANCHOR`."""
+    (tmp_path / "roots.pem").write_text(pem(ANCHOR))
+    run: dict[bytes, list[Known]] = {}
+    for certificate in known(*others):
+        assert certificate.anatomy is not None
+        run.setdefault(certificate.anatomy.subject, []).append(certificate)
+    return TrustStore(str(tmp_path / "roots.pem")).judge_with(known(*chain), lambda subject: run.get(subject, []))
+
+
+def test_what_was_known_and_not_sent_is_named_if_it_is_on_the_path(tmp_path: Path) -> None:
+    lower = MIDDLE.issue(LOWER, ca=True)
+    found = with_known(tmp_path, [LOWER.leaf(HOST), lower], INTERMEDIATE, lower, OTHER.issue(ROOT, ca=True))
+    assert found.trusted and found.added == (hashlib.sha256(der(INTERMEDIATE)).hexdigest(),)
+    assert with_known(tmp_path, [LEAF, INTERMEDIATE], INTERMEDIATE).added == ()
+
+
+def test_a_known_intermediate_counts_although_one_of_its_name_was_sent_that_leads_nowhere(tmp_path: Path) -> None:
+    """As with the cross-sign of a root that has left the stores."""
+    elsewhere = OTHER.issue(MIDDLE, ca=True)
+    assert with_known(tmp_path, [LEAF, elsewhere]).error_code == 20
+    found = with_known(tmp_path, [LEAF, elsewhere], INTERMEDIATE)
+    assert found.trusted and found.added == (hashlib.sha256(der(INTERMEDIATE)).hexdigest(),)
+
+
+def test_the_error_that_remains_is_that_of_the_longest_path_known(tmp_path: Path) -> None:
+    lower = MIDDLE.issue(LOWER, ca=True)
+    leaf = LOWER.leaf(HOST, days=(-3, 3))
+    found = with_known(tmp_path, [leaf], lower)
+    assert (found.trusted, found.error_code, found.error_depth) == (False, 20, 1)
+    assert found.valid_from == START + timedelta(-3)  # dates are those of what was sent
+
+
+def test_intermediates_that_signed_each_other_end_in_a_verdict(tmp_path: Path) -> None:
+    ring = [Subject(f"Ring {n}") for n in range(5)]
+    crosses = [one.issue(other, ca=True) for one in ring for other in ring if one is not other]
+    assert with_known(tmp_path, [ring[0].leaf(HOST)], *crosses).error_code in (20, 22)
+    assert with_known(tmp_path, [ring[0].leaf(HOST)], ROOT.issue(ring[0], ca=True), *crosses).trusted
 
 
 def test_only_so_many_intermediates_are_added() -> None:

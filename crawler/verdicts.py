@@ -1,0 +1,45 @@
+"""The verdicts on what a probe received, written into its row: the chain, the name, the dates, each for itself.
+
+Rule of this room: pure.  A scan judges a chain as it comes, and `rejudge` the same chain years later
+from the stored certificates; both do so here, so that they cannot come to differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from crawler.certificates import Known, common_name_match, name_match
+from crawler.records import Probe
+from crawler.trust import ChainVerdict
+
+Judge = Callable[[list[Known], datetime], ChainVerdict]
+"""The verdict on a chain at a time: `TrustStore.judge`, or `judge_with` and certain issuers."""
+
+
+def judge_chain(probe: Probe, chain: list[Known], judge: Judge, at: datetime) -> None:
+    """Write what a store says of the chain, and whether its dates hold at a time."""
+    verdict = judge(chain, at)
+    probe.chain_trusted = verdict.trusted
+    probe.chain_error_code, probe.chain_error = verdict.error_code, verdict.error
+    probe.chain_error_depth = verdict.error_depth
+    probe.unexpired = verdict.unexpired(at)
+    probe.chain_ordered = verdict.ordered
+
+
+def judge_names(probe: Probe, leaf: Known) -> None:
+    """Write whether the leaf names the host."""
+    probe.name_match = name_match(leaf, probe.host or "")
+    probe.common_name_match = common_name_match(leaf, probe.host or "")
+
+
+def conclude(probe: Probe) -> None:
+    """Write what the three facts make together."""
+    probe.strict_valid = all_of(probe.chain_trusted, probe.name_match, probe.unexpired)
+
+
+def all_of(*verdicts: bool | None) -> bool | None:
+    """Three-valued *and*: no if one is no, else unknown if one is unknown, else yes."""
+    if any(verdict is False for verdict in verdicts):
+        return False
+    return None if None in verdicts else True
