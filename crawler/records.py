@@ -64,6 +64,10 @@ from crawler.vocabulary import (
 SCHEMA_VERSION = 1
 """Raised whenever a stored column changes its name, type or meaning."""
 
+MISSING_ISSUER = (2, 20, 21)
+"""OpenSSL's X509_V_ERR codes of a chain that lacks an issuer: UNABLE_TO_GET_ISSUER_CERT, the same _LOCALLY, and
+UNABLE_TO_VERIFY_LEAF_SIGNATURE."""
+
 
 # --- how a column is declared -------------------------------------------------------------------
 
@@ -288,6 +292,35 @@ class Policy:
     text: str | None = column(TEXT, "the policy as served, other bytes backslash-escaped")
 
 
+@dataclass(slots=True)
+class IncompleteChain:
+    """One distinct chain that was refused for want of an issuer, and what a sender would say of it who knew the
+    run's intermediates (table `incomplete_chains`).
+
+    Known is every CA certificate that a host of the run sent and that leads up to a trust anchor;
+    what certificates merely point to (AIA) was not fetched.  Whether a chain belongs here says `chain_error_code`
+    2, 20 or 21 in `probes`.
+    """
+
+    received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, as in `probes`")
+    leaf: str | None = column(TEXT, "the first of them")
+    trusted_if_known: bool | None = column(
+        FLAG,
+        "a path to a trust anchor exists with known intermediates; dates and names apart; null: a certificate could not be read",
+    )
+    known_issuers: list[str] | None = column(
+        TEXTS, "SHA-256 (hex) of the known certificates on that path that were not sent, keys of `certificates`"
+    )
+    valid_from: datetime | None = column(
+        TIME,
+        "from when on every certificate of that path is within its dates",
+    )
+    valid_until: datetime | None = column(TIME, "until when it is")
+    error_code: int | None = column(INT, "the X509_V_ERR code that remains, 0 is ok")
+    error_depth: int | None = column(INT, "depth in the path of that error, 0 is the leaf")
+    error: str | None = column(TEXT, "OpenSSL's words for it")
+
+
 #: Every stored table, in the order of the flow.
 TABLES: dict[str, type] = {
     "domains": Domain,
@@ -296,6 +329,7 @@ TABLES: dict[str, type] = {
     "probes": Probe,
     "certificates": Certificate,
     "policies": Policy,
+    "incomplete_chains": IncompleteChain,
 }
 
 

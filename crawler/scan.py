@@ -22,6 +22,7 @@ import anyio
 
 from crawler.config import Config
 from crawler.exclusions import Exclusions
+from crawler.incomplete import judge_incomplete
 from crawler.manifest import note_resumption, timestamp
 from crawler.merging import merge
 from crawler.opening import begin
@@ -31,7 +32,7 @@ from crawler.pool import COMMAND, Pool, ScanFailed
 from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
 from crawler.progress import Progress
 from crawler.records import TABLES
-from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step
+from crawler.storage import DOMAINS, HOSTS, INCOMPLETE, MERGED, PROBES, STEPS, Run, Step
 
 T = TypeVar("T")
 
@@ -175,6 +176,7 @@ class _Scan:
         signature = self._run.signature(self._run.manifest())
         for table in MERGED:
             await self._plan(f"merging {table}", "rows", partial(merge, self._run, table, signature))
+        await self._plan("completing chains", "rows", partial(judge_incomplete, self._run, signature))
         self._run.remove_leftovers()  # of workers that died
 
     def _is_cut(self, step: Step) -> bool:
@@ -249,7 +251,7 @@ def _counts(run: Run) -> dict[str, Any]:
             for table, tally in marker["tallies"].items():
                 tallies[table].update(tally)
             duplicates += marker["duplicates"] if step is DOMAINS else 0
-    for table in MERGED:
+    for table in (*MERGED, INCOMPLETE):
         if run.is_merged(table):
             rows[table] = sum(row_count(part) for part in run.parts(table) if part.name.startswith("merged-"))
     return {
@@ -266,9 +268,9 @@ def _summary(run: Run, ending: dict[str, Any]) -> str:
     for table, count in counts["rows"].items():
         tally = {"domains": counts["routes"], "probes": counts["outcomes"]}.get(table, {})
         words = ", ".join(f"{word} {number:,}" for word, number in tally.items())
-        lines.append(f"  {table:<12} {count:>12,}  {words}".rstrip())
+        lines.append(f"  {table:<17} {count:>12,}  {words}".rstrip())
     if counts["duplicates_dropped"]:
-        lines.append(f"  {'duplicates':<12} {counts['duplicates_dropped']:>12,}  dropped")
+        lines.append(f"  {'duplicates':<17} {counts['duplicates_dropped']:>12,}  dropped")
     return "\n".join(lines) + "\n"
 
 

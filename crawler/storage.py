@@ -5,7 +5,7 @@ its marker stands, which is written after all its parts; doing a shard again rep
 so it may be done twice.
 
     DIR/run=ID/manifest.json, trust-anchors.pem
-    DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies}/*.parquet
+    DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet
     DIR/run=ID/_work/{targets,hosts,endpoints}/NNNN.parquet   input of the three steps, cut into shards
     DIR/run=ID/_work/done/STEP-NNNN.json                      markers, with counts
 """
@@ -33,6 +33,9 @@ EMPTY_PART = "empty.parquet"
 MERGED = ("certificates", "policies")
 """Tables whose rows many shards find; in the end each is kept once."""
 
+INCOMPLETE = "incomplete_chains"
+"""The table that is made of the others when they are whole (`crawler.incomplete`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -58,6 +61,7 @@ LAYOUTS = {
     "probes": Layout("host"),
     "certificates": Layout("sha256", ("spki_sha256",)),
     "policies": Layout("sha256"),
+    "incomplete_chains": Layout("leaf"),
 }
 
 #: The names of a run's own parts, and of the shards that a step is cut into; whatever else lies there is somebody's.

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
@@ -77,6 +78,10 @@ class TrustStore:
         self._chains: Recent[_Key, ChainVerdict] = Recent(_KEPT_CHAINS)
         self._paths: Recent[_Key, ChainVerdict] = Recent(_KEPT_CHAINS)
 
+    @cached_property
+    def _for_any_purpose(self) -> crypto.X509Store:
+        return _store(self.path, for_servers=False)
+
     def known(self, certificate: crypto.X509) -> Known:
         """The certificate with its facts, parsed now or remembered."""
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
@@ -85,9 +90,15 @@ class TrustStore:
     def read(self, der: bytes) -> Known | None:
         """A stored certificate with its facts; None if OpenSSL cannot read it."""
         try:
-            return self.known(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
+            return self._certificates.of(
+                hashlib.sha256(der).digest(), lambda: parse(crypto.load_certificate(crypto.FILETYPE_ASN1, der), der)
+            )
         except crypto.Error:
             return None
+
+    def is_anchored(self, intermediate: Known) -> bool:
+        """Whether an anchor of the store issued this CA certificate, whatever its dates and whatever it is for."""
+        return _judge(self._for_any_purpose, [intermediate], datetime.now(UTC)).trusted
 
     def judge(self, chain: list[Known], at: datetime | None = None) -> ChainVerdict:
         """The verdict on a received chain, leaf first, at a time (default: now).  The chain must not be empty."""
@@ -127,7 +138,7 @@ class TrustStore:
         return self._paths.of(key, lambda: _judge(_anchored(anchor.openssl), chain, at, anchor_expires=anchor_expires))
 
 
-def _store(path: Path) -> crypto.X509Store:
+def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
     store = crypto.X509Store()
     try:
         path.open("rb").close()
@@ -136,7 +147,8 @@ def _store(path: Path) -> crypto.X509Store:
         raise ConfigError(f"{path}: trust anchors cannot be read ({error.strerror}); check --ca-file") from error
     except crypto.Error as error:
         raise ConfigError(f"{path}: holds no PEM certificates; check --ca-file") from error
-    _enforce_server_purpose(store)
+    if for_servers:
+        _enforce_server_purpose(store)
     store.set_flags(_NO_CHECK_TIME)
     return store
 

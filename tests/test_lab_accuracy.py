@@ -30,7 +30,7 @@ def perfect_rows() -> Rows:
     """What a scan without fault would store, as far as it is compared."""
     world = World(1, NAMES[:-1])
     domains: list[dict[str, Any]] = [{"domain": None, "listed": NAMES[-1], "route": Route.INVALID}]
-    hosts, probes = {}, []
+    hosts, probes, incomplete = {}, [], []
     for name in NAMES[:-1]:
         domain = world.domain(name)
         mx = [{"host": host, "preference": preference} for preference, host in domain.mail_hosts]
@@ -62,13 +62,18 @@ def perfect_rows() -> Rows:
             truth = behaviour.truth
             row = {f.name: getattr(truth, f.name) for f in fields(Truth) if f.name not in ("injected", "certificates")}
             row["plaintext_after_upgrade"] = b"250 injected" if truth.injected else None
-            row["received_chain"] = None if truth.certificates is None else ["00"] * truth.certificates
+            chain = [f"{host.name} {n}" for n in range(truth.certificates or 0)]
+            row["received_chain"] = chain or None
+            if behaviour.lacks:
+                known = behaviour.lacks == "intermediate"
+                issuers = ["the intermediate"] if known else None
+                incomplete.append({"received_chain": chain, "trusted_if_known": known, "known_issuers": issuers})
             dane = dane_truth(host.tlsa, host.tlsa_status, behaviour)
             probes.append({**row, "host": host.name, "address": address, "dane": dane})
     names = ("addresses", "ipv4_status", "ipv6_status", "dnssec")
     columns = [{"host": h.name, **{name: getattr(h, name) for name in names}} for h in hosts.values() if h]
     tlsa = [{"host": h.name, "port": 25, "status": h.tlsa_status} for h in hosts.values() if h]
-    return {"domains": domains, "hosts": columns, "tlsa": tlsa, "probes": probes}
+    return {"domains": domains, "hosts": columns, "tlsa": tlsa, "probes": probes, "incomplete_chains": incomplete}
 
 
 def is_asked_more(domain: Domain) -> bool:
@@ -112,6 +117,16 @@ def test_not_having_found_out_is_no_agreement(tmp_path: Path) -> None:
     rows = perfect_rows()
     next(row for row in rows["probes"] if row["starttls_offered"] is False)["starttls_offered"] = None
     assert judged(tmp_path, rows).matrices["probes.starttls_offered"]["false", "unknown"] == 1
+
+
+def test_a_wrong_word_on_a_chain_that_lacks_an_issuer_is_off_the_diagonal(tmp_path: Path) -> None:
+    rows = perfect_rows()
+    rows["incomplete_chains"][0]["trusted_if_known"] = False
+    stranger = {"received_chain": ["stranger"], "leaf": "stranger", "trusted_if_known": False}
+    rows["incomplete_chains"] += [rows["incomplete_chains"].pop(), rows["incomplete_chains"][-1], stranger]
+    comparison = judged(tmp_path, rows)
+    assert comparison.matrices["incomplete_chains.trusted_if_known"]["true", "false"] == 1
+    assert sum("stranger: a row that should not be there" in line for line in comparison.disagreements) == 1
 
 
 @pytest.mark.parametrize("table", ["domains", "hosts", "probes"])

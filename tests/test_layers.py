@@ -23,8 +23,8 @@ STOREYS = (
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
     | {"crawler.targets", "crawler.trust", "crawler.verdicts", "crawler.senders", "crawler.promise"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.policy_fetch"},
-    {"crawler.resolve", "crawler.attempt", "crawler.probe"},
+    | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.shelf", "crawler.policy_fetch"},
+    {"crawler.resolve", "crawler.attempt", "crawler.probe", "crawler.intermediates", "crawler.incomplete"},
     {
         "crawler.scan",
         "crawler.opening",

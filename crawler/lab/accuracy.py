@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from crawler.config import UsageError
-from crawler.lab.behaviours import Truth
+from crawler.lab.behaviours import HostBehaviour, Truth
+from crawler.lab.incomplete_truth import incomplete_rows, incomplete_verdicts
 from crawler.lab.protection import dane_truth, policy_id
 from crawler.lab.world import Domain, Host, World
 from crawler.names import MAX_NAME
@@ -112,22 +113,26 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
     hosts: dict[Key, tuple[str, Verdicts]] = {}
     tlsa: dict[Key, tuple[str, Verdicts]] = {}
     probes: dict[Key, tuple[str, Verdicts]] = {}
+    probed: dict[Key, HostBehaviour] = {}
     for name in names:
         host = world.host(name)
         assert host is not None, f"{name} is the mail host of a domain and nobody's host"
         hosts[(name,)] = (host.behaviour.name, host_verdicts(host))
         tlsa[(name,)] = (host.tlsa.name, {"status": host.tlsa_status})
         for address in host.addresses:
-            behaviour = world.behaviour_at(host, address)
+            behaviour = probed[(name, address)] = world.behaviour_at(host, address)
             dane = dane_truth(host.tlsa, host.tlsa_status, behaviour)
             probes[(name, address)] = (f"{behaviour.name}, {host.tlsa.name}", probe_verdicts(behaviour.truth, dane))
     for key in _sampled_out(run, probes, names_per_address):
         probes[key] = (probes[key][0], probe_verdicts(_SAMPLED_OUT, None))
+        del probed[key]
     made = Comparison()
     made.compare("domains", domains, map(_domain_row, _rows(run / "domains")))
     made.compare("hosts", hosts, map(_host_row, _rows(run / "hosts")))
     made.compare("tlsa", tlsa, (((row["host"],), row) for row in _rows(run / "tlsa")))
     made.compare("probes", probes, map(_probe_row, _rows(run / "probes")))
+    chains = incomplete_rows(_rows(run / "incomplete_chains"), _rows(run / "probes"))
+    made.compare("incomplete_chains", incomplete_verdicts(probed), chains)
     return made
 
 

@@ -27,7 +27,7 @@ _LONGEST_CN = 64  # X.520 ub-common-name
 
 
 class Authority:
-    """A root, an intermediate, an intermediate that has expired, and a root that nobody trusts."""
+    """A root, intermediates below it, among them one that has expired, and a root that nobody trusts."""
 
     def __init__(self, *, kept: int = 20_000) -> None:
         """Keep at most `kept` host certificates; the least recently used are made anew when asked for."""
@@ -42,6 +42,8 @@ class Authority:
         self._add("unknown root", "Lab Root Unknown", "unknown root", (-3650, 3650))
         self._add("intermediate", "Lab Intermediate", "root", (-365, 365))
         self._add("expired intermediate", "Lab Intermediate Expired", "root", (-730, -3))
+        self._add("lower intermediate", "Lab Intermediate Lower", "intermediate", (-365, 365))
+        self._add("unsent intermediate", "Lab Intermediate Unsent", "root", (-365, 365))
 
     @property
     def root_pem(self) -> bytes:

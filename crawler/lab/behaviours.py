@@ -70,7 +70,7 @@ class Leaf:
 
     names: tuple[str, ...] = ("{host}",)
     valid: tuple[int, int] = (-30, 60)  #: days from now: not before, not after
-    issuer: str = "intermediate"  #: `intermediate`, `expired intermediate`, `unknown root` or `itself`
+    issuer: str = "intermediate"  #: what `Authority` has under this name, or `itself`
     key: str = "ec"  #: `ec`, `rsa` or `ed25519`
     in_subject: bool = False  #: the names stand in the subject's CN and nowhere else
     chain: tuple[str, ...] = ("intermediate",)  #: sent behind the leaf, in this order
@@ -228,14 +228,15 @@ class HostBehaviour:
     share: float  #: weight among the hosts that domains run for themselves; 0: only where a route asks for it
     server: Server
     truth: Truth
+    lacks: str = ""  #: the certificate that is missing between the chain sent and the lab's root
 
 
 #: Every behaviour by name, in the order of registration, which its addresses are numbered by.
 HOSTS: dict[str, HostBehaviour] = {}
 
 
-def host(name: str, about: str, *, share: float, truth: Truth, **server: Any) -> None:
+def host(name: str, about: str, *, share: float, truth: Truth, lacks: str = "", **server: Any) -> None:
     """Register a behaviour; `server` are the fields of `Server` in which it differs from a well-kept one."""
     if name in HOSTS:
         raise ValueError(f"two behaviours are called {name}")
-    HOSTS[name] = HostBehaviour(name, about, share, Server(**server), truth)
+    HOSTS[name] = HostBehaviour(name, about, share, Server(**server), truth, lacks)

@@ -181,10 +181,27 @@ host(
 )
 host(
     "missing-intermediate",
-    "the certificate that links leaf and root is not sent",
-    share=12,
+    "the certificate that links leaf and root is not sent; other hosts send it",
+    share=10,
     truth=secured("TLSv1.3", "x25519", trusted=False, certificates=1),
+    lacks="intermediate",
     tls=Tls(leaf=Leaf(chain=())),
+)
+host(
+    "missing-upper-intermediate",
+    "of two intermediates the lower one is sent; other hosts send the upper one",
+    share=1,
+    truth=secured("TLSv1.3", "x25519", trusted=False, certificates=2),
+    lacks="intermediate",
+    tls=Tls(leaf=Leaf(issuer="lower intermediate", chain=("lower intermediate",))),
+)
+host(
+    "missing-unknown-intermediate",
+    "the certificate that links leaf and root is not sent, by no host",
+    share=1,
+    truth=secured("TLSv1.3", "x25519", trusted=False, certificates=1),
+    lacks="unsent intermediate",
+    tls=Tls(leaf=Leaf(issuer="unsent intermediate", chain=())),
 )
 host(
     "chain-out-of-order",

@@ -1,0 +1,91 @@
+"""Chains that lack an issuer, judged once more over the certificates of the whole run (table `incomplete_chains`).
+
+Rule of this room: it is done when all probes are, for what is known depends on all of them; so each row
+follows from the set of stored chains, in whatever order they came.  `crawler.intermediates` says what is
+known.  Memory does not grow with the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crawler.certificates import Known
+from crawler.intermediates import Intermediates
+from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish, write_json
+from crawler.records import MISSING_ISSUER, IncompleteChain
+from crawler.shelf import Shelf
+from crawler.storage import INCOMPLETE, LAYOUTS, Run
+from crawler.trust import TrustStore
+
+_CODES = pa.array(MISSING_ISSUER, pa.int32())
+
+Tick = Callable[[int], None]
+"""Told how many rows went by; may raise to stop the work."""
+
+
+def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
+    """Fill the table of a run whose certificates are merged.  It may be interrupted anywhere and done again."""
+    marker = run.done / f"merged-{INCOMPLETE}.json"
+    if marker.exists():
+        return
+    started = datetime.fromisoformat(run.manifest()["started_at"])
+    with closing(Shelf(run.work)) as shelf:
+        written = write_incomplete(run, TrustStore(str(run.trust_anchors)), started, shelf, run.work, signature, tick)
+    write_json(marker, {"rows": written})
+
+
+def write_incomplete(
+    run: Run, trust: TrustStore, at: datetime, shelf: Shelf, work: Path, signature: dict[str, str], tick: Tick
+) -> int:
+    """Write the table for the chains that `probes` says lack an issuer; returns how many they are.
+
+    `at` is one time for all, to choose between twins of an intermediate; `shelf` is empty, and
+    `work` is a directory beside the tables.
+    """
+    for part in run.parts("probes"):
+        _keep_incomplete(part, shelf, tick)
+    shelf.fill(run.parts("certificates") if shelf.count() else (), tick)
+    known = Intermediates(shelf, trust, tick)
+    (run.path / INCOMPLETE).mkdir(exist_ok=True)  # a run may have been begun by a version that had it not
+    temporary = hidden(work / INCOMPLETE)
+    writer = PartWriter(temporary, IncompleteChain, signature, layout=LAYOUTS[INCOMPLETE])
+    try:
+        for chain in shelf.chains():
+            writer.append(_judged(chain, shelf.known(chain, trust.read), trust, known, at))
+            tick(1)
+        writer.close()
+    except BaseException:
+        writer.abandon()
+        raise
+    publish(temporary, run.path / INCOMPLETE / "merged-0000.parquet")
+    return writer.rows
+
+
+def _keep_incomplete(part: Path, shelf: Shelf, tick: Tick) -> None:
+    with opened(part) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=["received_chain", "chain_error_code"]):
+            incomplete = batch.filter(pc.is_in(batch.column("chain_error_code"), _CODES))
+            shelf.keep(chain for chain in incomplete.column("received_chain").to_pylist() if chain)
+            tick(batch.num_rows)
+
+
+def _judged(
+    chain: list[str], certificates: list[Known | None], trust: TrustStore, known: Intermediates, at: datetime
+) -> IncompleteChain:
+    row = IncompleteChain(received_chain=chain, leaf=chain[0])
+    received = [certificate for certificate in certificates if certificate is not None]
+    if len(received) < len(chain):
+        return row  # what was received cannot be judged without one of its certificates
+    verdict = trust.judge_with(received, known, at)
+    row.trusted_if_known = verdict.trusted
+    row.error_code, row.error_depth, row.error = verdict.error_code, verdict.error_depth, verdict.error
+    if verdict.trusted:
+        row.known_issuers = list(verdict.added)
+        row.valid_from, row.valid_until = verdict.valid_from, verdict.valid_until
+    return row

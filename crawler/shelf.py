@@ -1,0 +1,128 @@
+"""Chains of a run and their certificates, at hand in any order, on disk and in bounded memory.
+
+Rule of this room: what it keeps is a copy that nobody sees.  Its file has no name, so it is gone with
+the process however that ends; a chain is known by the SHA-256 of its certificates, as in `probes`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from crawler.certificates import Known, anatomy_of
+from crawler.parts import ROWS_AT_ONCE, hidden, opened
+
+LARGEST_INTERMEDIATE = 16 << 10
+"""Bytes of DER; real ones have 1 to 3 KiB.  A larger one completes no chain."""
+
+_MEMORY = 32 << 20  # of the database, in bytes; beyond it there is the disk
+_TABLES = """
+    CREATE TABLE chains (chain TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE wanted (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE certificates (sha256 TEXT PRIMARY KEY, der BLOB);
+    CREATE TABLE intermediates (sha256 TEXT PRIMARY KEY, issuer BLOB, der BLOB);
+"""
+
+
+class Shelf:
+    """The chains that are to be judged, the certificates in them, and the intermediates of the run.
+
+    Every method raises `OSError` when the disk will not take more.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is that of the run, where there is room for a copy of its certificates."""
+        path = hidden(directory / "shelf")
+        path.unlink(missing_ok=True)
+        with _disk_errors():
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode = OFF")
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.execute(f"PRAGMA cache_size = -{_MEMORY >> 10}")
+            self._database.executescript(f"BEGIN; {_TABLES}")
+        path.unlink()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def keep(self, chains: Iterable[list[str]]) -> None:
+        """Remember the chains, each once, and that their certificates are wanted."""
+        chains = [chain for chain in chains if chain]
+        with _disk_errors():
+            self._database.executemany("INSERT OR IGNORE INTO chains VALUES (?)", ((",".join(c),) for c in chains))
+            wanted = ((sha256,) for chain in chains for sha256 in chain)
+            self._database.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", wanted)
+
+    def fill(self, parts: Iterable[Path], tick: Callable[[int], None]) -> None:
+        """Take what is wanted from the parts of `certificates`, and every intermediate that could complete a chain.
+
+        That is a CA certificate that did not sign itself: one that did ends a path, and if the store
+        has it not, no known certificate changes that.
+        """
+        for part in parts:
+            with opened(part) as file:
+                for batch in file.iter_batches(ROWS_AT_ONCE, columns=["sha256", "der", "is_ca", "self_signed"]):
+                    self._take(batch)
+                    tick(batch.num_rows)
+        with _disk_errors():
+            self._database.execute("CREATE INDEX by_issuer ON intermediates (issuer, sha256)")
+
+    def _take(self, batch: pa.RecordBatch) -> None:
+        rows = [row for row in zip(*(column.to_pylist() for column in batch.columns), strict=True) if row[1]]
+        found = [(sha256, der, sha256) for sha256, der, _, _ in rows]
+        intermediates = [
+            (sha256, anatomy.issuer, der)
+            for sha256, der, is_ca, self_signed in rows
+            if is_ca and not self_signed and len(der) <= LARGEST_INTERMEDIATE and (anatomy := anatomy_of(der))
+        ]
+        with _disk_errors():
+            self._database.executemany(
+                "INSERT OR IGNORE INTO certificates SELECT ?, ? WHERE EXISTS (SELECT 1 FROM wanted WHERE sha256 = ?)",
+                found,
+            )
+            self._database.executemany("INSERT OR IGNORE INTO intermediates VALUES (?, ?, ?)", intermediates)
+
+    def count(self) -> int:
+        """Distinct chains."""
+        ((count,),) = self._database.execute("SELECT count(*) FROM chains")
+        return int(count)
+
+    def chains(self) -> Iterator[list[str]]:
+        """The distinct chains, in the order of their digests whatever the order in which they came."""
+        for (chain,) in self._database.execute("SELECT chain FROM chains ORDER BY chain"):
+            yield chain.split(",")
+
+    def known(self, chain: list[str], read: Callable[[bytes], Known | None]) -> list[Known | None]:
+        """The certificates of a chain; None for one that the run does not hold, or that cannot be read."""
+        return [self._known(sha256, read) for sha256 in chain]
+
+    def _known(self, sha256: str, read: Callable[[bytes], Known | None]) -> Known | None:
+        row = self._database.execute("SELECT der FROM certificates WHERE sha256 = ?", (sha256,)).fetchone()
+        known = read(row[0]) if row else None
+        return known if known is not None and known.row.sha256 == sha256 else None
+
+    def intermediates(self, issuer: bytes | None = None) -> Iterator[bytes]:
+        """Intermediates that name this issuer, or all, in the order of their digests."""
+        query = "SELECT der FROM intermediates"
+        if issuer is None:
+            rows = self._database.execute(f"{query} ORDER BY sha256")
+        else:
+            rows = self._database.execute(f"{query} WHERE issuer = ? ORDER BY sha256", (issuer,))
+        for (der,) in rows:
+            yield der
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """What SQLite says of a full disk becomes the `OSError` that everybody knows."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+        raise OSError(code, os.strerror(code)) from error

@@ -1,0 +1,246 @@
+"""Chains that lack an issuer, judged over the certificates of a whole run, whoever sent them and in whatever order."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from crawler import incomplete, intermediates, shelf
+from crawler.certificates import facts
+from crawler.incomplete import judge_incomplete
+from crawler.parts import PartWriter, read_rows, write_whole
+from crawler.records import Certificate, IncompleteChain, Probe
+from crawler.storage import Run
+from tests.chains import START, Subject, der, pem
+
+SIGNATURE = {"run": "test", "config_sha256": "00"}
+HOST = "mx.example"
+ROOT, MIDDLE, LOWER, OTHER = Subject("Root"), Subject("Middle"), Subject("Lower"), Subject("Other Root")
+ANCHOR = ROOT.root()
+INTERMEDIATE = ROOT.issue(MIDDLE, ca=True)
+LOWER_INTERMEDIATE = MIDDLE.issue(LOWER, ca=True)
+LEAF, LOWER_LEAF, STRANGE_LEAF = MIDDLE.leaf(HOST), LOWER.leaf(HOST), OTHER.leaf(HOST)
+
+Chain = list[x509.Certificate]
+
+
+def sha256(certificate: x509.Certificate) -> str:
+    return hashlib.sha256(der(certificate)).hexdigest()
+
+
+def stored(
+    path: Path, chains: Iterable[Chain], others: Iterable[x509.Certificate] = (), *, code: int = 20, shards: int = 1
+) -> Run:
+    """A run in which probes received the chains, refused with `code`; `others` came from hosts that were not."""
+    run = Run(path)
+    path.mkdir()
+    run.make_directories(SIGNATURE)
+    run.write_manifest({**SIGNATURE, "started_at": START.isoformat()})
+    write_whole(run.trust_anchors, pem(ANCHOR).encode())
+    chains = list(chains)
+    rows: list[list[Any]] = [[], []]
+    rows[0] = [Probe(host=HOST, received_chain=[*map(sha256, chain)], chain_error_code=code) for chain in chains]
+    rows[0].append(Probe(host="silent.example"))
+    distinct = {sha256(one): one for one in (*(c for chain in chains for c in chain), *others)}
+    rows[1] = [facts(der(one)) for one in distinct.values()]
+    for table, kind, content in zip(("probes", "certificates"), (Probe, Certificate), rows, strict=True):
+        for shard in range(shards):
+            writer = PartWriter(
+                path / table / f"{'probes' if kind is Probe else 'merged'}-{shard:04d}.parquet", kind, SIGNATURE
+            )
+            for row in content[shard::shards]:
+                writer.append(row)
+            writer.close()
+    return run
+
+
+def rows_of(run: Run) -> list[IncompleteChain]:
+    judge_incomplete(run, SIGNATURE, lambda rows: None)
+    return [row for part in run.parts("incomplete_chains") for row in read_rows(part, IncompleteChain)]
+
+
+def verdicts(run: Run) -> dict[str | None, bool | None]:
+    """By leaf."""
+    return {row.leaf: row.trusted_if_known for row in rows_of(run)}
+
+
+def test_a_chain_is_completed_by_what_another_host_sent(tmp_path: Path) -> None:
+    (row,) = rows_of(stored(tmp_path / "run", [[LEAF]], [INTERMEDIATE]))
+    assert (row.received_chain, row.leaf) == ([sha256(LEAF)], sha256(LEAF))
+    assert (row.trusted_if_known, row.known_issuers, row.error_code) == (True, [sha256(INTERMEDIATE)], 0)
+    assert (row.valid_from, row.valid_until) == (START - timedelta(30), START + timedelta(60))
+
+
+def test_what_no_host_sent_is_not_known(tmp_path: Path) -> None:
+    (row,) = rows_of(stored(tmp_path / "run", [[LEAF]], [STRANGE_LEAF, OTHER.root()]))
+    assert (row.trusted_if_known, row.known_issuers, row.error_code, row.error_depth) == (False, None, 20, 0)
+    assert row.error == "unable to get local issuer certificate" and row.valid_from is row.valid_until is None
+
+
+def test_several_storeys_that_different_hosts_sent_make_one_path(tmp_path: Path) -> None:
+    (row,) = rows_of(stored(tmp_path / "run", [[LOWER_LEAF]], [INTERMEDIATE, LOWER_INTERMEDIATE]))
+    assert row.trusted_if_known and set(row.known_issuers or ()) == {sha256(INTERMEDIATE), sha256(LOWER_INTERMEDIATE)}
+
+
+def test_only_what_leads_to_an_anchor_is_known(tmp_path: Path) -> None:
+    """A known certificate that leads nowhere would only change the error."""
+    (row,) = rows_of(stored(tmp_path / "run", [[LOWER_LEAF]], [LOWER_INTERMEDIATE]))
+    assert (row.trusted_if_known, row.error_code, row.error_depth) == (False, 20, 0)
+
+
+@pytest.mark.parametrize("code", [0, 7, 10, 18, 19, 26])
+def test_only_chains_that_lack_an_issuer_are_in_the_table(tmp_path: Path, code: int) -> None:
+    assert rows_of(stored(tmp_path / "run", [[LEAF]], [INTERMEDIATE], code=code)) == []
+
+
+def test_each_chain_is_there_once_however_many_sent_it(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", [[LEAF], [LOWER_LEAF], [LEAF], [LEAF, STRANGE_LEAF]], [INTERMEDIATE], shards=3)
+    assert sorted(len(row.received_chain or ()) for row in rows_of(run)) == [1, 1, 2]
+
+
+def test_a_known_certificate_that_may_not_issue_completes_nothing(tmp_path: Path) -> None:
+    no_ca = ROOT.issue(MIDDLE, ca=False)
+    for_clients = ROOT.issue(MIDDLE, ca=True, usage=[ExtendedKeyUsageOID.CLIENT_AUTH])
+    assert verdicts(stored(tmp_path / "one", [[LEAF]], [no_ca])) == {sha256(LEAF): False}
+    (row,) = rows_of(stored(tmp_path / "two", [[LEAF]], [for_clients]))
+    assert (row.trusted_if_known, row.error_code) == (False, 26)  # purpose: OpenSSL's word, not ours
+
+
+def test_an_intermediate_of_the_same_name_with_another_key_completes_nothing(tmp_path: Path) -> None:
+    assert verdicts(stored(tmp_path / "run", [[LEAF]], [ROOT.issue(Subject("Middle"), ca=True)])) == {
+        sha256(LEAF): False
+    }
+
+
+def test_dates_are_those_of_the_path_and_apart_from_trust(tmp_path: Path) -> None:
+    expired = ROOT.issue(MIDDLE, ca=True, days=(-300, -10))
+    (row,) = rows_of(stored(tmp_path / "one", [[LEAF]], [expired]))
+    assert row.trusted_if_known and row.valid_until == START - timedelta(10)
+    (row,) = rows_of(stored(tmp_path / "two", [[LEAF]], [expired, INTERMEDIATE]))
+    assert row.known_issuers == [sha256(INTERMEDIATE)] and row.valid_until == START + timedelta(60)
+
+
+@pytest.mark.parametrize("lost", [LOWER_LEAF, LOWER_INTERMEDIATE], ids=["leaf", "intermediate"])
+@pytest.mark.parametrize("how", ["missing", "not a certificate"])
+def test_a_chain_of_which_a_certificate_cannot_be_read_is_unknown(
+    tmp_path: Path, lost: x509.Certificate, how: str
+) -> None:
+    run = stored(tmp_path / "run", [[LOWER_LEAF, LOWER_INTERMEDIATE]], [INTERMEDIATE])
+    (part,) = (part for part in run.parts("certificates") if part.stem != "empty")
+    rows = list(read_rows(part, Certificate))
+    writer = PartWriter(part, Certificate, SIGNATURE)
+    for row in rows:
+        if row.sha256 == sha256(lost):
+            row.der = b"\x30\x03\x02\x01\x01"
+        if row.sha256 != sha256(lost) or how != "missing":
+            writer.append(row)
+    writer.close()
+    (found,) = rows_of(run)
+    assert found.trusted_if_known is found.error_code is found.known_issuers is found.valid_from is None
+
+
+def test_cross_signs_in_a_circle_end_and_the_way_out_is_found(tmp_path: Path) -> None:
+    ring = [Subject(f"Ring {n}") for n in range(5)]
+    crosses = [one.issue(other, ca=True) for one in ring for other in ring if one is not other]
+    leaves = [one.leaf(HOST) for one in ring]
+    within = stored(tmp_path / "one", [[leaf] for leaf in leaves], crosses)
+    assert set(verdicts(within).values()) == {False}
+    out = stored(tmp_path / "two", [[leaf] for leaf in leaves], [*crosses, ROOT.issue(ring[3], ca=True)])
+    assert set(verdicts(out).values()) == {True} and len(rows_of(out)) == 5
+
+
+def test_thousands_of_forged_namesakes_hide_no_intermediate_and_cost_little(tmp_path: Path) -> None:
+    fake_root, twin = Subject("Root"), Subject("Middle")
+    forged = [fake_root.issue(twin, ca=True) for _ in range(1_500)] + [OTHER.issue(twin, ca=True) for _ in range(1_500)]
+    run = stored(tmp_path / "run", [[LEAF], [LOWER_LEAF]], [*forged, INTERMEDIATE, LOWER_INTERMEDIATE])
+    started = time.process_time()
+    assert verdicts(run) == {sha256(LEAF): True, sha256(LOWER_LEAF): True}
+    assert time.process_time() - started < 10
+
+
+def test_no_more_namesakes_are_known_than_the_limit_even_if_all_are_genuine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    genuine = incomplete.Intermediates
+
+    class Counted(genuine):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            asked.append(len(self))
+
+    monkeypatch.setattr(incomplete, "Intermediates", Counted)
+    twins = [ROOT.issue(MIDDLE, ca=True) for _ in range(100)]
+    assert verdicts(stored(tmp_path / "one", [[LEAF]], twins)) == {sha256(LEAF): True}
+    monkeypatch.setattr(intermediates, "KNOWN_AT_MOST", 7)
+    assert verdicts(stored(tmp_path / "two", [[LEAF]], twins)) == {sha256(LEAF): True}
+    assert asked == [intermediates.NAMESAKES_AT_MOST, 7]
+
+
+def test_a_huge_intermediate_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = ROOT.issue(MIDDLE, ca=True, names=[f"{n}.{'x' * 60}.example" for n in range(250)])
+    assert len(der(huge)) > shelf.LARGEST_INTERMEDIATE
+    assert verdicts(stored(tmp_path / "one", [[LEAF]], [huge])) == {sha256(LEAF): False}
+    monkeypatch.setattr(shelf, "LARGEST_INTERMEDIATE", len(der(huge)))
+    assert verdicts(stored(tmp_path / "two", [[LEAF]], [huge])) == {sha256(LEAF): True}
+
+
+def test_the_rows_do_not_depend_on_the_order_or_the_shards_in_which_chains_came(tmp_path: Path) -> None:
+    twins = [ROOT.issue(MIDDLE, ca=True) for _ in range(5)]
+    chains = [[LEAF], [LOWER_LEAF], [STRANGE_LEAF], [LOWER_LEAF, LOWER_INTERMEDIATE]]
+    others = [INTERMEDIATE, *twins, LOWER_INTERMEDIATE, OTHER.root()]
+    wanted = rows_of(stored(tmp_path / "first", chains, others))
+    assert [row.trusted_if_known for row in wanted].count(True) == 3
+    for shards in (1, 2, 4):
+        random.shuffle(chains)
+        random.shuffle(others)
+        assert rows_of(stored(tmp_path / f"{shards}", chains, others, shards=shards)) == wanted
+
+
+class Stopped(Exception):
+    """As when the scan is told to end."""
+
+
+def test_interrupted_anywhere_and_done_again_the_table_is_the_same(tmp_path: Path) -> None:
+    chains, others = [[LEAF], [LOWER_LEAF]], [INTERMEDIATE, LOWER_INTERMEDIATE]
+    wanted = rows_of(stored(tmp_path / "whole", chains, others))
+    moments = 0
+
+    def count(rows: int) -> None:
+        nonlocal moments
+        moments += 1
+
+    judge_incomplete(stored(tmp_path / "counted", chains, others), SIGNATURE, count)
+    run = stored(tmp_path / "run", chains, others)
+    assert moments >= 6
+    for moment in range(moments):
+        left = [moment]
+
+        def stop(rows: int, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            judge_incomplete(run, SIGNATURE, stop)
+        assert [part.name for part in run.parts("incomplete_chains")] == ["empty.parquet"]
+        assert not list(run.path.rglob(".tmp-*"))
+    assert rows_of(run) == wanted == rows_of(run)
+    (run.done / "merged-incomplete_chains.json").unlink()  # killed just before the marker
+    assert rows_of(run) == wanted
+
+
+def test_a_run_that_an_older_version_began_gets_its_table(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", [[LEAF]], [INTERMEDIATE])
+    (run.path / "incomplete_chains" / "empty.parquet").unlink()
+    (run.path / "incomplete_chains").rmdir()
+    assert verdicts(run) == {sha256(LEAF): True}
