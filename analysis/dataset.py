@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -64,7 +65,7 @@ class Run:
         try:
             for name in TABLES:
                 self._view(name)
-            for statement in deliveries.views(protocol):
+            for statement in deliveries.views(protocol, self.judged_for):
                 self._database.execute(statement)
             if self.finished:
                 self._check_whole()
@@ -105,6 +106,31 @@ class Run:
         """Version of the crawler that measured, or `unknown`."""
         versions = self.manifest.get("versions")
         return str((versions.get("starttls-crawler") if isinstance(versions, dict) else None) or "unknown")
+
+    @property
+    def judged_for(self) -> datetime | None:
+        """The time for which certificates were held against their dates; None: each at its probe."""
+        text = self._rejudged.get("judged_for")
+        try:
+            return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
+        except ValueError as error:
+            raise UsageError(f"{self.path / MANIFEST}: {text!r} is no time ({error})") from error
+
+    @property
+    def judged_by(self) -> str:
+        """How stored chains were judged again, and by which anchors; empty for a run as it was measured."""
+        if not self._rejudged:
+            return ""
+        anchors = self.manifest.get("trust_anchors")
+        words = str((anchors.get("sha256") if isinstance(anchors, dict) else None) or "unknown")[:12]
+        return "+".join(
+            str(word) for word in (self._rejudged.get("intermediates"), words, self._rejudged.get("judged_for")) if word
+        )
+
+    @property
+    def _rejudged(self) -> dict[str, Any]:
+        again = self.manifest.get("rejudged")
+        return again[-1] if isinstance(again, list) and again and isinstance(again[-1], dict) else {}
 
     def frame(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> pd.DataFrame:
         """The answer to `sql` as a frame; `deliveries` and the tables may be named in it.

@@ -43,6 +43,7 @@ twin decides, the verdict rests on observation alone; where only the verdict doe
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from analysis import endpoints, senders
 from analysis.endpoints import CRITERIA, columns
@@ -219,9 +220,14 @@ _STATEMENTS = {
 }
 
 
-def views(protocol: str) -> list[str]:
-    """Statements that every opened run executes; they read nothing yet."""
+def views(protocol: str, judged_at: datetime | None = None) -> list[str]:
+    """Statements that every opened run executes; they read nothing yet.
+
+    `judged_at` is the time for which a run was judged again.
+    """
+    at = "NULL" if judged_at is None else f"'{judged_at.isoformat()}'"
     return [
+        f"SET VARIABLE judged_at = {at}",
         f"SET VARIABLE protocol = '{protocol.replace(chr(39), '')}'",
         f"SET VARIABLE tlsa_port = {STANDARD_PORTS.get(protocol, 0)}",
         *_MACROS,

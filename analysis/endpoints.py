@@ -16,6 +16,9 @@ Kleene's.  What was not measured is null, never false.
 - `forward_secret`, `post_quantum`, `strict_valid`: `negotiated` AND the fact of that name, so that
   *no TLS* is *no* for each, over all hosts.
 - `forward_secret_and_strict`: both at once.
+- `trusted_if_known`, `strict_valid_if_known`: `negotiated` AND a chain that is trusted, or strictly valid, if senders know the
+  intermediates that other hosts of the run sent.  Where an issuer is lacking this is told by `incomplete_chains`; a run
+  without that table leaves it null.
 - `dane_match`: `negotiated` AND the certificate is in the mail host's usable TLSA records.  False also where
   there are none that a sender may use.
 
@@ -40,6 +43,8 @@ stage `connect`, or the address is special-purpose space where no stranger's mai
 
 from __future__ import annotations
 
+from crawler.records import MISSING_ISSUER
+
 #: Criterion -> how the endpoint's facts decide it.
 CRITERIA = {
     "offered": "starttls_offered",
@@ -48,6 +53,8 @@ CRITERIA = {
     "post_quantum": "tls AND post_quantum",
     "strict_valid": "tls AND strict_valid",
     "forward_secret_and_strict": "tls AND forward_secret AND strict_valid",
+    "trusted_if_known": "tls AND trusted_with_known",
+    "strict_valid_if_known": "tls AND trusted_with_known AND name_match AND unexpired_with_known",
     "dane_match": """tls AND CASE WHEN tlsa IN ('absent', 'insecure', 'unusable', 'bogus') THEN false
         WHEN dane = 'match' THEN true WHEN dane = 'mismatch' THEN false END""",
 }
@@ -55,8 +62,11 @@ CRITERIA = {
 #: Facts of an endpoint that its own probe, or its representative's, supplies.
 _FACTS = """
     stage, outcome, conclusive, starttls_offered, negotiated, forward_secret, post_quantum, pq_intolerant,
-    tls_version, tls_cipher, tls_group, chain_trusted, chain_error, unexpired, received_chain
+    tls_version, tls_cipher, tls_group, chain_trusted, chain_error_code, chain_error, unexpired, received_chain, started_at
 """
+
+#: When certificates were held against their dates: at the probe, unless a run was judged again for another time.
+_AT = "coalesce(getvariable('judged_at')::TIMESTAMPTZ, started_at)"
 
 #: Facts about a host's TLSA records; a representative's are another host's.
 _DANE = "dane, dane_error"
@@ -136,14 +146,19 @@ WITH facts AS (
     SELECT * REPLACE (
             CASE WHEN inferred THEN by_digest ELSE dane END AS dane,
             CASE WHEN NOT inferred THEN dane_error WHEN by_digest = 'mismatch' THEN 'no_match' END AS dane_error
-        ), CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
+        ), CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls,
+        CASE WHEN chain_error_code IN {MISSING_ISSUER} THEN completed ELSE chain_trusted END AS trusted_with_known,
+        CASE WHEN completed THEN {_AT} BETWEEN valid_from AND valid_until ELSE unexpired END AS unexpired_with_known
     FROM (SELECT *, {_BY_DIGEST} AS by_digest FROM facts LEFT JOIN ({_RRSET}) USING (host))
+    LEFT JOIN (
+        SELECT received_chain, trusted_if_known AS completed, valid_from, valid_until FROM incomplete_chains
+    ) USING (received_chain)
 ), name_only AS (  -- the rare leaf whose names decide over DANE-TA
     SELECT sha256, CASE WHEN names = [] THEN [common_name] ELSE names END AS leaf_names FROM certificates
     WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')
 )
 SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,
-    chain_trusted, chain_error, name_match, unexpired, received_chain[1] AS leaf, tlsa, {_DANE}, leaf_names,
+    chain_trusted, chain_error, trusted_with_known, name_match, unexpired, received_chain[1] AS leaf, tlsa, {_DANE}, leaf_names,
     CASE WHEN conclusive IS NOT TRUE THEN 'unknown' WHEN inferred THEN 'inferred' ELSE 'observed' END AS basis,
     CASE WHEN outcome = 'blocked_address' THEN false WHEN stage IS NULL THEN NULL ELSE stage <> 'connect' END AS accepts,
     {columns(CRITERIA)}

@@ -122,6 +122,7 @@ def _figure(
         "list": run.list_hash[:12],
         "state": str(run.manifest.get("state", "unknown")),
         "protocol": run.protocol,
+        "rejudged": run.judged_by,
         "unit": view.unit,
         "rule": view.rule,
         "group": group or "",

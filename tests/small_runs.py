@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,10 +20,23 @@ from analysis.dataset import Run
 from crawler.certificates import Known, parse
 from crawler.dane import Rdata, records_of
 from crawler.names import suffixes
-from crawler.records import TABLES, Certificate, Domain, Host, Outcome, Probe, Stage, Tlsa, is_conclusive, schema_of
+from crawler.records import (
+    TABLES,
+    Certificate,
+    Domain,
+    Host,
+    IncompleteChain,
+    Outcome,
+    Probe,
+    Stage,
+    Tlsa,
+    is_conclusive,
+    schema_of,
+)  # fmt: skip
 from tests.kit import ROOT
 
 LEAF = "1f" * 32
+INCOMPLETE = "1c" * 32
 
 
 def domain(name: str, *mail_hosts: str | tuple[str, int], route: str = "explicit", **columns: Any) -> Domain:
@@ -88,6 +102,12 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
         _TLS | _BAD | {"chain_trusted": False, "received_chain": ["5e" * 32]},
     ),
     "untrusted": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"chain_trusted": False}),
+    "incomplete": (
+        Stage.DONE,
+        Outcome.OK,
+        None,
+        _TLS | _BAD | {"chain_trusted": False, "chain_error_code": 20, "received_chain": [INCOMPLETE]},
+    ),
     "wrong_name": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"name_match": False}),
     "expired": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"unexpired": False}),
     "static_rsa": (Stage.DONE, Outcome.OK, None, _TLS | _NO_SECRECY),
@@ -130,6 +150,16 @@ def known(*names: str, common_name: str = "leaf") -> Known:
     """A certificate with these names, as PROBE holds it."""
     der = ROOT.issue(*names, common_name=common_name).certificate.public_bytes(Encoding.DER)
     return parse(crypto.load_certificate(crypto.FILETYPE_ASN1, der), der)
+
+
+def incomplete(trusted_if_known: bool | None, **columns: Any) -> IncompleteChain:
+    """What is said of the chain of kind `incomplete`; its dates hold in 2026."""
+    made = IncompleteChain(received_chain=[INCOMPLETE], leaf=INCOMPLETE, trusted_if_known=trusted_if_known)
+    if trusted_if_known:
+        made.valid_from, made.valid_until = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    for column, value in columns.items():
+        setattr(made, column, value)
+    return made
 
 
 def tlsa(host: str, status: str, *rrset: Rdata, dropped: int | None = None) -> Tlsa:

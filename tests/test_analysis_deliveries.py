@@ -26,6 +26,7 @@ TRUTH: dict[str, tuple[bool | None, ...]] = {
     "quantum": (Y, Y, Y, Y, Y, Y, "observed", Y),
     "self_signed": (Y, Y, Y, N, N, N, "observed", Y),
     "untrusted": (Y, Y, Y, N, N, N, "observed", Y),
+    "incomplete": (Y, Y, Y, N, N, N, "observed", Y),
     "wrong_name": (Y, Y, Y, N, N, N, "observed", Y),
     "expired": (Y, Y, Y, N, N, N, "observed", Y),
     "static_rsa": (Y, Y, N, N, Y, N, "observed", Y),
@@ -74,7 +75,8 @@ def test_each_end_of_a_probe_decides_what_it_can_and_leaves_the_rest_unknown() -
         for row in (domain(name, f"mx.{name}"), host(f"mx.{name}", address), probe(f"mx.{name}", address, kind))
     ]
     with opened(*rows) as run:
-        judged = ", ".join(name for name in CRITERIA if name != "dane_match")  # see test_analysis_senders
+        elsewhere = {"dane_match", "trusted_if_known", "strict_valid_if_known"}  # test_analysis_senders, _incomplete
+        judged = ", ".join(name for name in CRITERIA if name not in elsewhere)
         found = values(run, f"SELECT domain, {judged}, basis, accepts FROM deliveries")
     assert {row[0]: row[1:] for row in found} == {names[kind]: truth for kind, truth in TRUTH.items()}
 

@@ -46,6 +46,16 @@ def every(verdicts: Iterable[Verdict]) -> Verdict:
     return None if opposite is None else not opposite
 
 
+def with_known(probe: dict[str, Any]) -> tuple[Verdict, Verdict]:
+    """Whether the chain is trusted, and within its dates, if senders know the run's intermediates."""
+    if probe["chain_error_code"] not in (2, 20, 21):
+        return probe["chain_trusted"], probe["unexpired"]
+    (row,) = (row for row in table("incomplete_chains") if row["received_chain"] == probe["received_chain"])
+    if not row["trusted_if_known"]:
+        return row["trusted_if_known"], probe["unexpired"]
+    return True, row["valid_from"] <= probe["started_at"] <= row["valid_until"]
+
+
 def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, Verdict]:
     """The criteria of one endpoint, and whether it accepts connections; `tlsa` is the status of its host's records."""
     if probe is None:
@@ -53,6 +63,7 @@ def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, V
     offered = probe["starttls_offered"]
     tls = True if probe["negotiated"] else False if probe["conclusive"] or offered is False else None
     without = tlsa in ("absent", "insecure", "unusable", "bogus")
+    trusted, unexpired = with_known(probe)
     accepts = None if probe["stage"] is None else probe["stage"] != "connect"
     return {
         "offered": offered,
@@ -61,6 +72,8 @@ def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, V
         "post_quantum": both(tls, probe["post_quantum"]),
         "strict_valid": both(tls, probe["strict_valid"]),
         "forward_secret_and_strict": both(tls, probe["forward_secret"], probe["strict_valid"]),
+        "trusted_if_known": both(tls, trusted),
+        "strict_valid_if_known": both(tls, trusted, probe["name_match"], unexpired),
         "dane_match": both(tls, False if without else {"match": True, "mismatch": False}.get(probe["dane"])),
         "accepts": False if probe["outcome"] == "blocked_address" else accepts,
     }
@@ -154,6 +167,7 @@ def test_the_sample_has_records_of_each_kind_of_protection() -> None:
     assert {"match", "mismatch"} <= {row["dane"] for row in table("probes")}
     assert {"enforce", "testing", "none"} <= {row["mta_sts_mode"] for row in table("domains")}
     assert table("policies")
+    assert {True, False} == {row["trusted_if_known"] for row in table("incomplete_chains")}
 
 
 def test_the_sample_is_small_finished_complete_and_names_no_machine() -> None:
