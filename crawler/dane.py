@@ -47,7 +47,7 @@ def is_usable(usage: int, selector: int, matching: int, data: bytes) -> bool:
     """Whether the record is well formed and of a kind that SMTP clients know.
 
     RFC 7672 §3.1.3 leaves open what a client does with PKIX-TA(0) and PKIX-EE(1), and lets it call them
-    unusable; so do we, and Postfix.  A digest has the length of its algorithm; a full certificate or
+    unusable; so do we.  A digest has the length of its algorithm; a full certificate or
     key is one that OpenSSL can read.
     """
     if usage not in (DANE_TA, DANE_EE) or selector not in (CERTIFICATE, PUBLIC_KEY):

@@ -2,7 +2,7 @@
 
 Rule of this room: wire format and sockets; what is true of a name comes from `world.py`.  Ordinary
 questions are read and answered here, since a scan asks by the thousand; anything else gets an error.
-RFC 1035, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6840 §5.7 (when AD is set).
+RFC 1035, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6840 §5.8 (when AD is set).
 """
 
 from __future__ import annotations
