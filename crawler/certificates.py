@@ -125,17 +125,30 @@ def _patterns(names: list[str]) -> list[DNSPattern]:
 
 
 def facts(der: bytes) -> Certificate:
-    """The stored facts of one certificate; what cannot be parsed is null, with `parse_error`."""
+    """The stored facts of one certificate; what cannot be parsed is null, with the first `parse_error`.
+
+    The parts are read each for itself: an odd extension hides no key, and an odd key no names.
+    """
     row = Certificate(sha256=hashlib.sha256(der).hexdigest(), der=der)
     if (anatomy := anatomy_of(der)) is not None:
         row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library deplores oddities that we are here to count
-            _fill(row, x509.load_der_x509_certificate(der))
-    except Exception as error:  # noqa: BLE001 - a parser of hostile input; whatever it raises is the finding
-        row.parse_error = f"{type(error).__name__}: {printable(str(error).encode())}"[:500]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library deplores oddities that we are here to count
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+        except Exception as error:  # noqa: BLE001 - a parser of hostile input; whatever it raises is the finding
+            row.parse_error = _problem(error)
+            return row
+        for fill in (_fill_dates, _fill_extensions, _fill_subject, _fill_issuer, _fill_signature, _fill_key):
+            try:
+                fill(row, certificate)
+            except Exception as error:  # noqa: BLE001 - as above
+                row.parse_error = row.parse_error or _problem(error)
     return row
+
+
+def _problem(error: Exception) -> str:
+    return f"{type(error).__name__}: {printable(str(error).encode())}"[:500]
 
 
 def anatomy_of(der: bytes) -> Anatomy | None:
@@ -168,9 +181,11 @@ def _content(der: bytes, at: int) -> tuple[int, int]:
     return start, start + length
 
 
-def _fill(row: Certificate, certificate: x509.Certificate) -> None:
-    """Fill the row, the most needed facts first, so that a late oddity hides little."""
+def _fill_dates(row: Certificate, certificate: x509.Certificate) -> None:
     row.not_before, row.not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+
+
+def _fill_extensions(row: Certificate, certificate: x509.Certificate) -> None:
     extensions = certificate.extensions
     try:
         san = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -181,15 +196,6 @@ def _fill(row: Certificate, certificate: x509.Certificate) -> None:
         row.is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         row.is_ca = False
-    row.subject = printable(certificate.subject.rfc4514_string().encode())
-    row.issuer = printable(certificate.issuer.rfc4514_string().encode())
-    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if common_names:
-        row.common_name = printable(str(common_names[-1].value).encode())
-    organizations = certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    if organizations:
-        row.issuer_organization = printable(str(organizations[0].value).encode())
-    row.signature_algorithm = getattr(certificate.signature_algorithm_oid, "_name", None)
     try:
         scts = extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps).value
         row.sct_count = len(list(scts))
@@ -200,8 +206,29 @@ def _fill(row: Certificate, certificate: x509.Certificate) -> None:
         row.must_staple = x509.TLSFeatureType.status_request in features
     except x509.ExtensionNotFound:
         row.must_staple = False
-    row.key_type, row.key_bits = _key(certificate.public_key())
+
+
+def _fill_subject(row: Certificate, certificate: x509.Certificate) -> None:
+    row.subject = printable(certificate.subject.rfc4514_string().encode())
+    common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if common_names:
+        row.common_name = printable(str(common_names[-1].value).encode())
+
+
+def _fill_issuer(row: Certificate, certificate: x509.Certificate) -> None:
+    row.issuer = printable(certificate.issuer.rfc4514_string().encode())
+    organizations = certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if organizations:
+        row.issuer_organization = printable(str(organizations[0].value).encode())
+
+
+def _fill_signature(row: Certificate, certificate: x509.Certificate) -> None:
+    row.signature_algorithm = getattr(certificate.signature_algorithm_oid, "_name", None)
     row.self_signed = _is_self_signed(certificate)
+
+
+def _fill_key(row: Certificate, certificate: x509.Certificate) -> None:
+    row.key_type, row.key_bits = _key(certificate.public_key())
 
 
 def _key(key: object) -> tuple[str, int | None]:

@@ -217,6 +217,21 @@ def test_a_bug_in_one_domain_does_not_lose_it_or_the_others(caplog: pytest.LogCa
     assert "our bug" in caplog.text
 
 
+def test_a_record_of_several_strings_behind_an_alias_is_one_record() -> None:
+    """RFC 8461 §3.1 and RFC 8460 §3: strings are joined without a space; CNAMEs are followed (§8.2 delegates so)."""
+    script = zone(
+        "a.test. 60 IN MX 1 mx.test.",
+        "_mta-sts.a.test. 60 IN CNAME _mta-sts.provider.test.",
+        '_mta-sts.provider.test. 60 IN TXT "v=STS" "v1; id=2026" "0101"',
+        '_mta-sts.provider.test. 60 IN TXT "v=spf1 -all"',
+        "_smtp._tls.a.test. 60 IN CNAME _smtp._tls.provider.test.",
+        '_smtp._tls.provider.test. 60 IN TXT "v=TLSRPTv1; rua=mail" "to:tls@provider.test"',
+    )
+    [row] = domains(script, "a.test")
+    assert (row.mta_sts_record, row.mta_sts_id) == (MtaStsRecord.VALID, "20260101")
+    assert (row.tlsrpt, row.tlsrpt_rua) == (TlsrptStatus.VALID, ["mailto:tls@provider.test"])
+
+
 def test_a_policy_is_fetched_for_a_valid_record_only() -> None:
     fetched = []
 

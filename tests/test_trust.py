@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -280,6 +281,43 @@ def test_a_common_name_matches_only_in_a_certificate_without_dns_ids() -> None:
 def test_a_common_name_that_is_no_host_name_matches_nothing(subject: str) -> None:
     (leaf,) = known(ROOT.issue(Subject(subject), ca=False))
     assert not common_name_match(leaf, HOST)
+
+
+def timestamps(count: int) -> x509.UnrecognizedExtension:
+    """A list of signed certificate timestamps (RFC 6962 §3.3), their signatures nobody's."""
+    one = b"\0" + bytes(32) + bytes(8) + b"\0\0" + b"\4\3" + b"\0\2ab"
+    entries = (len(one).to_bytes(2) + one) * count
+    scts = len(entries).to_bytes(2) + entries
+    return x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04" + bytes([len(scts)]) + scts
+    )
+
+
+def test_embedded_timestamps_are_counted() -> None:
+    for count in (1, 2):
+        made = x509.CertificateBuilder(ROOT.root().subject, LEAF.subject, LEAF.public_key(), 1, START, START)
+        signed = made.add_extension(timestamps(count), critical=False).sign(ROOT.key, hashes.SHA256())
+        row = facts(der(signed))
+        assert (row.sct_count, row.parse_error) == (count, None)
+    assert facts(der(LEAF)).sct_count == 0
+
+
+def test_every_fact_of_a_certificate_is_there_or_has_its_reason() -> None:
+    """Issuer organisation apart, which a certificate need not have."""
+    row = facts(der(LEAF))
+    missing = {name for name in (field.name for field in fields(row)) if getattr(row, name) is None}
+    assert missing == {"parse_error", "issuer_organization"}
+    assert row.not_after is not None and row.not_before is not None and (row.not_after - row.not_before).days > 0
+    assert facts(b"no certificate").parse_error
+
+
+def test_an_extension_that_cannot_be_read_hides_what_stands_in_extensions_and_no_more() -> None:
+    made = x509.CertificateBuilder(ROOT.root().subject, LEAF.subject, LEAF.public_key(), 1, START, START)
+    odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x81\x02ab")
+    row = facts(der(made.add_extension(odd, critical=False).sign(ROOT.key, hashes.SHA256())))
+    assert row.parse_error and (row.names, row.sct_count, row.must_staple) == (None, None, None)
+    assert (row.key_type, row.key_bits, row.self_signed) == ("ec:secp256r1", 256, False)
+    assert row.not_after and row.subject and row.issuer and row.signature_algorithm == "ecdsa-with-SHA256"
 
 
 def test_must_staple_is_a_fact() -> None:
