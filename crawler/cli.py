@@ -155,11 +155,18 @@ def _add_probe(commands: Any) -> None:
         epilog=_examples(
             "probe example.com --ehlo-name probe.example.net",
             "probe mx1.example.com --host --json --ehlo-name probe.example.net",
+            "probe example.com --policy-list policy.json --ehlo-name probe.example.net",
         ),
     )
     parser.add_argument("name", metavar="NAME", help="mail domain, or mail host with --host")
     parser.add_argument("--host", action="store_true", help="NAME is a mail host")
     parser.add_argument("--address", metavar="IP", help="probe only this address of the host")
+    parser.add_argument(
+        "--policy-list",
+        metavar="FILE",
+        type=Path,
+        help="policy.json in the format of STARTTLS Everywhere: is NAME on it, and does it keep what it promises?",
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     _add_settings(parser)
     parser.set_defaults(run=_probe)
@@ -167,8 +174,11 @@ def _add_probe(commands: Any) -> None:
 
 def _probe(options: argparse.Namespace) -> int:
     explain = importlib.import_module("crawler.explain")
-    config, name = config_of(options), options.name
-    return int(explain.run(config, name, as_host=options.host, address=options.address, as_json=options.json))
+    config, name, listed = config_of(options), options.name, options.policy_list
+    code = explain.run(
+        config, name, as_host=options.host, address=options.address, as_json=options.json, policy_list=listed
+    )
+    return int(code)
 
 
 def _add_doctor(commands: Any) -> None:

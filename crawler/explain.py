@@ -10,7 +10,8 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,8 +21,10 @@ from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
 from crawler.explanation import Findings, judged, lines
+from crawler.listing import listing_of
 from crawler.names import InvalidName, a_label
 from crawler.policy_fetch import PolicyFetcher
+from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
 from crawler.probe import Prober
 from crawler.records import (
@@ -36,10 +39,18 @@ from crawler.records import (
 from crawler.resolve import resolve_domains, resolve_hosts
 
 
-def run(config: Config, name: str, *, as_host: bool, address: str | None, as_json: bool) -> int:
+def run(
+    config: Config,
+    name: str,
+    *,
+    as_host: bool,
+    address: str | None,
+    as_json: bool,
+    policy_list: Path | None = None,
+) -> int:
     """Measure and print; 0 when every endpoint could be judged, 1 when something stayed unknown.
 
-    Raises `UsageError` for a name or an address that is none.
+    Raises `UsageError` for a name or an address that is none, and for a policy list that cannot be used.
     """
     try:
         label = a_label(name)
@@ -47,8 +58,14 @@ def run(config: Config, name: str, *, as_host: bool, address: str | None, as_jso
         raise UsageError(f"{name!r} is no domain name ({error}); give a name such as example.com") from error
     if not config.ehlo_name:
         raise UsageError("--ehlo-name is missing: say who is probing, with a full name of this machine")
+    if policy_list is not None and as_host:
+        raise UsageError("--policy-list is about domains; leave --host out, or the list")
+    listed = None if policy_list is None else read_policy_list(policy_list)
     check_identity(config)
     findings = anyio.run(_measure, config, label, as_host, address, backend_options={"use_uvloop": True})
+    if listed is not None:
+        sys.stderr.writelines(f"{line}\n" for line in listed.warnings(datetime.now(UTC)))
+        findings.listing = listing_of(findings, listed)
     if as_json:
         json.dump(as_document(findings), sys.stdout, indent=2, default=_plain)
         sys.stdout.write("\n")
@@ -124,6 +141,7 @@ def as_document(findings: Findings) -> dict[str, Any]:
             {"protocol": probe.protocol, "host": probe.host, "address": probe.address, **answers}
             for probe, answers in judged(findings)
         ],
+        "policy_list": findings.listing and findings.listing.as_document(),
     }
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from crawler.certificates import Known
 from crawler.explained_endpoint import about_probe
 from crawler.explained_promises import about_domain, about_host, summary
+from crawler.listing import Listing
 from crawler.records import Domain, Host, Probe, Route, Tlsa
 from crawler.senders import Delivery, Sender, deliveries
 
@@ -27,6 +28,7 @@ ROUTES: dict[Route, str] = {
     Route.UNKNOWN: "could not be looked up, so where its mail goes is unknown",
     Route.OPTED_OUT: "opted out of being measured",
 }
+_STYLES: dict[bool | None, str] = {True: "green", False: "red", None: ""}
 _WITHOUT_PROMISES = (Route.OPTED_OUT, Route.INVALID, Route.NXDOMAIN, Route.UNKNOWN)
 
 
@@ -39,12 +41,15 @@ class Findings:
     hosts: list[Host] = field(default_factory=list)
     tlsa: dict[str, Tlsa] = field(default_factory=dict)
     probes: list[tuple[Probe, list[Known]]] = field(default_factory=list)
+    listing: Listing | None = None  #: where a policy list was given
 
 
 def lines(findings: Findings) -> Iterator[Text]:
     """The whole explanation; text of servers goes in as it is stored, escaped, never as markup."""
     if findings.domain is not None:
         yield from _about_domain(findings.domain)
+    if findings.listing is not None:
+        yield Text(f"  {findings.listing.sentence()}", style=_STYLES[findings.listing.kept])
     for host in findings.hosts:
         yield Text()
         yield from _about_host(host, findings)

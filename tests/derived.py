@@ -17,6 +17,7 @@ from analysis.indicators import REGISTRY
 from crawler import records
 from crawler import vocabulary as words
 from crawler.config import Config
+from crawler.lab.policy_list import LISTED
 from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.reporting import TLSRPT
 from crawler.lab.routes import ROUTES
@@ -67,7 +68,7 @@ def figures_page() -> str:
 
 def lab_page() -> str:
     """docs/lab.md with its derived half as it should be."""
-    return _page(LAB, "crawler/lab", [*_hosts(), *_routes(), *_protection()])
+    return _page(LAB, "crawler/lab", [*_hosts(), *_routes(), *_protection(), *_listed()])
 
 
 def _page(path: Path, source: str, lines: list[str]) -> str:
@@ -104,6 +105,13 @@ def _protection() -> Iterator[str]:
     yield from ("| name | what there is | share | state |", "|---|---|---|---|")
     for rpt in TLSRPT.values():
         yield f"| `{rpt.name}` | {rpt.about} | {rpt.share:g} | {rpt.status or 'unknown'} |"
+
+
+def _listed() -> Iterator[str]:
+    yield from ("", "## The policy list", "", "Shares are weights among the domains that take mail.", "")
+    yield from ("| name | what the list says of the domain | share | mode |", "|---|---|---|---|")
+    for listed in LISTED.values():
+        yield f"| `{listed.name}` | {listed.about} | {listed.share:g} | {listed.mode} |"
 
 
 def _kind(kind: pa.DataType) -> str:

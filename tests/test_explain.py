@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from crawler.explain import _endpoints, as_document, run
 from crawler.explained_endpoint import DANE_ERRORS, OUTCOMES
 from crawler.explained_promises import _MODES, _TLSA
 from crawler.explanation import ROUTES, Findings, lines
+from crawler.listing import listing_of
+from crawler.policy_list import PolicyList, parse_policy_list
 from crawler.records import (
     DaneError,
     DaneStatus,
@@ -27,7 +31,7 @@ from crawler.records import (
     TlsaStatus,
 )
 from tests.kit import play
-from tests.small_runs import domain, known, probe, tlsa
+from tests.small_runs import domain, host, known, probe, tlsa
 
 
 def told(*probes: Probe) -> str:
@@ -63,7 +67,8 @@ def test_a_hosts_words_are_no_markup() -> None:
 
 def test_the_document_for_programs_has_the_names_of_the_tables() -> None:
     document = as_document(Findings("example.org", domain=Domain(domain="example.org", route=Route.NULL_MX)))
-    assert set(document) == {"name", "domains", "hosts", "tlsa", "probes", "certificates", "senders"}
+    assert set(document) == {"name", "domains", "hosts", "tlsa", "probes", "certificates", "senders", "policy_list"}
+    assert document["policy_list"] is None
     assert json.loads(json.dumps(document))["domains"][0]["route"] == "null_mx"
 
 
@@ -128,6 +133,59 @@ def test_why_there_is_no_policy_is_said_in_words() -> None:
 def test_senders_that_reach_nobody_do_something_unknown() -> None:
     findings = about_mail(probe("mx1.example", "192.0.2.1", "connection_refused"))
     assert "unknown: no mail host of the best preference accepts connections" in [*lines(findings)][-1].plain
+
+
+def policy_list(**entry: Any) -> PolicyList:
+    """A list that names example.org, unless `entry` is empty."""
+    policies = {"example.org": {"mode": "enforce"} | entry} if entry else {}
+    top = {"author": "Somebody", "expires": "2026-01-15T00:00:00Z", "policies": policies}
+    return parse_policy_list(json.dumps(top).encode(), "policy.json")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "entry", "said"),
+    [
+        (["strict"], {"mxs": ["mx0.example"]}, "mode enforce; the domain keeps what it promises"),
+        (["strict", "expired"], {"mxs": [".example"]}, "breaks what it promises: no certificate as it demands"),
+        (["strict"], {"mxs": ["other.example"]}, "breaks what it promises: a mail host that is not on it"),
+        (
+            ["not_offered"], {"mxs": [".example"]},
+            "breaks what it promises: no TLS, or an older version than it demands, no certificate as it demands",
+        ),
+        (["strict", "connection_refused"], {"mxs": [".example"]}, "keeps what it promises is unknown"),
+        ([], {"mxs": [".example"]}, "mode enforce; the domain takes no mail, so there is nothing to keep"),
+        (["strict"], {}, "does not name this domain"),
+    ],
+)  # fmt: skip
+def test_a_line_says_whether_the_domain_is_on_a_policy_list_and_keeps_it(
+    kinds: list[str], entry: dict[str, Any], said: str
+) -> None:
+    findings = about_mail(*(probe(f"mx{n}.example", f"192.0.2.{n}", kind) for n, kind in enumerate(kinds)))
+    findings.hosts = [host(f"mx{n}.example", f"192.0.2.{n}") for n in range(len(kinds))]
+    for at, state in ((14, "valid until"), (15, "expired")):
+        findings.listing = listing_of(findings, policy_list(**entry), datetime(2026, 1, at, tzinfo=UTC))
+        (line,) = [line.plain for line in lines(findings) if "policy list" in line.plain]
+        assert line.startswith(f"  policy list policy.json ({state} 2026-01-15): ") and said in line
+    document = as_document(findings)["policy_list"]
+    assert document == json.loads(json.dumps(document))
+    assert (document["listed"], document["expired"], document["author"]) == (bool(entry), True, "Somebody")
+    assert document["kept"] is {"keeps what it promises": True, "breaks": False}.get(
+        next((words for words in ("keeps what it promises", "breaks") if words in said and "unknown" not in said), "")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "as_host", "words"),
+    [("{", False, "is not a policy list"), ('{"policies": {}}', True, "--policy-list is about domains")],
+)
+def test_a_policy_list_that_is_of_no_use_is_refused_before_anything_is_contacted(
+    content: str, as_host: bool, words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text(content, "utf-8")
+    config = Config(ehlo_name="probe.example")
+    with pytest.raises(UsageError, match=words):
+        run(config, "example.org", as_host=as_host, address=None, as_json=False, policy_list=file)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 
 from crawler.config import Config, UsageError
 from crawler.lab.accuracy import Comparison, compare_run
-from crawler.lab.behaviours import Truth
+from crawler.lab.behaviours import HostBehaviour, Tls, Truth
 from crawler.lab.generated import generated_domains
 from crawler.lab.protection import dane_truth, policy_id
 from crawler.lab.world import Domain, World
@@ -30,7 +30,7 @@ def perfect_rows() -> Rows:
     """What a scan without fault would store, as far as it is compared."""
     world = World(1, NAMES[:-1])
     domains: list[dict[str, Any]] = [{"domain": None, "listed": NAMES[-1], "route": Route.INVALID}]
-    hosts, probes, incomplete = {}, [], []
+    hosts, probes, incomplete, certificates = {}, [], [], []
     for name in NAMES[:-1]:
         domain = world.domain(name)
         mx = [{"host": host, "preference": preference} for preference, host in domain.mail_hosts]
@@ -64,6 +64,8 @@ def perfect_rows() -> Rows:
             row["plaintext_after_upgrade"] = b"250 injected" if truth.injected else None
             chain = [f"{host.name} {n}" for n in range(truth.certificates or 0)]
             row["received_chain"] = chain or None
+            if chain:
+                certificates.append(leaf(host.name, behaviour) | {"sha256": chain[0]})
             if behaviour.lacks:
                 known = behaviour.lacks == "intermediate"
                 issuers = ["the intermediate"] if known else None
@@ -73,7 +75,17 @@ def perfect_rows() -> Rows:
     names = ("addresses", "ipv4_status", "ipv6_status", "dnssec")
     columns = [{"host": h.name, **{name: getattr(h, name) for name in names}} for h in hosts.values() if h]
     tlsa = [{"host": h.name, "port": 25, "status": h.tlsa_status} for h in hosts.values() if h]
-    return {"domains": domains, "hosts": columns, "tlsa": tlsa, "probes": probes, "incomplete_chains": incomplete}
+    measured = {"hosts": columns, "tlsa": tlsa, "probes": probes, "certificates": certificates}
+    return {"domains": domains, **measured, "incomplete_chains": incomplete}
+
+
+def leaf(host: str, behaviour: HostBehaviour) -> dict[str, Any]:
+    """The names in the certificate of a host."""
+    tls = behaviour.server.tls
+    assert isinstance(tls, Tls)
+    behind = host.partition(".")[2]
+    names = [name.format(host=host, domain=behind if "." in behind else host) for name in tls.leaf.names]
+    return {"names": [] if tls.leaf.in_subject else names, "common_name": names[0] if len(names[0]) <= 64 else None}
 
 
 def is_asked_more(domain: Domain) -> bool:
@@ -111,6 +123,23 @@ def test_a_wrong_verdict_is_off_the_diagonal_and_named(tmp_path: Path) -> None:
     (disagreement,) = comparison.disagreements
     assert victim["host"] in disagreement
     assert victim["address"] in disagreement
+
+
+def test_a_promise_that_was_judged_wrongly_is_off_the_diagonal_and_named(tmp_path: Path) -> None:
+    rows = perfect_rows()
+    world = World(1, NAMES[:-1])
+    member = next(
+        domain
+        for domain in (world.domain(name) for name in NAMES[:-1])
+        if domain.listed.name == "listed-enforce" and domain.own_behaviour == "tls13-x25519"
+    )
+    for row in rows["domains"]:
+        if row["domain"] == member.name:
+            row["mx"] = [{"host": "mx.elsewhere.example", "preference": 10}]
+    comparison = judged(tmp_path, rows)
+    assert comparison.matrices["policy_list.host"]["true", "false"] == 1
+    assert comparison.matrices["policy_list.kept"]["true", "false"] == 1
+    assert f"policy_list.kept: truth true, measured false: {member.name} (listed-enforce)" in comparison.disagreements
 
 
 def test_not_having_found_out_is_no_agreement(tmp_path: Path) -> None:

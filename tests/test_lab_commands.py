@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from crawler.config import Config
 from crawler.doctor import Questions, examine
+from crawler.policy_list import read_policy_list
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,6 +63,14 @@ def test_its_settings_load_and_name_everything_a_scan_needs(tmp_path: Path) -> N
         assert config.port["smtp"] > 1_024
         assert config.ehlo_name
         assert (tmp_path / "lab" / "list.txt").read_text().count("\n") == 20
+
+
+def test_it_writes_a_policy_list_of_its_domains(tmp_path: Path) -> None:
+    with running(tmp_path / "lab", "--domains", "150"):
+        listed = read_policy_list(tmp_path / "lab" / "policy.json")
+        names = set((tmp_path / "lab" / "list.txt").read_text().split())
+    assert (listed.author, listed.is_expired(datetime.now(UTC))) == ("starttls-crawler lab", False)
+    assert len(listed.policies) > 10 and names.issuperset(listed.policies)
 
 
 def test_doctor_finds_a_lab_ready_to_be_scanned(tmp_path: Path) -> None:

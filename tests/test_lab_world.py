@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from hypothesis import strategies as st
 from crawler.lab.behaviours import HOSTS, HostBehaviour, Port
 from crawler.lab.generated import generated_domains
 from crawler.lab.mix import PROVIDERS
+from crawler.lab.policy_list import LISTED, policy_list
+from crawler.lab.promises import expected
 from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.reporting import TLSRPT
 from crawler.lab.routes import ROUTES
 from crawler.lab.world import World, network, slots
 from crawler.names import a_label
+from crawler.policy_list import parse_policy_list
 from crawler.records import (
     DaneStatus,
     DnsError,
@@ -41,6 +45,23 @@ LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 NAME = st.builds(
     ".".join, st.tuples(st.sampled_from(["mx1", "mx2", "www", "mail", "edge", "in1"]) | LABEL, LABEL, st.just("test"))
 )
+
+
+def test_members_of_the_policy_list_keep_it_break_it_and_leave_it_open_and_a_sender_could_read_it() -> None:
+    world = World(1, NAMES)
+    members = [domain for name in NAMES if (domain := world.domain(name)).listed.mode]
+    truths = expected(world, members, set())
+    for demand in ("tls", "certificate", "kept"):
+        assert {verdicts[demand] for _, verdicts in truths.values()} == {True, False, None}
+    assert {verdicts["host"] for _, verdicts in truths.values()} == {True, False}
+    entries = [(d.name, d.listed, tuple(host for _, host in d.mail_hosts)) for d in members]
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    read = parse_policy_list(policy_list(entries, now).encode(), "policy.json")
+    assert list(read.policies) == [domain.name for domain in members] and read.unread == ()
+    assert read.expires == now + timedelta(days=14) and not read.is_expired(now)
+    for domain in members:
+        allowed = [read.policies[domain.name].allows(host) for _, host in domain.mail_hosts]
+        assert all(allowed) if domain.listed.name != "listed-other-mx" else not any(allowed)
 
 
 def test_the_same_seed_and_list_give_the_same_world() -> None:
@@ -68,6 +89,7 @@ def test_a_list_of_a_thousand_shows_every_route_and_every_host() -> None:
     assert shown == set(HOSTS)
     assert {host.tlsa.name for host in hosts.values() if host} == set(TLSA)
     assert {domain.mta_sts.name for domain in domains} == set(MTA_STS)
+    assert {domain.listed.name for domain in domains} == set(LISTED)
     assert {domain.tlsrpt.name for domain in domains} == set(TLSRPT)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from crawler.config import UsageError
+from crawler.lab import promises
 from crawler.lab.behaviours import HostBehaviour, Truth
 from crawler.lab.incomplete_truth import incomplete_rows, incomplete_verdicts
 from crawler.lab.protection import dane_truth, policy_id
@@ -103,6 +104,7 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
     """Hold the tables under `run` against the truth of the list."""
     domains: dict[Key, tuple[str, Verdicts]] = {}
     names: set[str] = set()
+    members: dict[str, Domain] = {}
     for target in targets:
         if target.domain is None:
             domains[("", target.listed or "")] = ("no domain name", {"route": Route.INVALID, "mx": ()})
@@ -110,6 +112,8 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
         domain = world.domain(target.domain)
         domains[(target.domain,)] = (domain.behaviour.name, domain_verdicts(domain))
         names.update(host for _, host in domain.mail_hosts)
+        if domain.listed.mode:
+            members[target.domain] = domain
     hosts: dict[Key, tuple[str, Verdicts]] = {}
     tlsa: dict[Key, tuple[str, Verdicts]] = {}
     probes: dict[Key, tuple[str, Verdicts]] = {}
@@ -123,7 +127,8 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
             behaviour = probed[(name, address)] = world.behaviour_at(host, address)
             dane = dane_truth(host.tlsa, host.tlsa_status, behaviour)
             probes[(name, address)] = (f"{behaviour.name}, {host.tlsa.name}", probe_verdicts(behaviour.truth, dane))
-    for key in _sampled_out(run, probes, names_per_address):
+    left_out = set(_sampled_out(run, probes, names_per_address))
+    for key in left_out:
         probes[key] = (probes[key][0], probe_verdicts(_SAMPLED_OUT, None))
         del probed[key]
     made = Comparison()
@@ -133,6 +138,8 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
     made.compare("probes", probes, map(_probe_row, _rows(run / "probes")))
     chains = incomplete_rows(_rows(run / "incomplete_chains"), _rows(run / "probes"))
     made.compare("incomplete_chains", incomplete_verdicts(probed), chains)
+    promised = promises.expected(world, members.values(), left_out)
+    made.compare("policy_list", promised, promises.measured(run, members.values()))
     return made
 
 

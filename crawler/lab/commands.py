@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
         "lab",
         help="run a pretend Internet on loopback",
         description="Run a pretend Internet on loopback, name server and mail hosts, until stopped. "
-        "DIR/lab.toml is for `scan --config`.",
+        "DIR/lab.toml is for `scan --config`, DIR/policy.json for `--policy-list`.",
     )
     _add_list_options(lab)
     lab.add_argument("--dir", metavar="DIR", type=Path, default=Path("lab"), help="where lab.toml goes (default: lab)")
@@ -197,9 +197,10 @@ def run_demo(args: argparse.Namespace) -> int:
         with _lab(source, args.seed, Path(temporary, "lab")) as config:
             if code := _call("scan", source, "--data", args.data, "--config", config, "--run", run):
                 return code
+        promised = Path(temporary, "lab", "policy.json")
         steps: tuple[Callable[[], int], ...] = (
-            partial(_call, "stats", "--data", args.data, "--run", run),
-            partial(_call, "report", "--data", args.data, "--out", args.out),
+            partial(_call, "stats", "--data", args.data, "--run", run, "--policy-list", promised),
+            partial(_call, "report", "--data", args.data, "--out", args.out, "--policy-list", promised),
         )
         for step in steps:
             if code := step():

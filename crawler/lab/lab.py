@@ -11,6 +11,7 @@ import random
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from crawler.lab.authority import Authority
 from crawler.lab.behaviours import HOSTS
 from crawler.lab.dns_server import Answer, OverTcp, OverUdp, Responder, answer
 from crawler.lab.mail_server import MailServers
+from crawler.lab.policy_list import ListedBehaviour, policy_list
 from crawler.lab.policy_server import PolicyServers
 from crawler.lab.protection_dns import answer_protected
 from crawler.lab.tls_server import TlsContexts
@@ -189,16 +191,22 @@ class Lab:
             self.mail.listen(address, self.world.behaviour_at(host, address))
 
     def _settle(self) -> None:
-        """Let every host of the list listen, and write down who asked not to be measured."""
+        """Let every host of the list listen; write down who asked not to be measured, and who promised what."""
         opted_out = {network(HOSTS["opted-out"]): None}
         hosts: set[str] = set()
+        members: list[tuple[str, ListedBehaviour, tuple[str, ...]]] = []
         for name in self._names():
             for entry in self.world.opt_outs(name):
                 opted_out[entry] = None
-            hosts.update(host for _, host in self.world.domain(name).mail_hosts)
+            domain = self.world.domain(name)
+            names = tuple(host for _, host in domain.mail_hosts)
+            hosts.update(names)
+            if domain.listed.mode:
+                members.append((name, domain.listed, names))
         for name in hosts:
             self._inhabit(name)
         self._write("opt-outs.txt", "".join(f"{entry}  asked by the lab\n" for entry in opted_out))
+        self._write("policy.json", policy_list(members, datetime.now(UTC)))
 
     def _settings(self) -> str:
         return _SETTINGS.format(

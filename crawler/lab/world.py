@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate, zip_longest
+from itertools import accumulate, cycle, zip_longest
 from typing import NamedTuple
 
 from crawler.lab import hosts_handshake, hosts_hostile, hosts_plain, hosts_tls
 from crawler.lab.behaviours import HOSTS, HostBehaviour
 from crawler.lab.mix import DUAL_STACK, PROVIDERS, SIGNED
+from crawler.lab.policy_list import LISTED, PROMISED, ListedBehaviour
 from crawler.lab.protection import MTA_STS, TLSA, StsBehaviour, TlsaBehaviour
 from crawler.lab.reporting import TLSRPT, TlsrptBehaviour
 from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES, RouteBehaviour
@@ -45,6 +46,7 @@ class _Place(NamedTuple):
     tlsa: str = ""
     mta_sts: str = ""
     tlsrpt: str = ""
+    listed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Domain:
     own_behaviour: str  #: of the hosts it runs itself; empty: each has its own
     mta_sts: StsBehaviour = field(default=MTA_STS["no-mta-sts"])
     tlsrpt: TlsrptBehaviour = field(default=TLSRPT["no-tlsrpt"])
+    listed: ListedBehaviour = field(default=LISTED["unlisted"])
 
     @property
     def route(self) -> Route:
@@ -133,6 +136,7 @@ class World:
         self._providers = _Choice({provider.name: provider.share for provider in PROVIDERS})
         self._tlsa = _Choice({tlsa.name: tlsa.share for tlsa in TLSA.values()})
         self._mta_sts = _Choice({mta_sts.name: mta_sts.share for mta_sts in MTA_STS.values()})
+        self._listed = _Choice({listed.name: listed.share for listed in LISTED.values()})
         self._tlsrpt = _Choice({tlsrpt.name: tlsrpt.share for tlsrpt in TLSRPT.values()})
         self._shared = {name: p.behaviour for p in PROVIDERS for name in p.hosts}
         self._shared |= {FLEET.format(n): "tls13-x25519" for n in range(1, FLEET_SIZE + 1)}
@@ -143,8 +147,9 @@ class World:
     def _choose(self, names: Iterable[str]) -> dict[str, _Place]:
         """One name for every behaviour: those of the list that come first in an order of their own."""
         wanted = [_Place(route) for route in self._routes.names]
-        wanted += [_Place("own-host", host) for host in self._hosts.names]
-        kinds = zip_longest(TLSA, MTA_STS, TLSRPT, fillvalue="")
+        promises = cycle(PROMISED)  # whatever a host does, somebody promised better
+        wanted += [_Place("own-host", host, listed=next(promises)) for host in self._hosts.names]
+        kinds = zip_longest(TLSA, MTA_STS, TLSRPT, LISTED, fillvalue="")
         wanted += [_Place("own-host", "tls13-x25519", *kind) for kind in kinds]
         # Two names may be the same line twice, hence some to spare.
         first = heapq.nsmallest(2 * len(wanted), names, key=lambda name: self._draw("chosen", name))
@@ -178,7 +183,7 @@ class World:
         cnames = (behaviour.alias.format(domain=name),) if behaviour.alias and has_room else ()
         mx = tuple(dict.fromkeys(exchanges))
         own = behaviour.host or own
-        promises = self._mta_sts_of(name, route), self._tlsrpt_of(name, route)
+        promises = self._mta_sts_of(name, route), self._tlsrpt_of(name, route), self._listed_of(name, route)
         return Domain(name, behaviour, mx, cnames, self._is_signed(name), own, *promises)
 
     def _host(self, name: str) -> Host | None:
@@ -234,6 +239,12 @@ class World:
         if route not in _WITH_POLICY or len(name) > MAX_NAME - len("_smtp._tls."):
             return TLSRPT["no-tlsrpt"]
         return TLSRPT[self._tlsrpt.pick(self._draw("tlsrpt", name))]
+
+    def _listed_of(self, name: str, route: str) -> ListedBehaviour:
+        if (place := self._chosen.get(name)) is not None and place.listed:
+            return LISTED[place.listed]
+        drawn = self._listed.pick(self._draw("policy-list", name)) if route in _WITH_POLICY else "unlisted"
+        return LISTED[drawn]
 
     def opt_outs(self, name: str) -> list[str]:
         """The entries of the opt-out file that concern a name of the list."""
