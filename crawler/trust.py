@@ -2,8 +2,10 @@
 
 Rule of this room: no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280
 §6), for server purpose, over certificates as sent, with time checks off: the dates of the path are
-a window beside the verdict, so that trust and expiry stay two facts.  An anchor is a root of the
-store (`judge`), or any one certificate that a TLSA record names (`path_to`, RFC 7671 §5.2).
+a window beside the verdict, so that trust and expiry stay two facts.  Only what is signed with MD5 or SHA-1
+is refused by ourselves: OpenSSL does so from security level 1 on, the least at which senders verify, and the
+library cannot be told.  An anchor is a root of the store (`judge`), or any one certificate that a TLSA
+record names (`path_to`, RFC 7671 §5.2).
 
 A chain is judged once per distinct chain.
 """
@@ -37,6 +39,8 @@ _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does no
 _KEPT_CERTIFICATES = 12 << 20
 _KEPT_CHAINS = 8_000
 _TIME = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z").fullmatch
+_TOO_WEAK, _TOO_WEAK_WORDS = 68, "CA signature digest algorithm too weak"  # X509_V_ERR_CA_MD_TOO_WEAK
+_WEAK = re.compile(rb"sha1|md[245]", re.IGNORECASE)  # in OpenSSL's names of signature algorithms
 _ADDED = 16  # certificates added to a chain at most; real paths have no more than five
 
 
@@ -244,6 +248,8 @@ def _judge(
         except crypto.X509StoreContextError:
             pass  # then there is only the expired path
     window = _window(path if anchor_expires else path[:-1])
+    if (depth := _weakly_signed(path)) is not None:
+        return ChainVerdict(False, _TOO_WEAK, depth, _TOO_WEAK_WORDS, *window, ordered)
     return ChainVerdict(True, 0, None, None, *window, ordered, () if sent is None else _added(path, chain, sent))
 
 
@@ -251,6 +257,12 @@ def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[cry
     """The verified path, anchor last.  Raises `X509StoreContextError` if there is none."""
     context = crypto.X509StoreContext(store, leaf.openssl, [known.openssl for known in others])
     return context.get_verified_chain()
+
+
+def _weakly_signed(path: list[crypto.X509]) -> int | None:
+    """Where a signature within the path is by MD5 or SHA-1 (RFC 9325 §4.5: MUST NOT); an anchor's own is no proof."""
+    weak = (depth for depth, one in enumerate(path[:-1]) if _WEAK.search(one.get_signature_algorithm()))
+    return next(weak, None)
 
 
 def _added(path: list[crypto.X509], chain: list[Known], sent: list[Known]) -> tuple[str, ...]:

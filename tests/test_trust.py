@@ -110,7 +110,14 @@ SCENES: dict[str, Scene] = {
     "a leaf issued a leaf": ([MIDDLE.leaf(HOST), ROOT.issue(MIDDLE, ca=False, names=[HOST])], [ANCHOR], 79),
     "leaf is a CA": ([ROOT.issue(Subject("leaf"), ca=True, names=[HOST])], [ANCHOR], 0),
     "leaf without basicConstraints": ([ROOT.leaf(HOST, ca=None)], [ANCHOR], 0),
-    "SHA-1 leaf": ([with_sha1(ROOT.leaf(HOST), ROOT)], [ANCHOR], 0),
+    "SHA-1 leaf": ([with_sha1(ROOT.leaf(HOST), ROOT)], [ANCHOR], 68),
+    "SHA-1 intermediate": ([LEAF, with_sha1(INTERMEDIATE, ROOT)], [ANCHOR], 68),
+    "SHA-1 root": ([LEAF, INTERMEDIATE], [with_sha1(ANCHOR, ROOT)], 0),
+    "SHA-1 cross-sign that is not needed": (
+        [LEAF, INTERMEDIATE, with_sha1(OTHER.issue(ROOT, ca=True), OTHER)],
+        [ANCHOR, OTHER_ANCHOR],
+        0,
+    ),
     "1024-bit intermediate": ([WEAK.leaf(HOST), ROOT.issue(WEAK, ca=True)], [ANCHOR], 0),
     "1024-bit root": ([WEAK.leaf(HOST)], [WEAK.root()], 0),
     "unknown critical extension in the leaf": ([ROOT.leaf(HOST, critical_unknown=True)], [ANCHOR], 34),
@@ -149,6 +156,7 @@ def test_openssl_verify_says_the_same(scene: str, tmp_path: Path) -> None:
     (tmp_path / "leaf.pem").write_text(pem(chain[0]))
     (tmp_path / "sent.pem").write_text(pem(*chain[1:]) or pem(chain[0]))
     command = ["openssl", "verify", "-purpose", "sslserver", "-no_check_time", "-no-CApath", "-no-CAstore"]
+    command += ["-auth_level", "1"]  # as Postfix has it where it must verify
     command += ["-CAfile", "roots.pem", "-untrusted", "sent.pem", "leaf.pem"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
     errors = re.findall(r"^error (\d+) at (\d+) depth lookup", done.stdout + done.stderr, re.MULTILINE)

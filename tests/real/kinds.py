@@ -84,8 +84,9 @@ KINDS = {
     "Ed25519": Kind([leaf(HOST, to=(ed := Subject("leaf", ed25519.Ed25519PrivateKey.generate()))), INTERMEDIATE], key=ed.key),
     "1024-bit leaf": Kind([leaf(HOST, to=WEAK), INTERMEDIATE], key=WEAK.key),
     "1024-bit intermediate": Kind([leaf(HOST, of=WEAK_MIDDLE), ROOT.issue(WEAK_MIDDLE, ca=True)]),
-    "SHA-1 leaf": Kind([with_sha1(GOOD, MIDDLE), INTERMEDIATE]),
-    "SHA-1 intermediate": under(with_sha1(INTERMEDIATE, ROOT)),
+    "SHA-1 leaf": Kind([with_sha1(GOOD, MIDDLE), INTERMEDIATE], trusted=False),
+    "SHA-1 intermediate": under(with_sha1(INTERMEDIATE, ROOT), trusted=False),
+    "SHA-1 root, sent": Kind([GOOD, INTERMEDIATE, with_sha1(ANCHOR, ROOT)], anchors=[with_sha1(ANCHOR, ROOT)]),
     # --- what is sent ---
     "root sent too": Kind([GOOD, INTERMEDIATE, ANCHOR]),
     "leaf of the root": Kind([leaf(HOST, of=ROOT)]),
@@ -128,7 +129,7 @@ KINDS = {
     "unknown critical extension in the intermediate": under(ROOT.issue(MIDDLE, ca=True, critical_unknown=True), trusted=False),
     # --- names ---
     "another name": named("elsewhere.example", named=False),
-    "one of many names": named(*(f"mx{n}.kinds.example" for n in range(100)), HOST),
+    "one of a thousand names": named(*(f"mx{n}.kinds.example" for n in range(1_000)), HOST),
     "capital letters": named(HOST.upper()),
     "a dot behind the name": named(f"{HOST}.", named=False),
     "a name above the host's": named("kinds.example", named=False),

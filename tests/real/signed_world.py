@@ -22,7 +22,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.chains import SERVER, Subject, der, pem
+from tests.chains import SERVER, Subject, der, pem, with_sha1
 from tests.real import mail_servers, namespace, senders, servers, web_servers, zones
 from tests.real.zones import Zone
 
@@ -44,6 +44,7 @@ class Scene:
     host_zone: str = "secure"
     names: str = "host"  #: whom the leaf names: host, domain, another
     days: tuple[float, float] = (-1, 30)
+    sha1: bool = False  #: signs the leaf
     sends_root: bool = True
     starttls: bool = True
     server: str = "postfix"
@@ -62,6 +63,8 @@ SCENES = {
     "ta-not-sent-in-full": Scene("match", (E, A, A, E), ("2 0 0 root",), sends_root=False),
     "ta-expired": Scene("mismatch expired", (E, R, R, E), ("2 0 1 root",), days=(-30, -1)),
     "ta-wrong-name": Scene("mismatch name", (E, R, R, E), ("2 0 1 root",), names="another"),
+    "ta-sha-1": Scene("mismatch path", (E, R, R, E), ("2 0 1 root",), sha1=True),
+    "ee-sha-1": Scene("match", (E, R, A, E), ("3 1 1 leaf",), sha1=True),
     # RFC 7672 §3.2.2: the next-hop domain is a name for DANE-TA too, which the probe of a shared host cannot know.
     "ta-of-the-domain": Scene("mismatch name", (E, R, A, E), ("2 0 1 root",), names="domain"),
     "mismatch": Scene("mismatch no_match", (E, A, R, E), ("3 1 1 another",)),
@@ -117,6 +120,8 @@ def chain(name: str) -> list[x509.Certificate]:
     scene = SCENES[name]
     named = {"host": host(name), "domain": domain(name), "another": "another.example"}[scene.names]
     leaf = MIDDLE.issue(LEAF, ca=False, usage=[SERVER], names=[named], days=scene.days)
+    if scene.sha1:
+        leaf = with_sha1(leaf, MIDDLE)
     return [leaf, INTERMEDIATE, ANCHOR] if scene.sends_root else [leaf, INTERMEDIATE]
 
 
