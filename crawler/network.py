@@ -76,6 +76,9 @@ async def converse(
         outcome = outcome_of(error)
         if outcome is Outcome.INTERNAL_ERROR:
             log.error("connection to %s port %s failed on our side: %s", address, port, error)
+        if outcome is Outcome.RESET and not wire.connected:
+            # A SYN that is answered by a reset is refused; ours was accepted, and reset before we had a look.
+            conversation.connected()
         conversation.end(outcome)
     finally:
         wire.abandon()
@@ -106,6 +109,11 @@ class _Wire(asyncio.Protocol):
         self._shortest = min(timeouts.greeting, timeouts.reply, timeouts.handshake)
         self._deadline = 0.0
         self._turns = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection ever stood."""
+        return self._transport is not None
 
     # --- asyncio.Protocol ---
 

@@ -89,6 +89,8 @@ def _lines(run: Path, table: str) -> Iterator[str]:
         for row in pq.read_table(part, partitioning=None).to_pylist():
             if row.get("outcome") == "timeout":
                 row["last_reply"] = None  # how far a host that dribbles had come by then
+            if row.get("stage") == "greeting" and row.get("outcome") == "reset":
+                row["source_address"] = None  # not learnt if the reset was quicker than our look
             yield json.dumps({name: _fact(value) for name, value in row.items() if not _varies(name)}, default=repr)
 
 

@@ -124,6 +124,34 @@ def test_a_reset_is_not_a_close() -> None:
     assert probe(serve)[0].outcome is Outcome.RESET
 
 
+def test_a_connection_that_was_reset_before_we_saw_it_stand_had_stood() -> None:
+    """So that the stage does not depend on how busy we are."""
+
+    def busy() -> None:
+        time.sleep(0.03)  # meanwhile the reset arrives
+
+    def reset_the_first(listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+
+    async def run(listening: socket.socket) -> Probe:
+        talk = conversation()
+        port = listening.getsockname()[1]
+        task = asyncio.create_task(converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
+        resetting = asyncio.get_running_loop().run_in_executor(None, reset_the_first, listening)
+        for _ in range(5):
+            busy()
+            await asyncio.sleep(0)
+        await resetting
+        await task
+        return talk.probe
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        row = anyio.run(run, listening, backend_options=LOOP)
+    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.RESET)
+
+
 def test_a_close_is_not_a_timeout() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pass
