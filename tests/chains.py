@@ -9,6 +9,7 @@ import datetime
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -80,7 +81,14 @@ class Subject:
 
 
 def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)] if text else [])
+
+
+def tall(height: int, end: Subject, *names: str) -> list[x509.Certificate]:
+    """A chain of so many certificates, leaf first and root last, for the names."""
+    subjects = [Subject(f"Storey {n}") for n in range(height - 1)]
+    above = [subjects[0].root()] + [a.issue(b, ca=True) for a, b in pairwise(subjects)]
+    return [subjects[-1].issue(end, ca=False, usage=[SERVER], names=names), *reversed(above)]
 
 
 def permitted(*names: str) -> x509.NameConstraints:
@@ -98,12 +106,12 @@ def usage_without_signing() -> x509.KeyUsage:
     return x509.KeyUsage(True, False, False, False, False, False, False, False, False)
 
 
-def with_sha1(certificate: x509.Certificate, issuer: Subject) -> x509.Certificate:
+def with_sha1(certificate: x509.Certificate, issuer: Subject, digest: str = "sha1") -> x509.Certificate:
     """The same, signed again as nobody should any more; the `cryptography` library refuses to."""
     again = crypto.X509.from_cryptography(certificate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        again.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")
+        again.sign(crypto.PKey.from_cryptography_key(issuer.key), digest)
     return again.to_cryptography()
 
 

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from tests.chains import (
     known,
     pem,
     permitted,
+    tall,
     usage_without_signing,
     with_sha1,
 )
@@ -44,14 +44,7 @@ WEAK = Subject("Weak", rsa.generate_private_key(65537, 1024))
 Scene = tuple[list[x509.Certificate], list[x509.Certificate], int]
 
 
-def tall(height: int) -> list[x509.Certificate]:
-    """A chain of so many certificates, root included, leaf first."""
-    subjects = [Subject(f"Storey {n}") for n in range(height - 1)]
-    above = [subjects[0].root()] + [a.issue(b, ca=True) for a, b in pairwise(subjects)]
-    return [subjects[-1].leaf(HOST), *reversed(above)]
-
-
-HUNDRED, EIGHT = tall(100), tall(8)
+HUNDRED, EIGHT = (tall(height, Subject("leaf"), HOST) for height in (100, 8))
 
 #: What is sent, what is trusted, and OpenSSL's X509_V_ERR code; 0 is trusted.
 SCENES: dict[str, Scene] = {

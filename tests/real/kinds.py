@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.chains import SERVER, Key, Subject, excluded, pem, permitted, usage_without_signing, with_sha1
+from tests.chains import SERVER, Key, Subject, excluded, pem, permitted, tall, usage_without_signing, with_sha1
 
 HOST = "mx.kinds.example"
 ROOT, OTHER = Subject("Root of kinds"), Subject("Other root of kinds")
@@ -26,6 +26,7 @@ LEAF = Subject("leaf")
 RSA = Subject("leaf", rsa.generate_private_key(65537, 2048))
 WEAK = Subject("leaf", rsa.generate_private_key(65537, 1024))
 WEAK_MIDDLE = Subject("Weak middle of kinds", rsa.generate_private_key(65537, 1024))
+RSA_MIDDLE = Subject("RSA middle of kinds", RSA.key)
 PAST, FUTURE = (-30, -1), (1, 30)
 
 Certificates = list[x509.Certificate]
@@ -74,6 +75,8 @@ def called(common_name: str, *names: str | x509.GeneralName, **what: Any) -> Kin
 BOTH = [ANCHOR, OTHER_ANCHOR]
 IDN = "xn--bcher-kva.kinds.example"
 GOOD = leaf(HOST)
+TWELVE = tall(12, LEAF, HOST)
+ADDRESSES = x509.IPAddress(ipaddress.ip_network("127.0.0.0/8"))
 ADDRESS = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
 
 KINDS = {
@@ -87,6 +90,7 @@ KINDS = {
     "SHA-1 leaf": Kind([with_sha1(GOOD, MIDDLE), INTERMEDIATE], trusted=False),
     "SHA-1 intermediate": under(with_sha1(INTERMEDIATE, ROOT), trusted=False),
     "SHA-1 root, sent": Kind([GOOD, INTERMEDIATE, with_sha1(ANCHOR, ROOT)], anchors=[with_sha1(ANCHOR, ROOT)]),
+    "MD5 leaf": Kind([with_sha1(leaf(HOST, of=RSA_MIDDLE), RSA_MIDDLE, "md5"), ROOT.issue(RSA_MIDDLE, ca=True)], trusted=False),
     # --- what is sent ---
     "root sent too": Kind([GOOD, INTERMEDIATE, ANCHOR]),
     "leaf of the root": Kind([leaf(HOST, of=ROOT)]),
@@ -100,6 +104,11 @@ KINDS = {
     "intermediate of the same name, another key": under(ROOT.issue(Subject(MIDDLE.name), ca=True), trusted=False),
     "cross-signed, both roots known": Kind([GOOD, INTERMEDIATE, OTHER.issue(ROOT, ca=True)], anchors=BOTH),
     "cross-signed, the other root alone known": Kind([GOOD, INTERMEDIATE, OTHER.issue(ROOT, ca=True)], anchors=[OTHER_ANCHOR]),
+    "twelve certificates": Kind(TWELVE[:-1], anchors=TWELVE[-1:]),
+    "two that sign each other": Kind([GOOD, LOWER.issue(MIDDLE, ca=True), MIDDLE.issue(LOWER, ca=True)], trusted=False),
+    # OpenSSL does not turn back from an issuer that it took; how a path is found, RFC 5280 §6.1 leaves open.
+    "intermediate that signs itself": Kind([GOOD, MIDDLE.root(), INTERMEDIATE], trusted=False),
+    "intermediate that signs itself, behind": Kind([GOOD, INTERMEDIATE, MIDDLE.root()]),
     # --- dates ---
     "expired": Kind([leaf(HOST, days=PAST), INTERMEDIATE], current=False),
     "not yet valid": Kind([leaf(HOST, days=FUTURE), INTERMEDIATE], current=False),
@@ -125,6 +134,11 @@ KINDS = {
     "name outside the constraints": under(ROOT.issue(MIDDLE, ca=True, constraints=permitted("else.example")), trusted=False),
     "name within the constraints": under(ROOT.issue(MIDDLE, ca=True, constraints=permitted("kinds.example"))),
     "name excluded": under(ROOT.issue(MIDDLE, ca=True, constraints=excluded(HOST)), trusted=False),
+    "name permitted and excluded": under(ROOT.issue(MIDDLE, ca=True, constraints=x509.NameConstraints([x509.DNSName("example")], [x509.DNSName(HOST)])), trusted=False),
+    "constraints on addresses alone": under(ROOT.issue(MIDDLE, ca=True, constraints=x509.NameConstraints([ADDRESSES], None))),
+    "wildcard wider than the constraints": Kind([leaf("*.kinds.example"), ROOT.issue(MIDDLE, ca=True, constraints=permitted(HOST))], trusted=False),
+    "root is no CA": Kind([leaf(HOST, of=ROOT)], trusted=False, anchors=[ROOT.issue(ROOT, ca=False)]),
+    "root with a path length of 0": Kind([GOOD, INTERMEDIATE], trusted=False, anchors=[ROOT.root(path_length=0)]),
     "unknown critical extension in the leaf": Kind([leaf(HOST, critical_unknown=True), INTERMEDIATE], trusted=False),
     "unknown critical extension in the intermediate": under(ROOT.issue(MIDDLE, ca=True, critical_unknown=True), trusted=False),
     # --- names ---
@@ -152,6 +166,7 @@ KINDS = {
     "IP address": named(ADDRESS, named=False),
     "IP address as a name": named("127.0.0.1", named=False),
     "mail address of the host": named(x509.RFC822Name(f"postmaster@{HOST}"), named=False),
+    "no subject": called("", HOST),
     "no name at all": named(named=False),
     "NUL in a name": named(f"{HOST}\x00.evil.example", named=False),
     "newline behind a name": named(f"{HOST}\n", named=False),

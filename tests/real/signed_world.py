@@ -26,8 +26,8 @@ from tests.chains import SERVER, Subject, der, pem, with_sha1
 from tests.real import mail_servers, namespace, senders, servers, web_servers, zones
 from tests.real.zones import Zone
 
-Answers = tuple[str, str, str, str]
-"""What four senders do: opportunistic, PKIX-strict, DANE, MTA-STS enforcing."""
+Answers = tuple[str, str, str | None, str]
+"""What four senders do: opportunistic, PKIX-strict, DANE (None: we cannot know), MTA-STS enforcing."""
 
 E, A, R, C = "encrypted", "authenticated", "refused", "clear"
 
@@ -49,7 +49,7 @@ class Scene:
     starttls: bool = True
     server: str = "postfix"
     host_is_alias: bool = False
-    policy: str = ""  #: mode and mx pattern of an MTA-STS policy; or `gone`; or `untrusted`
+    policy: str = ""  #: mode and mx pattern of an MTA-STS policy; or `gone`, `untrusted`, `no-host`
     fetch: str | None = None  #: the column `mta_sts_fetch`
 
 
@@ -79,6 +79,7 @@ SCENES = {
     "no-tlsa": Scene("absent", (E, A, E, E)),
     "no-tlsa-without-starttls": Scene("absent", (C, R, C, C), starttls=False),
     "bogus-tlsa": Scene("bogus", (E, A, R, E), alias="tlsa.expired.example."),
+    "tlsa-not-answered": Scene("unknown", (E, A, None, E), alias="tlsa.missing.example."),
     "insecure": Scene("insecure", (E, A, E, E), ("3 1 1 another",), zone="insecure", host_zone="insecure"),
     "insecure-tlsa": Scene("insecure", (E, A, E, E), alias="tlsa.insecure.example."),
     "insecure-mx": Scene("match", (E, A, E, E), ("3 1 1 leaf",), zone="insecure"),
@@ -93,6 +94,7 @@ SCENES = {
     "sts-enforced-other-mx": Scene("absent", (E, A, E, R), policy="enforce mx.elsewhere.example", fetch="ok"),
     "sts-testing": Scene("absent", (E, R, E, E), policy="testing host", fetch="ok", names="another"),
     "sts-gone": Scene("absent", (E, A, E, E), policy="gone", fetch="http"),
+    "sts-no-host": Scene("absent", (E, A, E, E), policy="no-host", fetch="no_host"),
     "sts-untrusted": Scene("absent", (E, A, E, E), policy="untrusted", fetch="tls"),
     "sts-and-dane": Scene("match", (E, A, A, A), ("3 1 1 leaf",), policy="enforce host", fetch="ok"),
 }  # fmt: skip
@@ -151,7 +153,8 @@ def records(name: str, leaf: x509.Certificate) -> Iterator[tuple[str, str]]:
         yield scene.host_zone, f"_25._tcp.{owner} IN CNAME {scene.alias}"
     if scene.policy:
         yield scene.zone, f'_mta-sts.{domain(name)}. IN TXT "v=STSv1; id=1;"'
-        yield scene.zone, f"mta-sts.{domain(name)}. IN A {POLICY_HOSTS[name]}"
+        if scene.policy != "no-host":
+            yield scene.zone, f"mta-sts.{domain(name)}. IN A {POLICY_HOSTS[name]}"
 
 
 def zones_of(chains: dict[str, list[x509.Certificate]]) -> list[Zone]:
@@ -167,6 +170,7 @@ def zones_of(chains: dict[str, list[x509.Certificate]]) -> list[Zone]:
     return [
         Zone("example", []),
         *(Zone(f"{n}.example", r, signed=n != "insecure", expired=n == "expired") for n, r in made.items()),
+        Zone("missing.example", [], signed=False, missing=True),
     ]
 
 
@@ -182,7 +186,7 @@ def policies(directory: Path) -> dict[str, tuple[Path, list[str]]]:
     """The sites of all policy hosts."""
     sites = {}
     for name, scene in SCENES.items():
-        if not scene.policy:
+        if scene.policy in ("", "no-host"):
             continue
         issuer = STRANGER if scene.policy == "untrusted" else ROOT
         certificate = issuer.issue(LEAF, ca=False, usage=[SERVER], names=[f"mta-sts.{domain(name)}"])

@@ -52,24 +52,26 @@ EXPLAINED = {
 }
 
 
-def of_gnutls(name: str, *places: int, **what: Any) -> Kind:
+def of_gnutls(name: str, *places: int, **what: Any) -> tuple[str, Kind]:
     """The same chain as GnuTLS sends it: in order, up to the first whose issuer is not there, each issuer once."""
-    return replace(KINDS[name], chain=[KINDS[name].chain[place] for place in places], **what)
+    return name, replace(KINDS[name], chain=[KINDS[name].chain[place] for place in places], **what)
 
 
 #: What each server sends, which is not always what it was told to.
 SENT = {
     "postfix": KINDS,
     "exim": KINDS
-    | {
-        "out of order": of_gnutls("out of order", 0, 2, 1),
-        "certificates of no use among them": of_gnutls("certificates of no use among them", 0, 3),
-        "leaf sent twice": of_gnutls("leaf sent twice", 0, 2),
-    }
-    | {
-        name: of_gnutls(name, 0, 1, current=False)
-        for name in ("expired intermediate, renewed one behind it", "expired intermediate, valid cross-sign")
-    },
+    | dict(
+        [
+            of_gnutls("out of order", 0, 2, 1),
+            of_gnutls("certificates of no use among them", 0, 3),
+            of_gnutls("leaf sent twice", 0, 2),
+            of_gnutls("intermediate that signs itself", 0, 1),
+            of_gnutls("intermediate that signs itself, behind", 0, 1),
+            of_gnutls("expired intermediate, renewed one behind it", 0, 1, current=False),
+            of_gnutls("expired intermediate, valid cross-sign", 0, 1, current=False),
+        ]
+    ),
 }
 
 ADDRESSES = {name: f"127.0.46.{number}" for number, name in enumerate(KINDS, 1)}
