@@ -207,8 +207,10 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _others() -> Iterator[Any]:
-    """Modules with `add_parser(subparsers)`: the lab's, and those other packages have registered."""
-    targets = {"lab": "crawler.lab.commands"} if find_spec("crawler.lab.commands") else {}
+    """Modules with `add_parser(subparsers)`: our own, the lab's, and those other packages have registered."""
+    targets = {"rejudge": "crawler.commands.rejudge"}
+    if find_spec("crawler.lab.commands"):
+        targets["lab"] = "crawler.lab.commands"
     for name, target in (targets | _registered()).items():
         try:
             yield importlib.import_module(target)

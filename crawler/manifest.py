@@ -199,10 +199,10 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "host_name": platform.node(),
         "ehlo_name": config.ehlo_name,
         "resolvers": circumstances.resolvers,
-        "trust_anchors": _trust_anchors(config),
+        "trust_anchors": anchors_of(config.ca_file),
         "public_suffix_list": PSL_VERSION,
         "tls_offered": offered(post_quantum=config.post_quantum),
-        "versions": _versions(),
+        "versions": versions(),
         "divided_networks": [],
         "counts": None,
     }
@@ -213,7 +213,7 @@ def note_resumption(manifest: dict[str, Any]) -> None:
     now = timestamp()
     manifest["resumed_at"].append(now)
     manifest.setdefault("resumed_with", []).append(
-        {"at": now, "host_name": platform.node(), "public_suffix_list": PSL_VERSION, "versions": _versions()}
+        {"at": now, "host_name": platform.node(), "public_suffix_list": PSL_VERSION, "versions": versions()}
     )
 
 
@@ -221,21 +221,23 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _trust_anchors(config: Config) -> dict[str, Any]:
-    path = TrustStore(config.ca_file).path
+def anchors_of(ca_file: str) -> dict[str, Any]:
+    """What the manifest says of the trust anchors in a file, or of certifi's.  Raises `ConfigError`."""
+    path = TrustStore(ca_file).path
     content = path.read_bytes()
     return {
-        "source": config.ca_file or "certifi",
+        "source": ca_file or "certifi",
         # certifi's version is the date of Mozilla's store that it holds.
         "date": datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
-        if config.ca_file
+        if ca_file
         else _version_of("certifi"),
         "sha256": hashlib.sha256(content).hexdigest(),
         "certificates": content.count(b"-----BEGIN CERTIFICATE-----"),
     }
 
 
-def _versions() -> dict[str, str | None]:
+def versions() -> dict[str, str | None]:
+    """What did it: this program and what it stands on."""
     return {
         "starttls-crawler": __version__,
         "python": platform.python_version(),

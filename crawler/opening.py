@@ -37,8 +37,8 @@ def begin(given: str, data: Path, wanted: str | None, config: Config) -> tuple[R
     once = given == "-" or comes_once(source)
     facts = None if once else survey(source)
     resolvers = [resolver.as_dict() for resolver in ask_resolvers(config)]
-    with _made(data):
-        _sweep(data)
+    with made_directory(data):
+        sweep(data)
         if facts is None:
             source, facts = _spooled(given, data)
         try:
@@ -54,7 +54,7 @@ def begin(given: str, data: Path, wanted: str | None, config: Config) -> tuple[R
 
 
 @contextmanager
-def _made(data: Path) -> Iterator[None]:
+def made_directory(data: Path, option: str = "--data") -> Iterator[None]:
     """Have the directory of all runs; if nothing comes of it, what was made for it goes again."""
     missing = [path for path in (data, *data.parents) if not path.exists()]
     try:
@@ -69,7 +69,7 @@ def _made(data: Path) -> Iterator[None]:
         if isinstance(error, UsageError):
             raise
         words = disk_trouble(error) or error.strerror or error
-        raise UsageError(f"{data}: cannot be written ({words}); check --data") from error
+        raise UsageError(f"{data}: cannot be written ({words}); check {option}") from error
 
 
 def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
@@ -91,7 +91,7 @@ def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
         raise
 
 
-def _sweep(data: Path) -> None:
+def sweep(data: Path) -> None:
     """Remove what processes that are gone left under hidden names, and nothing else."""
     for path in data.glob(".tmp-*"):
         if (ours := _OURS(path.name)) and not Path("/proc", ours[1]).exists():

@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
@@ -122,7 +122,8 @@ class TrustStore:
             whole = completed(start, issuers)
             if verdict.trusted or len(whole) == len(start):
                 continue
-            made = _judge(self._store, whole, at, sent=chain)
+            key = ("completed", *_key(whole, at), *_key(chain, at))
+            made = self._chains.of(key, partial(_judge, self._store, whole, at, sent=chain))
             if made.trusted:
                 verdict = replace(made, ordered=sent.ordered)
             elif verdict is sent:  # the error that remains; the dates stay those of what was sent

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,52 +13,27 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from crawler import incomplete, intermediates, shelf
-from crawler.certificates import facts
 from crawler.incomplete import judge_incomplete
-from crawler.parts import PartWriter, read_rows, write_whole
-from crawler.records import Certificate, IncompleteChain, Probe
+from crawler.parts import read_rows
+from crawler.records import IncompleteChain
 from crawler.storage import Run
-from tests.chains import START, Subject, der, pem
+from tests.chain_runs import (
+    HOST,
+    INTERMEDIATE,
+    LEAF,
+    LOWER_INTERMEDIATE,
+    LOWER_LEAF,
+    MIDDLE,
+    OTHER,
+    ROOT,
+    SIGNATURE,
+    sha256,
+    stored,
+    without,
+)  # fmt: skip
+from tests.chains import START, Subject, der
 
-SIGNATURE = {"run": "test", "config_sha256": "00"}
-HOST = "mx.example"
-ROOT, MIDDLE, LOWER, OTHER = Subject("Root"), Subject("Middle"), Subject("Lower"), Subject("Other Root")
-ANCHOR = ROOT.root()
-INTERMEDIATE = ROOT.issue(MIDDLE, ca=True)
-LOWER_INTERMEDIATE = MIDDLE.issue(LOWER, ca=True)
-LEAF, LOWER_LEAF, STRANGE_LEAF = MIDDLE.leaf(HOST), LOWER.leaf(HOST), OTHER.leaf(HOST)
-
-Chain = list[x509.Certificate]
-
-
-def sha256(certificate: x509.Certificate) -> str:
-    return hashlib.sha256(der(certificate)).hexdigest()
-
-
-def stored(
-    path: Path, chains: Iterable[Chain], others: Iterable[x509.Certificate] = (), *, code: int = 20, shards: int = 1
-) -> Run:
-    """A run in which probes received the chains, refused with `code`; `others` came from hosts that were not."""
-    run = Run(path)
-    path.mkdir()
-    run.make_directories(SIGNATURE)
-    run.write_manifest({**SIGNATURE, "started_at": START.isoformat()})
-    write_whole(run.trust_anchors, pem(ANCHOR).encode())
-    chains = list(chains)
-    rows: list[list[Any]] = [[], []]
-    rows[0] = [Probe(host=HOST, received_chain=[*map(sha256, chain)], chain_error_code=code) for chain in chains]
-    rows[0].append(Probe(host="silent.example"))
-    distinct = {sha256(one): one for one in (*(c for chain in chains for c in chain), *others)}
-    rows[1] = [facts(der(one)) for one in distinct.values()]
-    for table, kind, content in zip(("probes", "certificates"), (Probe, Certificate), rows, strict=True):
-        for shard in range(shards):
-            writer = PartWriter(
-                path / table / f"{'probes' if kind is Probe else 'merged'}-{shard:04d}.parquet", kind, SIGNATURE
-            )
-            for row in content[shard::shards]:
-                writer.append(row)
-            writer.close()
-    return run
+STRANGE_LEAF = OTHER.leaf(HOST)
 
 
 def rows_of(run: Run) -> list[IncompleteChain]:
@@ -135,15 +108,7 @@ def test_a_chain_of_which_a_certificate_cannot_be_read_is_unknown(
     tmp_path: Path, lost: x509.Certificate, how: str
 ) -> None:
     run = stored(tmp_path / "run", [[LOWER_LEAF, LOWER_INTERMEDIATE]], [INTERMEDIATE])
-    (part,) = (part for part in run.parts("certificates") if part.stem != "empty")
-    rows = list(read_rows(part, Certificate))
-    writer = PartWriter(part, Certificate, SIGNATURE)
-    for row in rows:
-        if row.sha256 == sha256(lost):
-            row.der = b"\x30\x03\x02\x01\x01"
-        if row.sha256 != sha256(lost) or how != "missing":
-            writer.append(row)
-    writer.close()
+    without(run, lost, how)
     (found,) = rows_of(run)
     assert found.trusted_if_known is found.error_code is found.known_issuers is found.valid_from is None
 

@@ -15,11 +15,12 @@ import pytest
 
 from crawler.config import Config, UsageError
 from crawler.lab.accuracy import Comparison, compare_run
-from crawler.lab.behaviours import HostBehaviour, Tls, Truth
+from crawler.lab.behaviours import HOSTS, HostBehaviour, Tls, Truth
 from crawler.lab.generated import generated_domains
 from crawler.lab.protection import dane_truth, policy_id
 from crawler.lab.world import Domain, World
 from crawler.records import TABLES, Dnssec, Route, schema_of
+from crawler.rejudge import Rule, rejudge
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [*generated_domains(150), "not a name"]
@@ -192,12 +193,49 @@ def test_a_directory_without_a_run_is_one_clear_line(tmp_path: Path) -> None:
         compare_run(tmp_path, tmp_path / "list.txt", seed=1)
 
 
-@pytest.mark.timeout(180)
-def test_every_verdict_of_a_scan_of_every_behaviour_is_the_truth() -> None:
-    """A hundred and sixty names are enough to show each behaviour once."""
-    command = [sys.executable, "-m", "crawler", "accuracy", "--domains", "160", "--seed", "2"]
+@pytest.fixture(scope="module")
+def scanned(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """What `accuracy` said of a scan of every behaviour, and its run.  A hundred and sixty names show each once."""
+    data = tmp_path_factory.mktemp("accuracy")
+    command = [sys.executable, "-m", "crawler", "accuracy", "--domains", "160", "--seed", "2", "--data", str(data)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done, next(data.glob("run=*"))
+
+
+@pytest.mark.timeout(180)
+def test_every_verdict_of_a_scan_of_every_behaviour_is_the_truth(
+    scanned: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    done, _ = scanned
     wrong = [line for line in done.stdout.splitlines() if "truth " in line and "measured" in line]
     assert wrong == []
     assert done.stdout.splitlines()[-1].endswith("every verdict is the truth")
     assert done.returncode == 0
+
+
+@pytest.mark.timeout(180)
+def test_the_chains_of_every_behaviour_judged_again_have_the_verdicts_of_the_scan(
+    scanned: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
+    _, run = scanned
+    assert "no verdict has changed" in rejudge(run.parent, None, tmp_path, Rule(), quiet=True)
+    for table in TABLES:
+        before, after = (pq.read_table(path / table, partitioning=None) for path in (run, tmp_path / run.name))
+        assert sorted(after.to_pylist(), key=repr) == sorted(before.to_pylist(), key=repr), table
+
+
+@pytest.mark.timeout(180)
+def test_judged_as_if_intermediates_were_known_the_hosts_that_lack_one_are_trusted_and_no_others(
+    scanned: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
+    _, run = scanned
+    rejudge(run.parent, None, tmp_path, Rule(intermediates="known"), quiet=True)
+    before, after = (
+        {(row["host"], row["address"]): row for row in pq.read_table(path / "probes", partitioning=None).to_pylist()}
+        for path in (run, tmp_path / run.name)
+    )
+    changed = {key for key in before if before[key]["chain_trusted"] is not after[key]["chain_trusted"]}
+    world = World(2, generated_domains(160, 2))
+    names = {host.behaviour.name for host in (world.host(name) for name, _ in changed) if host is not None}
+    assert names == {name for name, behaviour in HOSTS.items() if behaviour.lacks == "intermediate"}
+    assert all(after[key]["strict_valid"] for key in changed)

@@ -35,6 +35,8 @@ STOREYS = (
         "crawler.pool",
         "crawler.worker",
         "crawler.progress",
+        "crawler.rejudge",
+        "crawler.finished",
     }
     | {
         "crawler.explain",
@@ -45,7 +47,7 @@ STOREYS = (
         "crawler.cluster",
         "crawler.lab",
     },
-    {"crawler.cli", "crawler.__main__"},
+    {"crawler.cli", "crawler.commands", "crawler.__main__"},
 )
 PURE = STOREYS[0] | STOREYS[1]
 
