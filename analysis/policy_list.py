@@ -10,7 +10,7 @@ mail domains that are listed, with `<demand>_<rule>` and its twin `..._observed`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -61,7 +61,7 @@ _MACROS = (
 class Listing:
     """A policy list beside a run: what the file is, so that it can be cited, and how much of it meets the run."""
 
-    source: str
+    source: str  #: name of the file, without its directories: reports are published
     sha256: str  #: of the file, hex
     author: str
     timestamp: datetime | None
@@ -83,7 +83,7 @@ class Listing:
 
 def load_policy_list(path: Path, run: Run) -> Listing:
     """Read the file into the tables of the run.  Raises `UsageError` where it cannot be used."""
-    read = read_policy_list(path)
+    read = replace(read_policy_list(path), source=path.name)
     _store(run, read)
     counts = run.frame("""
         SELECT count(*) AS domains, count(*) FILTER (WHERE counted) AS counted,

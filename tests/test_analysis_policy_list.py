@@ -210,7 +210,7 @@ def test_every_format_shows_the_file_beside_its_figures_and_says_that_it_has_exp
     out, err = capsys.readouterr()
     assert err.count("\n") == 1 and "expired 2025-12-15 00:00 UTC" in err
     section = out[out.index("Policy list ") :]
-    assert section.startswith(f"Policy list {given[-1]}, of 2025-12-01, expired 2025-12-15\n")
+    assert section.startswith("Policy list policy.json, of 2025-12-01, expired 2025-12-15\n")
     assert "by Somebody; in no other figure" in section and f"sha256 {sha256}" in section
     assert "1 domains: 1 counted here, 0 that take no mail or were not asked, 0 not in this run" in section
     assert "policy" not in out[: out.index("Policy list ")].lower().replace("mta-sts policies", "")
@@ -243,6 +243,7 @@ def test_the_report_has_a_section_about_the_list_only_where_one_is_given(
         html = (tmp_path / "site" / "index.html").read_text("utf-8")
         page = Page(html)
         assert ("policy-list" in page.values("id")) is wanted
+        assert str(tmp_path) not in html, "where files lie on this machine is nobody's business"
         assert ("expired 2025-12-15 00:00 UTC, so no sender acted on it" in page.text) is wanted
         assert ("policy_list_kept.members.all" in (tmp_path / "site" / "figures.csv").read_text("utf-8")) is wanted
     assert "expired" in capsys.readouterr().err

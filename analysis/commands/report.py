@@ -14,6 +14,9 @@ def add_parser(subparsers: Any) -> None:
         "report",
         help="write adoption figures of a run as a static site",
         description="Write adoption figures of a run, charts and downloads as a static site.",
+        epilog="examples:\n"
+        "  starttls-crawler report --data data --out site\n"
+        "  starttls-crawler report --data data --out site --weights volumes.csv --policy-list policy.json\n",
     )
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
     parser.add_argument("--out", metavar="SITE", type=Path, required=True, help="directory to write the site to")

@@ -19,6 +19,10 @@ def add_parser(subparsers: Any) -> None:
         "stats",
         help="print adoption figures of a run",
         description="Print adoption figures of a run, with what is observed, inferred and unknown.",
+        epilog="examples:\n"
+        "  starttls-crawler stats --data data\n"
+        "  starttls-crawler stats --data data --by provider --format csv\n"
+        "  starttls-crawler stats --data data --policy-list policy.json\n",
     )
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
     parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
