@@ -1,6 +1,7 @@
 """A worker process whose network is made up: every row follows from the name, and it can be told to fail.
 
 FAKE_DELAY=SECONDS      pause after each row
+FAKE_GIANT=PATH         every host has eight addresses in one giant network; write there which process probes what
 FAKE_DIE_ONCE=PATH      end without a word, the first time (the file is the memory of it)
 FAKE_DIE=1              end without a word in every PROBE shard
 FAKE_RAISE=WORDS        raise an error in every PROBE shard
@@ -43,6 +44,7 @@ from crawler.records import (
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 DELAY = float(os.environ.get("FAKE_DELAY", "0"))
+GIANT = os.environ.get("FAKE_GIANT")
 Emit = Callable[[Any], None]
 
 
@@ -78,8 +80,16 @@ async def resolve_hosts(hosts: Iterable[MailHost], dns: object, config: object, 
         assert host.host is not None
         n = number(host.host)
         addresses = [f"192.0.{n % 5}.{n % 251}", f"2001:db8:{n % 7:x}::{n % 251:x}"][: n % 3]
+        if GIANT:
+            addresses += [f"2001:db8:ffff::{n % 65_521:x}:{i}" for i in range(8)]
         emit(Host(host=host.host, addresses=addresses, ipv4_status=LookupStatus.OK, resolved_at=EPOCH))
         emit(Tlsa(host=host.host, port=25, base_domain=host.host, status=TlsaStatus.ABSENT, records=[]))
+
+
+def note(line: str) -> None:
+    assert GIANT is not None
+    with Path(GIANT).open("a") as journal:
+        journal.write(line)
 
 
 class Prober:
@@ -92,6 +102,8 @@ class Prober:
         for endpoint in endpoints:
             await pause()
             misbehave()
+            if GIANT:
+                note(f"{os.getpid()} {endpoint.address}\n")
             assert isinstance(endpoint.tlsa_status, TlsaStatus)
             chain = [sha256(f"{number(str(endpoint.host)) % 40}".encode()).hexdigest(), sha256(b"root").hexdigest()]
             for key in chain:

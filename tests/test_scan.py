@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
@@ -460,3 +461,19 @@ def test_a_second_signal_ends_the_scan_at_once_and_nothing_visible_is_half(
         assert pq.ParquetFile(part).read() is not None
     kit.scan("data")
     assert kit.dataset("data") == undisturbed
+
+
+def test_two_processes_share_a_network_that_has_most_of_all_endpoints(kit: Kit) -> None:
+    journal = kit.path / "journal"
+    environment = {"FAKE_GIANT": str(journal), "FAKE_DELAY": "0.002"}
+    kit.scan("data", "--workers", "2", environment=environment)
+    done = Counter(line.split()[0] for line in journal.read_text().splitlines() if "2001:db8:ffff:" in line)
+    rows = kit.dataset("data")["probes"]
+    giant = [row["address"] for row in rows if row["address"].startswith("2001:db8:ffff:")]
+    assert len(giant) == done.total() == 97 * 8 > len(rows) / 2
+    assert len(done) == 2 and min(done.values()) > done.total() / 5
+    divided = kit.manifest("data")["divided_networks"]
+    assert [lot["per_network"] for lot in divided] == [4, 4], "of the eight that a network takes"
+    assert sum(lot["endpoints"] for lot in divided) == len(giant)
+    shards = [row_count(path) for path in (kit.run("data") / "_work" / "endpoints").glob("*.parquet")]
+    assert max(shards) <= 2 * 30, "thirty endpoints a shard were asked for"
