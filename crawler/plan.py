@@ -36,8 +36,8 @@ _SMALLEST = 500
 _SLOTS = 65_536
 """Hashes by which the endpoints of networks are counted."""
 
-_BUFFERED_ROWS = 65_536
-_BUFFERED_BYTES = 128 << 20
+_BUFFERED_ROWS = 16_384
+_BUFFERED_BYTES = 32 << 20
 
 Tick = Callable[[int], None]
 """Told how many rows went by; may raise to stop the work."""
@@ -198,7 +198,7 @@ def _scatter(
                     temporary / f"{shard:04d}.parquet",
                     step.row,
                     signature | _words(lots.get(shard) if lots else None),
-                    rows_at_once=max(16, min(1_024, _BUFFERED_ROWS // shards)),
+                    rows_at_once=max(32, min(1_024, _BUFFERED_ROWS // shards)),
                     group_bytes=max(1 << 16, min(8 << 20, _BUFFERED_BYTES // shards)),
                 )
             writer.append(row)
