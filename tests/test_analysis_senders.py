@@ -344,7 +344,7 @@ def digests(leaf: Known) -> list[Rdata]:
 def test_what_is_inferred_of_a_sampled_endpoints_tlsa_records_is_what_its_probe_would_have_said() -> None:
     """Or unknown, where the stored digests of the leaf do not tell; by 3 1 1 and 3 0 1 alone they always do."""
 
-    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool) -> ChainVerdict:
+    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool, at: Any) -> ChainVerdict:
         return ChainVerdict(False, 20, 0, "no path", None, None, True)
 
     leaf = CHAIN[0].row.sha256 or ""
