@@ -14,7 +14,6 @@ import importlib
 import importlib.metadata
 import logging
 import os
-import re
 import signal
 import sys
 import tomllib
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from crawler import __version__
+from crawler.arguments import directory, duration, named_port
 from crawler.config import Config, UsageError
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,7 @@ def _add_scan(commands: Any) -> None:
             "scan top-1m.csv.gz --data data --ehlo-name probe.example.net",
             "scan list.txt --data data --config lab/lab.toml",
             "scan top-1m.csv --data data --config night.toml --limit 100000 --max-runtime 8h",
+            "scan list.txt --data s3://bucket/scans --ehlo-name probe.example.net",
             "scan - --data data --ehlo-name probe.example.net < list.txt",
         ),
     )
@@ -116,7 +117,19 @@ def _add_scan(commands: Any) -> None:
         metavar="LIST",
         help="domains: plain text, CSV with rank, zone file or Parquet, text also as .gz .zst .xz .zip; - for standard input",
     )
-    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory of all runs")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        required=True,
+        help="directory of all runs, or s3://BUCKET/PREFIX or gs://BUCKET/PREFIX (docs/data.md; there is no lock there: "
+        "see to it that one machine at a time works on a run)",
+    )
+    parser.add_argument(
+        "--work-dir",
+        metavar="DIR",
+        type=Path,
+        help="for s3:// and gs://: where a run is kept until it is finished (default: below ~/.local/state)",
+    )
     parser.add_argument(
         "--run",
         metavar="ID",
@@ -137,12 +150,14 @@ def _add_scan(commands: Any) -> None:
 
 
 def _scan(options: argparse.Namespace) -> int:
+    from crawler.copies import place
     from crawler.pool import ScanFailed
     from crawler.scan import Request, scan
 
     config = config_of(options)
+    data, store = place(options.data, options.work_dir)
     try:
-        return scan(Request(options.list, options.data, config, options.run_id, options.quiet))
+        return scan(Request(options.list, data, config, options.run_id, options.quiet, store=store))
     except ScanFailed as error:
         return _complain(error, 1)
 
@@ -189,7 +204,7 @@ def _add_doctor(commands: Any) -> None:
         epilog=_examples("doctor --ehlo-name probe.example.net", "doctor --json --data /var/lib/scans"),
     )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--data", metavar="DIR", type=Path, default=Path(), help="where runs will be written")
+    parser.add_argument("--data", metavar="DIR", type=directory, default=Path(), help="where runs will be written")
     parser.add_argument("--connect", metavar="HOST", help="a mail host of your own: can its port be reached from here?")
     parser.add_argument("--secure-name", metavar="NAME", default=".", help="a name that is signed (default: the root)")
     parser.add_argument(
@@ -283,22 +298,3 @@ def config_of(options: argparse.Namespace) -> Config:
     if options.ipv4 or options.ipv6:
         flags |= {"ipv4": options.ipv4, "ipv6": options.ipv6}
     return Config.load(options.config, flags)
-
-
-def named_port(text: str) -> tuple[str, int]:
-    """`smtp=2525`."""
-    name, _, number = text.partition("=")
-    if not (name and number.isascii() and number.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PORT, e.g. smtp=2525")
-    return name, int(number)
-
-
-def duration(text: str) -> float:
-    """Seconds of `8h`, `90m`, `1h30m`, `45s` or `45`."""
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    seconds = (
-        sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
-    )
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration above zero, e.g. 90m, 8h or 1h30m")
-    return seconds

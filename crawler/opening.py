@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crawler.config import Config, UsageError
+from crawler.copies import bring_manifests
 from crawler.manifest import Circumstances, check_run_id, open_run
+from crawler.object_store import Store
 from crawler.parts import sync_file
 from crawler.preflight import ask_resolvers, disk_trouble
 from crawler.storage import Run
@@ -26,10 +28,13 @@ from crawler.trust import TrustStore
 _OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9]+)").fullmatch
 
 
-def begin(given: str, data: Path, wanted: str | None, config: Config) -> tuple[Run, Path, int]:
+def begin(
+    given: str, data: Path, wanted: str | None, config: Config, store: Store | None = None
+) -> tuple[Run, Path, int]:
     """The run, locked, the list to cut and how long it is at most.
 
-    `given` is the path of the list or `-`, `wanted` the run that was asked for.  Raises `UsageError`.
+    `given` is the path of the list or `-`, `wanted` the run that was asked for; `store` is where the runs
+    lie of which `data` holds copies.  Raises `UsageError`.
     """
     check_run_id(wanted)
     TrustStore(config.ca_file)  # raises if the trust anchors cannot be read
@@ -39,6 +44,8 @@ def begin(given: str, data: Path, wanted: str | None, config: Config) -> tuple[R
     resolvers = [resolver.as_dict() for resolver in ask_resolvers(config)]
     with made_directory(data):
         sweep(data)
+        if store is not None:
+            bring_manifests(store, data, wanted)
         if facts is None:
             source, facts = _spooled(given, data)
         try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,14 +25,16 @@ from crawler.exclusions import Exclusions
 from crawler.incomplete import judge_incomplete
 from crawler.manifest import note_resumption, timestamp
 from crawler.merging import merge
+from crawler.object_store import Store
 from crawler.opening import begin
 from crawler.parts import Damaged, row_count
 from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
 from crawler.pool import COMMAND, Pool, ScanFailed
 from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
 from crawler.progress import Progress
-from crawler.records import TABLES
-from crawler.storage import DOMAINS, HOSTS, INCOMPLETE, MERGED, PROBES, STEPS, Run, Step
+from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step
+from crawler.tally import counts_of, summary
+from crawler.working_copy import WorkingCopy, working_copy
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ class Request:
     run: str | None = None
     quiet: bool = False
     command: Sequence[str] = COMMAND  #: how a worker process is started
+    store: Store | None = None  #: where the run shall lie; `data` is then where it is worked on
 
 
 def scan(request: Request) -> int:
@@ -62,13 +65,21 @@ def scan(request: Request) -> int:
     check_source_addresses(config)
     raise_descriptor_limit(config)
     Exclusions(config)  # raises if the opt-outs cannot be read
-    run, source, lines = begin(request.source, request.data, request.run, config)
+    run, source, lines = begin(request.source, request.data, request.run, config, request.store)
     progress = Progress(quiet=request.quiet)
     try:
         if run.manifest()["state"] == "finished":
-            progress.say(f"run {run.id} is finished already: {run.path}")
+            where: str | Path = run.path
+            if request.store is not None:
+                where = f"{request.store.name}/{run.path.name}"
+                shutil.rmtree(run.path)  # what was brought to know it
+            progress.say(f"run {run.id} is finished already: {where}")
             return 0
-        return anyio.run(_Scan(request, run, source, lines, progress).go)
+        if request.store is None:
+            return anyio.run(_Scan(request, run, source, lines, progress).go)
+        with working_copy(request.store, run, progress) as copy:
+            code = anyio.run(_Scan(request, run, source, lines, progress, copy).go)
+        return code or int(copy.is_behind)
     finally:
         progress.close()
         run.unlock()
@@ -82,13 +93,22 @@ def process_count(config: Config) -> int:
 class _Scan:
     """One call of `scan`, from the first shard to the last line."""
 
-    def __init__(self, request: Request, run: Run, source: Path, lines: int, progress: Progress) -> None:
+    def __init__(
+        self,
+        request: Request,
+        run: Run,
+        source: Path,
+        lines: int,
+        progress: Progress,
+        copy: WorkingCopy | None = None,
+    ) -> None:
         size = process_count(request.config)
         self._config = request.config
         self._run = run
         self._source = source
         self._lines = lines
         self._progress = progress
+        self._copy = copy
         self._quiet = request.quiet
         self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach)
         self._signal: int | None = None
@@ -132,6 +152,7 @@ class _Scan:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._heed_signals, scope)
+                tasks.start_soon(self._heed_the_store)
                 with scope:
                     async with self._pool.running():
                         await self._work()
@@ -151,6 +172,12 @@ class _Scan:
                     os._exit(128 + number)  # the workers hear it by the end of their input
                 self._signal = number
                 scope.cancel()
+
+    async def _heed_the_store(self) -> None:
+        while self._copy is not None:
+            if self._copy.trouble:
+                raise ScanFailed(self._copy.trouble)
+            await anyio.sleep(1)
 
     async def _work(self) -> None:
         size = self._pool.size
@@ -178,6 +205,8 @@ class _Scan:
             await self._plan(f"merging {table}", "rows", partial(merge, self._run, table, signature))
         await self._plan("completing chains", "rows", partial(judge_incomplete, self._run, signature))
         self._run.remove_leftovers()  # of workers that died
+        if self._copy is not None:
+            await self._plan("uploading", "files", self._copy.settle, self._copy.pending())
 
     def _is_cut(self, step: Step) -> bool:
         return (self._run.work / step.folder).is_dir()
@@ -201,16 +230,19 @@ class _Scan:
         self._progress.reach(total)
         self._progress.end(sum(marker["duplicates"] for marker in finished.values()))
 
-    async def _plan(self, label: str, unit: str, work: Callable[[Tick], T]) -> T:
+    async def _plan(self, label: str, unit: str, work: Callable[[Tick], T], total: int | None = None) -> T:
         """Work between the steps, in a thread, so that signals are heard meanwhile."""
 
         def tick(rows: int) -> None:
             anyio.from_thread.check_cancelled()
             self._progress.advance(rows)
 
-        self._progress.begin(label, unit, None)
+        self._progress.begin(label, unit, total)
         try:
-            return await anyio.to_thread.run_sync(work, tick)
+            result = await anyio.to_thread.run_sync(work, tick)
+            if total:
+                self._progress.end()
+            return result
         except Damaged as error:
             raise ScanFailed(f"{error}; the same command does its shard again") from error
         except OSError as error:
@@ -225,7 +257,7 @@ class _Scan:
 
     def _conclude(self, problem: str | None) -> None:
         """Say in the manifest how it ended and what there is."""
-        counts = _counts(self._run)
+        counts = counts_of(self._run)
         ending: dict[str, Any] = {
             "state": "finished" if self._finished else "interrupted",
             "ended_at": timestamp(),
@@ -233,45 +265,13 @@ class _Scan:
         }
         try:
             self._run.write_manifest({**self._run.manifest(), **ending, "problem": problem})
+            if self._copy is not None and self._finished:
+                self._copy.finish()
         except OSError as error:  # such as the full disk that ended the scan; that message is the one to show
             self._progress.say(f"{self._run.path}: the manifest could not be written ({error.strerror})")
         if not self._quiet:
-            sys.stdout.write(_summary(self._run, ending))
+            sys.stdout.write(summary(self._run, ending, self._copy.where if self._copy else self._run.path))
             sys.stdout.flush()
-
-
-def _counts(run: Run) -> dict[str, Any]:
-    """Rows by table, and how domains and endpoints came out, over all finished shards."""
-    rows: Counter[str] = Counter()
-    tallies: dict[str, Counter[str]] = {"domains": Counter(), "probes": Counter()}
-    duplicates = 0
-    for step in STEPS.values():
-        for marker in run.finished(step).values():
-            rows.update(marker["rows"])
-            for table, tally in marker["tallies"].items():
-                tallies[table].update(tally)
-            duplicates += marker["duplicates"] if step is DOMAINS else 0
-    for table in (*MERGED, INCOMPLETE):
-        if run.is_merged(table):
-            rows[table] = sum(row_count(part) for part in run.parts(table) if part.name.startswith("merged-"))
-    return {
-        "rows": {table: rows[table] for table in TABLES},
-        "duplicates_dropped": duplicates,
-        "routes": dict(tallies["domains"].most_common()),
-        "outcomes": dict(tallies["probes"].most_common()),
-    }
-
-
-def _summary(run: Run, ending: dict[str, Any]) -> str:
-    counts = ending["counts"]
-    lines = [f"run {run.id} {ending['state']}: {run.path}"]
-    for table, count in counts["rows"].items():
-        tally = {"domains": counts["routes"], "probes": counts["outcomes"]}.get(table, {})
-        words = ", ".join(f"{word} {number:,}" for word, number in tally.items())
-        lines.append(f"  {table:<17} {count:>12,}  {words}".rstrip())
-    if counts["duplicates_dropped"]:
-        lines.append(f"  {'duplicates':<17} {counts['duplicates_dropped']:>12,}  dropped")
-    return "\n".join(lines) + "\n"
 
 
 def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:

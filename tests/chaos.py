@@ -53,12 +53,12 @@ class Arena:
     config: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def call(self, data: Path) -> list[str]:
+    def call(self, data: Path | str) -> list[str]:
         """The command of a scan."""
         command = [*self.command, "scan", str(self.list), "--data", str(data), "--config", str(self.config)]
         return [*command, "--run", "mine", "--quiet"]
 
-    def start(self, data: Path, wrapper: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
+    def start(self, data: Path | str, wrapper: Sequence[str] = (), **options: Any) -> subprocess.Popen[str]:
         """A scan, by a program that is given its command if need be; `options` are those of `Popen`."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
         given: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **options}
@@ -66,7 +66,7 @@ class Arena:
             [*wrapper, *self.call(data)], text=True, env=environment, cwd=self.directory, **given,
         )  # fmt: skip
 
-    def finish(self, data: Path) -> float:
+    def finish(self, data: Path | str) -> float:
         """Let a scan come to its end; returns the seconds it took."""
         started = time.monotonic()
         with self.start(data) as process:

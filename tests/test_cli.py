@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from crawler.cli import build_parser, config_of, duration, main
+from crawler.arguments import duration
+from crawler.cli import build_parser, config_of, main
 from crawler.config import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent

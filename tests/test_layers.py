@@ -17,14 +17,15 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
-    {"crawler", "crawler.vocabulary", "crawler.records", "crawler.settings", "crawler.config"},
+    {"crawler", "crawler.vocabulary", "crawler.records", "crawler.settings", "crawler.config", "crawler.location"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
     | {"crawler.targets", "crawler.trust", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listing"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.shelf", "crawler.policy_fetch"},
+    | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.shelf", "crawler.policy_fetch"}
+    | {"crawler.object_store"},
     {"crawler.resolve", "crawler.attempt", "crawler.probe", "crawler.intermediates", "crawler.incomplete"},
     {
         "crawler.scan",
@@ -37,6 +38,11 @@ STOREYS = (
         "crawler.progress",
         "crawler.rejudge",
         "crawler.finished",
+        "crawler.tally",
+        "crawler.working_copy",
+        "crawler.copies",
+        "crawler.mirror",
+        "crawler.copy_note",
     }
     | {
         "crawler.explain",
@@ -47,7 +53,7 @@ STOREYS = (
         "crawler.cluster",
         "crawler.lab",
     },
-    {"crawler.cli", "crawler.commands", "crawler.__main__"},
+    {"crawler.cli", "crawler.arguments", "crawler.commands", "crawler.__main__"},
 )
 PURE = STOREYS[0] | STOREYS[1]
 

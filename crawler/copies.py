@@ -1,0 +1,100 @@
+"""Copies of runs that lie on an object store: where on this machine, and which of them is up to date.
+
+Rule of this room: each run's copy bears a name of its own, which the store knows too.  A copy is the run as long as the
+store's note names it; when it names another, somebody has worked on the run since, and what is here counts no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from crawler.config import UsageError
+from crawler.copy_note import read_note
+from crawler.location import is_location, parse_location
+from crawler.mirror import MANIFEST
+from crawler.object_store import Store
+from crawler.parts import write_whole
+from crawler.storage import Run
+
+_ANCHORS = "trust-anchors.pem"
+
+
+def place(data: str, directory: Path | None) -> tuple[Path, Store | None]:
+    """Where to work for `--data`, and the store it names, if any.
+
+    `directory` holds the copies for all stores; without it that is the user's directory for such things
+    (XDG_STATE_HOME).  Raises `UsageError`.
+    """
+    if not is_location(data):
+        if directory is not None:
+            raise UsageError("--work-dir: is for --data s3://… or gs://… only; a run in a directory has no copy")
+        return Path(data), None
+    location = parse_location(data)
+    if directory is None:
+        try:
+            state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        except RuntimeError:
+            raise UsageError("--work-dir is missing, and this user has no home directory") from None
+        directory = Path(state, "starttls-crawler")
+    mark = hashlib.sha256(location.identity.encode()).hexdigest()[:12]
+    return directory / f"{location.bucket}-{mark}", Store(location)
+
+
+def bring_manifests(store: Store, data: Path, wanted: str | None) -> None:
+    """Have in `data` what a run is chosen by: a copy, or manifest and trust anchors alone.
+
+    Of finished runs only the one that is `wanted` by name.  Raises `StoreError`.
+    """
+    runs = [run for run in store.runs() if wanted is None or run == f"run={wanted}"]
+    manifests = store.in_lanes(lambda run: store.read(f"{run}/{MANIFEST}"), runs)
+    for name, manifest in zip(runs, manifests, strict=True):
+        run = Run(data / name)
+        is_finished = _state(manifest) == "finished"
+        if manifest is None or (is_finished and wanted is None and not run.path.exists()):
+            continue
+        run.done.mkdir(parents=True, exist_ok=True)
+        if run.lock():  # else a scan on this machine is working on it
+            try:
+                _refresh(store, run, manifest, is_finished=is_finished)
+                if is_finished and wanted is None:
+                    shutil.rmtree(run.path)
+            finally:
+                run.unlock()
+
+
+def _refresh(store: Store, run: Run, manifest: bytes, *, is_finished: bool) -> None:
+    copy = copy_of(run)
+    note = None if is_finished else read_note(store, run.path.name)
+    if copy and not is_finished and (note is None or note.copy == copy):
+        local = run.manifest()
+        if local["state"] == "finished":  # cut off before the store heard of it
+            run.write_manifest({**local, "state": "interrupted"})
+        return
+    if copy is None:
+        set_copy(run, "")
+    write_whole(run.trust_anchors, store.read(f"{run.path.name}/{_ANCHORS}") or b"")
+    write_whole(run.path / MANIFEST, manifest)
+
+
+def copy_of(run: Run) -> str | None:
+    """Which copy this is; empty if it is none yet; None if the run was begun here and the store knows nothing of it."""
+    try:
+        return (run.work / "copy").read_text("ascii")
+    except FileNotFoundError:
+        return None
+
+
+def set_copy(run: Run, copy: str) -> None:
+    """Say which copy this is, or that it is none yet."""
+    write_whole(run.work / "copy", copy.encode())
+
+
+def _state(manifest: bytes | None) -> str | None:
+    try:
+        return str(json.loads(manifest or b"")["state"])
+    except (ValueError, TypeError, KeyError):
+        return None

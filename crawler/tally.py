@@ -1,0 +1,49 @@
+"""What a run holds by now: rows by table, and how domains and endpoints came out.
+
+Rule of this room: it adds up what the shards said of themselves and reads no rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from crawler.parts import row_count
+from crawler.records import TABLES
+from crawler.storage import DOMAINS, INCOMPLETE, MERGED, STEPS, Run
+
+
+def counts_of(run: Run) -> dict[str, Any]:
+    """Rows by table, and how domains and endpoints came out, over all finished shards."""
+    rows: Counter[str] = Counter()
+    tallies: dict[str, Counter[str]] = {"domains": Counter(), "probes": Counter()}
+    duplicates = 0
+    for step in STEPS.values():
+        for marker in run.finished(step).values():
+            rows.update(marker["rows"])
+            for table, tally in marker["tallies"].items():
+                tallies[table].update(tally)
+            duplicates += marker["duplicates"] if step is DOMAINS else 0
+    for table in (*MERGED, INCOMPLETE):
+        if run.is_merged(table):
+            rows[table] = sum(row_count(part) for part in run.parts(table) if part.name.startswith("merged-"))
+    return {
+        "rows": {table: rows[table] for table in TABLES},
+        "duplicates_dropped": duplicates,
+        "routes": dict(tallies["domains"].most_common()),
+        "outcomes": dict(tallies["probes"].most_common()),
+    }
+
+
+def summary(run: Run, ending: dict[str, Any], where: str | Path) -> str:
+    """The last words of a scan, for people."""
+    counts = ending["counts"]
+    lines = [f"run {run.id} {ending['state']}: {where}"]
+    for table, count in counts["rows"].items():
+        tally = {"domains": counts["routes"], "probes": counts["outcomes"]}.get(table, {})
+        words = ", ".join(f"{word} {number:,}" for word, number in tally.items())
+        lines.append(f"  {table:<17} {count:>12,}  {words}".rstrip())
+    if counts["duplicates_dropped"]:
+        lines.append(f"  {'duplicates':<17} {counts['duplicates_dropped']:>12,}  dropped")
+    return "\n".join(lines) + "\n"
