@@ -18,7 +18,8 @@ from crawler.lab.accuracy import Comparison, compare_run
 from crawler.lab.behaviours import HOSTS, HostBehaviour, Tls, Truth
 from crawler.lab.generated import generated_domains
 from crawler.lab.protection import dane_truth, policy_id
-from crawler.lab.world import Domain, World
+from crawler.lab.residents import Domain
+from crawler.lab.world import World
 from crawler.records import TABLES, Dnssec, Route, schema_of
 from crawler.rejudge import Rule, rejudge
 

@@ -20,7 +20,8 @@ from crawler.lab import promises
 from crawler.lab.behaviours import HostBehaviour, Truth
 from crawler.lab.incomplete_truth import incomplete_rows, incomplete_verdicts
 from crawler.lab.protection import dane_truth, policy_id
-from crawler.lab.world import Domain, Host, World
+from crawler.lab.residents import Domain, Host
+from crawler.lab.world import World
 from crawler.names import MAX_NAME
 from crawler.records import DaneStatus, Outcome, Route, Stage, Target
 from crawler.targets import read_targets

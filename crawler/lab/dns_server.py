@@ -17,8 +17,9 @@ from typing import NamedTuple, cast
 import dns.rcode
 import dns.rdatatype
 
+from crawler.lab.residents import Domain, Host
 from crawler.lab.routes import Serving
-from crawler.lab.world import Domain, Host, World
+from crawler.lab.world import World
 from crawler.records import LookupStatus
 
 _A, _AAAA, _MX, _CNAME, _OPT = (

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from crawler import promise
 from crawler.lab.policy_list import ListedBehaviour, ListedTruth, every, policy_list, truth_at
-from crawler.lab.world import Domain, World
+from crawler.lab.residents import Domain
+from crawler.lab.world import World
 from crawler.policy_list import parse_policy_list
 from crawler.records import Certificate, Host, Probe
 from crawler.records import Domain as DomainRow

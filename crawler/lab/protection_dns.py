@@ -18,7 +18,8 @@ from crawler.lab.authority import Authority
 from crawler.lab.behaviours import Leaf, Tls
 from crawler.lab.dns_server import AT_QUESTION, Answer, encoded, record
 from crawler.lab.protection import CERT, EE, FULL, MTA_STS, SHA256, SPKI, Associated, policy_address
-from crawler.lab.world import Domain, Host, World
+from crawler.lab.residents import Domain, Host
+from crawler.lab.world import World
 from crawler.records import LookupStatus, TlsaStatus
 
 _TLSA, _POLICY_HOST, _POLICY_RECORD, _REPORTING = "_25._tcp.", "mta-sts.", "_mta-sts.", "_smtp._tls."

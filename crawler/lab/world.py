@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 from bisect import bisect
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate, cycle, zip_longest
@@ -22,9 +21,10 @@ from crawler.lab.mix import DUAL_STACK, PROVIDERS, SIGNED
 from crawler.lab.policy_list import LISTED, PROMISED, ListedBehaviour
 from crawler.lab.protection import MTA_STS, TLSA, StsBehaviour, TlsaBehaviour
 from crawler.lab.reporting import TLSRPT, TlsrptBehaviour
-from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES, RouteBehaviour
+from crawler.lab.residents import Domain, Host
+from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES
 from crawler.names import MAX_NAME
-from crawler.records import Dnssec, LookupStatus, Route, TlsaStatus
+from crawler.records import LookupStatus, Route, TlsaStatus
 
 _REGISTERED = (hosts_tls, hosts_plain, hosts_handshake, hosts_hostile)  # importing them fills HOSTS
 _LOST = frozenset(FLEET.format(n) for n in range(FLEET_SIZE + 1, 200))  # named by MX records, not existing
@@ -47,79 +47,6 @@ class _Place(NamedTuple):
     mta_sts: str = ""
     tlsrpt: str = ""
     listed: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """A name of the list: what a scan must find out about it."""
-
-    name: str
-    behaviour: RouteBehaviour
-    mx: tuple[tuple[int, str], ...]  #: preference and host as DNS has them; for implicit MX the domain itself
-    cnames: tuple[str, ...]
-    secure: bool
-    own_behaviour: str  #: of the hosts it runs itself; empty: each has its own
-    mta_sts: StsBehaviour = field(default=MTA_STS["no-mta-sts"])
-    tlsrpt: TlsrptBehaviour = field(default=TLSRPT["no-tlsrpt"])
-    listed: ListedBehaviour = field(default=LISTED["unlisted"])
-
-    @property
-    def route(self) -> Route:
-        return self.behaviour.route
-
-    @property
-    def dnssec(self) -> Dnssec | None:
-        if self.behaviour.asked_not_to:
-            return None
-        return self.behaviour.dnssec or (Dnssec.SECURE if self.secure else Dnssec.INSECURE)
-
-    @property
-    def mail_hosts(self) -> tuple[tuple[int, str], ...]:
-        """The hosts that a scan takes, by preference."""
-        if self.behaviour.asked_not_to:
-            return ()
-        hosts = sorted(entry for entry in self.mx if entry[1] != ".")
-        return tuple(hosts[: self.behaviour.mx_kept])
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A mail host: what its address lookups give, and how it behaves."""
-
-    name: str
-    behaviour: HostBehaviour
-    addresses: tuple[str, ...]
-    status: LookupStatus
-    cnames: tuple[str, ...]
-    secure: bool
-    tlsa: TlsaBehaviour = field(default=TLSA["no-tlsa"])
-
-    @property
-    def tlsa_status(self) -> TlsaStatus:
-        if self.status is not LookupStatus.OK or not self.addresses:
-            return TlsaStatus.NOT_ASKED
-        if not self.secure:
-            return TlsaStatus.INSECURE
-        if max(map(len, (self.name, *self.cnames))) > MAX_NAME - len("_25._tcp."):
-            return TlsaStatus.LOOKUP_FAILED  # no room for the question
-        return self.tlsa.status
-
-    @property
-    def dnssec(self) -> Dnssec:
-        if self.status is LookupStatus.SERVFAIL:
-            return Dnssec.UNKNOWN
-        return Dnssec.SECURE if self.secure else Dnssec.INSECURE
-
-    @property
-    def ipv4_status(self) -> LookupStatus:
-        return self._status(any("." in address for address in self.addresses))
-
-    @property
-    def ipv6_status(self) -> LookupStatus:
-        return self._status(_IPV6 in self.addresses)
-
-    def _status(self, has_addresses: bool) -> LookupStatus:
-        return LookupStatus.NODATA if self.status is LookupStatus.OK and not has_addresses else self.status
 
 
 class World:
