@@ -39,6 +39,10 @@ BLOOM_ROWS = 20_000
 class Damaged(Exception):
     """A part no longer holds what was written into it; the message is one line."""
 
+    def __init__(self, path: Path, why: Exception) -> None:
+        super().__init__(f"{path}: is damaged ({' '.join(str(why).split())})")
+        self.path = path
+
 
 def sync_directory(path: Path) -> None:
     """Make names in a directory survive a power cut."""
@@ -220,7 +224,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file system's words, not Parquet's
-        raise Damaged(f"{path}: is damaged ({' '.join(str(error).split())})") from error
+        raise Damaged(path, error) from error
 
 
 def digest(path: Path) -> str:

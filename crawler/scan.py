@@ -218,7 +218,7 @@ class _Scan:
             rows = {shard: row_count(path) for shard, path in paths.items()}
             lots = {shard: lot for shard, path in paths.items() if (lot := lot_of(path))}
         except Damaged as error:
-            raise ScanFailed(f"{error}; begin another run") from error
+            raise _failure(error) from error
         finished = self._run.finished(step)
         shards = sorted(rows.keys() - finished.keys(), key=lambda shard: (-rows[shard], shard))
         total, before = sum(rows.values()), sum(rows[shard] for shard in finished)
@@ -244,7 +244,7 @@ class _Scan:
                 self._progress.end()
             return result
         except Damaged as error:
-            raise ScanFailed(f"{error}; the same command does its shard again") from error
+            raise _failure(error) from error
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
@@ -272,6 +272,15 @@ class _Scan:
         if not self._quiet:
             sys.stdout.write(summary(self._run, ending, self._copy.where if self._copy else self._run.path))
             sys.stdout.flush()
+
+
+def _failure(error: Damaged) -> ScanFailed:
+    """What a damaged part means for the run: a shard's own can be made again, while what it was made of is there."""
+    lasting = error.path.name.startswith("merged-") or error.path.parent.parent.name == "_work"
+    advice = (
+        "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
+    )
+    return ScanFailed(f"{error}; {advice}")
 
 
 def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:

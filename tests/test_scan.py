@@ -477,3 +477,35 @@ def test_two_processes_share_a_network_that_has_most_of_all_endpoints(kit: Kit) 
     assert sum(lot["endpoints"] for lot in divided) == len(giant)
     shards = [row_count(path) for path in (kit.run("data") / "_work" / "endpoints").glob("*.parquet")]
     assert max(shards) <= 2 * 30, "thirty endpoints a shard were asked for"
+
+
+@pytest.mark.parametrize(
+    ("where", "advice"),
+    [
+        ("hosts/hosts-*.parquet", "the same command makes it again"),
+        ("_work/endpoints/*.parquet", "begin another run by --run"),
+    ],
+)
+def test_what_is_damaged_while_the_scan_goes_on_ends_it_with_what_to_do(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, where: str, advice: str, undisturbed: dict[str, list[dict[str, Any]]]
+) -> None:
+    genuine = scan._Scan._do
+
+    def damage() -> None:
+        for part in kit.run("data").glob(where):
+            part.write_bytes(part.read_bytes()[:-4] + b"PARQ")
+
+    async def damaging(self: scan._Scan, step: Step) -> None:
+        if step.name == "probes":
+            damage()
+        await genuine(self, step)
+        if step.name == "hosts":
+            damage()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan._Scan, "_do", damaging)
+        _, err = kit.scan("data", code=1)
+    assert "is damaged (" in err.splitlines()[-1] and advice in err.splitlines()[-1] and "Traceback" not in err
+    if where.startswith("hosts"):
+        kit.scan("data")
+        assert kit.dataset("data") == undisturbed
