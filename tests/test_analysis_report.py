@@ -229,25 +229,25 @@ def test_routes_that_are_unknown_are_grey_and_never_among_the_more(tmp_path: Pat
     with Run.open(tmp_path) as run:
         svg = site.pages(run)["charts/routes.svg"]
     assert svg.count(f"fill: {COLOURS['unknown']}") == len(errors)
-    assert all(f"<!-- unknown ({error}) -->" in svg for error in errors)
-    assert " more -->" not in svg
+    assert all(f">unknown ({error})</text>" in svg for error in errors)
+    assert " more</text>" not in svg
 
 
 def test_key_figures_show_the_share_of_the_headline_beside_the_bar_of_everything(written: Path) -> None:
     figure = json.loads((written / "figures.json").read_text("utf-8"))["facebook_2014"]
     svg = (written / "charts" / "steps.svg").read_text("utf-8")
-    assert f"<!-- {percent(figure['share'])} -->" in svg and "<!-- share of -->" in svg
+    assert f">{percent(figure['share'])}</text>" in svg and ">share of</text>" in svg
 
 
 def test_readings_of_a_chart_are_called_so_beside_their_points(written: Path) -> None:
     svg = (written / "charts" / "history.svg").read_text("utf-8")
-    assert "≈ 95 %, read off a chart -->" in svg and "<!-- Facebook 95 % -->" in svg
+    assert "≈ 95 %, read off a chart</text>" in svg and ">Facebook 95 %</text>" in svg
 
 
 def test_a_run_late_in_the_year_stands_at_its_day_and_not_in_the_next_year(written: Path) -> None:
     with Run.open(written.parent / "data") as run:
         svg = history(figures(run), "2026-11-23T12:00:00+00:00").svg
-    assert "<!-- 2026 -->" in svg and "<!-- 2027 -->" not in svg
+    assert ">2026</text>" in svg and ">2027</text>" not in svg
 
 
 def test_an_unfinished_run_and_a_laboratory_are_called_what_they_are(
