@@ -197,8 +197,7 @@ class _Scan:
         await self._do(HOSTS)
         if not self._is_cut(PROBES):
             await self._plan("joining endpoints", "endpoints", partial(cut_endpoints, self._run, self._config, size))
-        divided = await self._plan("counting lots", "shards", lambda tick: divided_networks(self._run))
-        self._run.write_manifest({**self._run.manifest(), "divided_networks": divided})
+        await self._plan("counting lots", "shards", self._state_lots)
         await self._do(PROBES)
         signature = self._run.signature(self._run.manifest())
         for table in MERGED:
@@ -207,6 +206,9 @@ class _Scan:
         self._run.remove_leftovers()  # of workers that died
         if self._copy is not None:
             await self._plan("uploading", "files", self._copy.settle, self._copy.pending())
+
+    def _state_lots(self, tick: Tick) -> None:
+        self._run.write_manifest({**self._run.manifest(), "divided_networks": divided_networks(self._run)})
 
     def _is_cut(self, step: Step) -> bool:
         return (self._run.work / step.folder).is_dir()
