@@ -118,9 +118,11 @@ class TrustStore:
         """
         at = at or datetime.now(UTC)
         sent = verdict = self.judge(chain, at)
-        for start in (chain, chain[:1]):
+        for start in [chain, chain[:1]][: len(chain)]:
+            if verdict.trusted:
+                break
             whole = completed(start, issuers)
-            if verdict.trusted or len(whole) == len(start):
+            if len(whole) == len(start):
                 continue
             key = ("completed", *_key(whole, at), *_key(chain, at))
             made = self._chains.of(key, partial(_judge, self._store, whole, at, sent=chain))
