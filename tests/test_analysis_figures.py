@@ -185,7 +185,7 @@ def weighted(run: Any, directory: Path, text: str | bytes) -> tuple[list[Figure]
     return figures(run, weights), weights
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.lists(st.sampled_from(MIXED), min_size=1, max_size=3), min_size=1, max_size=6))
 def test_weights_of_one_reproduce_the_unweighted_figure(kinds: list[list[str]]) -> None:
     compute = REGISTRY[FACEBOOK].compute

@@ -371,14 +371,14 @@ def agree(wire: bytes, rdtype: int) -> bool:
 
 
 @given(responses())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_on_valid_responses_the_readers_agree(case: tuple[int, bytes]) -> None:
     rdtype, wire = case
     agree(wire, rdtype)
 
 
 @given(responses(), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_on_truncated_responses_they_agree_or_the_lean_one_declines(
     case: tuple[int, bytes], data: st.DataObject
 ) -> None:
@@ -387,7 +387,7 @@ def test_on_truncated_responses_they_agree_or_the_lean_one_declines(
 
 
 @given(responses(), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_on_damaged_responses_they_agree_or_the_lean_one_declines(case: tuple[int, bytes], data: st.DataObject) -> None:
     rdtype, wire = case
     damaged = bytearray(wire)
@@ -399,7 +399,7 @@ def test_on_damaged_responses_they_agree_or_the_lean_one_declines(case: tuple[in
 
 
 @given(st.binary(max_size=200), st.sampled_from(TYPES))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_on_random_bytes_nothing_but_undecodable_is_raised(body: bytes, rdtype: int) -> None:
     agree(body, rdtype)
     agree(header(1, 2, 1, 1) + question(NAME, rdtype) + body, rdtype)
