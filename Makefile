@@ -38,7 +38,7 @@ test: $(READY) ## the test suite, in parallel; no network, no root
 	@$(BIN)/pytest -q -n auto
 
 test-real: $(READY) ## tests against real mail and name servers; needs root, stays on loopback
-	@$(BIN)/pytest -q -m real tests/real
+	@$(BIN)/pytest -q -m real tests/real -n 2 --dist loadfile
 
 chaos: $(READY) ## kill scans of the lab at random moments, KILLS=200 times; each must finish its dataset
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
@@ -81,7 +81,7 @@ sample: $(READY) ## scan a small lab anew for data/sample, which the notebooks e
 
 constraints: ## write constraints.txt anew from the newest versions that pyproject.toml admits
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv "$$scratch" \
-	&& "$$scratch/bin/pip" install --quiet hatchling editables -e '.[dev]' \
+	&& "$$scratch/bin/pip" install --quiet hatchling editables -e '.[dev,readers]' \
 	&& { sed '/^#/!d' constraints.txt; "$$scratch/bin/pip" freeze --exclude-editable | LC_ALL=C sort -fu; } > "$$scratch/new" \
 	&& cp "$$scratch/new" constraints.txt
 
