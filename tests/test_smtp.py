@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crawler.config import Limits
@@ -229,3 +231,34 @@ def test_texts_are_kept_within_their_limit_and_judged_whole() -> None:
     assert probe.starttls_offered and probe.stage is Stage.UPGRADE
     assert len(probe.greeting or "") == 100 and len(probe.hello_reply or "") == 100
     assert probe.capabilities == ["X" + "x" * 90]
+
+
+def outcome_of(pieces: list[bytes]) -> object:
+    """What becomes of a reply that comes in these pieces."""
+    replies = ThreeDigitReplies(Limits(line_bytes=64, reply_bytes=512, reply_lines=5))
+    buffer = bytearray()
+    try:
+        for piece in pieces:
+            buffer += piece
+            if (reply := replies.cut(buffer)) is not None:
+                return reply
+    except Ended as ended:
+        return ended.outcome
+    return None
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"250-", b"250 ", b"25", b"250", b"\r", b"\r\n", b"\n", b"x" * 9, b"y" * 61, b"HTTP/1.1"]),
+        max_size=40,
+    ),
+    st.lists(st.integers(0, 600), max_size=6),
+)
+@example([b"250", *[b"\r"] * 70, b"\n"], [])
+@example([b"xxxxx", b"\r\n"], [])
+@example([b"250-", b"y" * 61, b"\n", b"250 ", b"\n"], [])
+def test_what_is_too_long_or_foreign_does_not_depend_on_segments(words: list[bytes], at: list[int]) -> None:
+    said = b"".join(words)
+    places = [0, *sorted(at), len(said)]
+    segments = [said[begin:end] for begin, end in pairwise(places) if begin < end]
+    assert outcome_of(segments) == outcome_of([said]) == outcome_of([said[n : n + 1] for n in range(len(said))])

@@ -21,10 +21,11 @@ class ThreeDigitReplies:
     Every reply is held to `limits`: bytes in all, bytes of a line, number of lines.
     """
 
-    __slots__ = ("_begin", "_limits", "_lines", "_scanned")
+    __slots__ = ("_begin", "_limits", "_lines", "_scanned", "_short")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._short = min(limits.line_bytes, limits.reply_bytes)
         self._lines: list[bytes] = []
         self._begin = 0  # of the line being looked for
         self._scanned = 0  # no line end before this
@@ -32,7 +33,7 @@ class ThreeDigitReplies:
     def cut(self, buffer: bytearray) -> Reply | None:
         """See `Replies.cut`."""
         limits = self._limits
-        if not self._scanned and len(buffer) <= limits.line_bytes:
+        if not self._scanned and len(buffer) <= self._short:
             # Nearly always: one reply in one segment, and shorter than even one line may be.
             raw = bytes(buffer)
             whole = _WHOLE.fullmatch(raw)
@@ -42,13 +43,8 @@ class ThreeDigitReplies:
                 return Reply(int(whole[1]), lines, raw)
         while True:
             end = buffer.find(b"\n", self._scanned)
+            self._hold_to_limits(buffer, end + 1 or len(buffer))
             if end < 0:
-                # Bytes that can no longer become a reply line are not waited upon, once there are
-                # enough of them to tell what they are: the verdict must not depend on segments.
-                if len(buffer) >= self._begin + FOREIGN_BYTES and not _OPENING.match(buffer, self._begin):
-                    raise stray(bytes(buffer[self._begin :]))
-                if len(buffer) - self._begin > limits.line_bytes or len(buffer) > limits.reply_bytes:
-                    raise Ended(Outcome.LIMIT_EXCEEDED)
                 self._scanned = len(buffer)
                 return None
             line = bytes(buffer[self._begin : end]).removesuffix(b"\r")
@@ -57,11 +53,7 @@ class ThreeDigitReplies:
                 raise stray(line)
             self._lines.append(match[3] or b"")
             self._begin = self._scanned = end + 1
-            if (
-                len(line) > limits.line_bytes
-                or self._begin > limits.reply_bytes
-                or len(self._lines) > limits.reply_lines
-            ):
+            if len(self._lines) > limits.reply_lines:
                 raise Ended(Outcome.LIMIT_EXCEEDED)
             if match[2] != b"-":
                 break
@@ -71,3 +63,17 @@ class ThreeDigitReplies:
         self._begin = self._scanned = 0
         # The last line's code stands for the reply, should the lines disagree (Postfix reads it so).
         return Reply(int(match[1]), lines, raw)
+
+    def _hold_to_limits(self, buffer: bytearray, end: int) -> None:
+        """Raise what is wrong first with the line so far; the verdict must not depend on segments.
+
+        Bytes that can no longer become a reply line are not waited upon, once there are enough of them
+        to tell what they are.
+        """
+        foreign = self._begin + FOREIGN_BYTES
+        too_much = min(self._begin + self._limits.line_bytes + 1, self._limits.reply_bytes + 1)
+        line_feed = buffer[end - 1 : end] == b"\n"
+        if end - line_feed >= foreign and foreign <= too_much and not _OPENING.match(buffer, self._begin):
+            raise stray(bytes(buffer[self._begin : end]))
+        if end > self._limits.reply_bytes or end - line_feed >= too_much:
+            raise Ended(Outcome.LIMIT_EXCEEDED)
