@@ -227,7 +227,8 @@ class Probe:
     ocsp_staple: bytes | None = column(BINARY, "stapled OCSP response")
     received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, leaf first")
     chain_trusted: bool | None = column(
-        FLAG, "a path to a trust anchor exists, nothing in it signed with MD5 or SHA-1; dates and names apart"
+        FLAG,
+        "a path to a trust anchor exists with nothing too weak in it (MD5, SHA-1, RSA below 1,024 bits); dates and names apart",
     )
     chain_error_code: int | None = column(INT, "OpenSSL's X509_V_ERR code, 0 is ok")
     chain_error_depth: int | None = column(INT, "depth in the chain of that error, 0 is the leaf")

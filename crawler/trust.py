@@ -2,10 +2,9 @@
 
 Rule of this room: no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280
 §6), for server purpose, over certificates as sent, with time checks off: the dates of the path are
-a window beside the verdict, so that trust and expiry stay two facts.  Only what is signed with MD5 or SHA-1
-is refused by ourselves: OpenSSL does so from security level 1 on, the least at which senders verify, and the
-library cannot be told.  An anchor is a root of the store (`judge`), or any one certificate that a TLSA
-record names (`path_to`, RFC 7671 §5.2).
+a window beside the verdict, so that trust and expiry stay two facts.  What is too weak in a path is found in
+`strength`.  An anchor is a root of the store (`judge`), or any one certificate that a TLSA record names
+(`path_to`, RFC 7671 §5.2).
 
 A chain is judged once per distinct chain.
 """
@@ -28,10 +27,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
-from OpenSSL._util import lib
+from OpenSSL._util import ffi, lib
 
 from crawler.certificates import Known, Recent, is_issued_by, parse
 from crawler.config import ConfigError
+from crawler.strength import weakness
 
 _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
 #: DER of the parsed certificates remembered by one process, which take some twelve times as much: 150 MiB, at
@@ -39,8 +39,6 @@ _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does no
 _KEPT_CERTIFICATES = 12 << 20
 _KEPT_CHAINS = 8_000
 _TIME = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z").fullmatch
-_TOO_WEAK, _TOO_WEAK_WORDS = 68, "CA signature digest algorithm too weak"  # X509_V_ERR_CA_MD_TOO_WEAK
-_WEAK = re.compile(rb"sha1|md[245]", re.IGNORECASE)  # in OpenSSL's names of signature algorithms
 _ADDED = 16  # certificates added to a chain at most; real paths have no more than five
 
 
@@ -118,7 +116,7 @@ class TrustStore:
         """
         at = at or datetime.now(UTC)
         sent = verdict = self.judge(chain, at)
-        for start in [chain, chain[:1]][: len(chain)]:
+        for start in (chain, chain[:1]) if len(chain) > 1 else (chain,):
             if verdict.trusted:
                 break
             whole = completed(start, issuers)
@@ -237,22 +235,21 @@ def _judge(
     """The verdict of a store; where not all of the chain was `sent`, it says what of the rest is on the path."""
     leaf, *others = chain
     ordered = _is_ordered(chain)
-    try:
-        path = _path(store, leaf, others)
-    except crypto.X509StoreContextError as error:
-        code, depth, text = error.errors
-        return ChainVerdict(False, code, depth, text, *_window([known.openssl for known in chain]), ordered)
-    # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too;
-    # with them on, as every sender has them, it would not.
+    # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on,
+    # as every sender has them, it would not.  So first without what is expired, and if that leads nowhere, with it.
     current = [known for known in others if _is_current(known, at)]
-    if len(current) < len(others):
+    path = None
+    for offered in [others] if len(current) == len(others) else [current, others]:
         try:
-            path = _path(store, leaf, current)
-        except crypto.X509StoreContextError:
-            pass  # then there is only the expired path
+            path = _path(store, leaf, offered)
+            break
+        except crypto.X509StoreContextError as error:
+            code, depth, text = error.errors
+    if path is None:
+        return ChainVerdict(False, code, depth, text, *_window([known.openssl for known in chain]), ordered)
     window = _window(path if anchor_expires else path[:-1])
-    if (depth := _weakly_signed(path)) is not None:
-        return ChainVerdict(False, _TOO_WEAK, depth, _TOO_WEAK_WORDS, *window, ordered)
+    if (weak := weakness(path)) is not None:
+        return ChainVerdict(False, *weak, _words(weak[0]), *window, ordered)
     return ChainVerdict(True, 0, None, None, *window, ordered, () if sent is None else _added(path, chain, sent))
 
 
@@ -262,10 +259,9 @@ def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[cry
     return context.get_verified_chain()
 
 
-def _weakly_signed(path: list[crypto.X509]) -> int | None:
-    """Where a signature within the path is by MD5 or SHA-1 (RFC 9325 §4.5: MUST NOT); an anchor's own is no proof."""
-    weak = (depth for depth, one in enumerate(path[:-1]) if _WEAK.search(one.get_signature_algorithm()))
-    return next(weak, None)
+def _words(code: int) -> str:
+    """What OpenSSL says for an error of verification."""
+    return ffi.string(lib.X509_verify_cert_error_string(code)).decode("ascii")  # type: ignore[no-any-return]
 
 
 def _added(path: list[crypto.X509], chain: list[Known], sent: list[Known]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import crypto
 
 from crawler.certificates import Known, common_name_match, facts, name_match
 from crawler.config import Limits
@@ -169,6 +170,59 @@ def test_dates_are_apart_from_trust_and_of_the_whole_path(scene: str, tmp_path: 
 def test_dates_of_certificates_off_the_path_do_not_count(tmp_path: Path) -> None:
     chain, anchors, _ = SCENES["cross-sign, expired, beside a known root"]
     assert judge(tmp_path, chain, anchors).unexpired(START) is True
+
+
+OLD = OTHER.issue(MIDDLE, ca=True, days=(-30, -1))
+"""An intermediate that is expired, of a root that is not known: Let's Encrypt's R3 by DST was one, beside R3 by ISRG."""
+
+
+@pytest.mark.parametrize("sent", [[LEAF, OLD, INTERMEDIATE], [LEAF, INTERMEDIATE, OLD]], ids=["first", "last"])
+def test_an_expired_twin_of_an_unknown_root_hides_no_good_path(sent: list[x509.Certificate], tmp_path: Path) -> None:
+    found = judge(tmp_path, sent, [ANCHOR])
+    assert found.trusted and found.unexpired(START)
+    if shutil.which("openssl"):
+        (tmp_path / "leaf.pem").write_text(pem(sent[0]))
+        (tmp_path / "sent.pem").write_text(pem(*sent[1:]))
+        command = ["openssl", "verify", "-purpose", "sslserver", "-CAfile", "roots.pem", "-untrusted", "sent.pem"]
+        done = subprocess.run([*command, "leaf.pem"], cwd=tmp_path, capture_output=True, timeout=30, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@pytest.mark.parametrize(
+    ("key", "options", "code"),
+    [
+        ("rsa:2048", ["-sha256"], 0),
+        ("rsa:2048", ["-sha1"], 68),
+        ("rsa:2048", ["-sigopt", "rsa_padding_mode:pss", "-sha256"], 0),
+        ("rsa:2048", ["-sigopt", "rsa_padding_mode:pss", "-sha1"], 68),
+        ("rsa:1024", ["-sha256"], 0),
+        ("rsa:512", ["-sha256"], 66),
+    ],
+)
+def test_what_is_too_weak_is_what_openssl_finds_too_weak(
+    key: str, options: list[str], code: int, tmp_path: Path
+) -> None:
+    """The program makes what the `cryptography` library refuses to make."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = ["openssl", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=False)
+
+    root = ["-x509", "-newkey", "rsa:2048", "-subj", "/CN=Root", "-keyout", "root.key", "-out", "root.pem"]
+    leaf = ["-x509", "-newkey", key, "-subj", "/CN=leaf", "-keyout", "leaf.key", "-out", "leaf.pem"]
+    issued = ["-CA", "root.pem", "-CAkey", "root.key", "-addext", "basicConstraints=CA:FALSE", *options]
+    for arguments in (root, [*leaf, *issued]):
+        assert run("req", "-nodes", *arguments).returncode == 0
+    command = ["verify", "-purpose", "sslserver", "-auth_level", "1", "-no-CApath", "-no-CAstore"]
+    done = run(*command, "-CAfile", "root.pem", "leaf.pem")
+    errors = re.findall(rb"^error (\d+) at (\d+) depth", done.stdout + done.stderr, re.MULTILINE)
+    store = TrustStore(str(tmp_path / "root.pem"))
+    found = store.judge(
+        [store.known(crypto.load_certificate(crypto.FILETYPE_PEM, (tmp_path / "leaf.pem").read_bytes()))]
+    )
+    assert (found.trusted, found.error_code) == (code == 0, code), found.error
+    assert (errors[0] if errors else (b"0", b"None")) == (str(code).encode(), str(found.error_depth).encode())
 
 
 def test_a_chain_judged_at_another_time_has_the_verdict_of_that_time(tmp_path: Path) -> None:
