@@ -53,14 +53,14 @@ def bring_manifests(store: Store, data: Path, wanted: str | None) -> None:
     manifests = store.in_lanes(lambda run: store.read(f"{run}/{MANIFEST}"), runs)
     for name, manifest in zip(runs, manifests, strict=True):
         run = Run(data / name)
-        is_finished = _state(manifest) == "finished"
-        if manifest is None or (is_finished and wanted is None and not run.path.exists()):
+        is_done = is_finished(manifest)
+        if manifest is None or (is_done and wanted is None and not run.path.exists()):
             continue
         run.done.mkdir(parents=True, exist_ok=True)
         if run.lock():  # else a scan on this machine is working on it
             try:
-                _refresh(store, run, manifest, is_finished=is_finished)
-                if is_finished and wanted is None:
+                _refresh(store, run, manifest, is_finished=is_done)
+                if is_done and wanted is None:
                     shutil.rmtree(run.path)
             finally:
                 run.unlock()
@@ -93,8 +93,9 @@ def set_copy(run: Run, copy: str) -> None:
     write_whole(run.work / "copy", copy.encode())
 
 
-def _state(manifest: bytes | None) -> str | None:
+def is_finished(manifest: bytes | None) -> bool:
+    """Whether a manifest as stored says that the run is finished; no manifest says nothing."""
     try:
-        return str(json.loads(manifest or b"")["state"])
+        return bool(json.loads(manifest or b"")["state"] == "finished")
     except (ValueError, TypeError, KeyError):
-        return None
+        return False

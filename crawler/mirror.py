@@ -78,7 +78,10 @@ class Mirror:
         return sum(1 for _ in self._changed(self._names("**/*")))
 
     def push(self, tick: Callable[[int], None]) -> None:
-        """Put what is new or changed, remove what is gone here; `tick` hears of each file and may raise."""
+        """Put what is new or changed, remove what is gone here.
+
+        `tick` hears of each file that was put, and 0 before one is removed, and may raise.
+        """
         with self._one_at_a_time:
             gone = [name for name in self._there if not name.endswith(WHOLE) and self._stamp(name) is None]
             replaced = {name for name in gone if self._run.is_merged(name.partition("/")[0])}
@@ -87,13 +90,13 @@ class Mirror:
             parts = self._names("*.pem", "*/*.parquet", "_work/list", "_work/*/*.parquet")
             try:
                 self._put(parts, tick)
-                self._remove(name for name in gone if name not in replaced)
+                self._remove((name for name in gone if name not in replaced), tick)
                 for plan in plans:
                     if plan + WHOLE not in self._there:
                         self._store.put(self._name(plan + WHOLE), b"")
                         self._there.add(plan + WHOLE)
                 self._put(markers, tick)
-                self._remove(replaced)
+                self._remove(replaced, tick)
                 self._put([MANIFEST], tick)
             finally:
                 self._save()
@@ -129,8 +132,9 @@ class Mirror:
             self._there.add(within)
             tick(1)
 
-    def _remove(self, names: Iterable[str]) -> None:
+    def _remove(self, names: Iterable[str], tick: Callable[[int], None]) -> None:
         for name in list(names):
+            tick(0)
             self._store.remove(self._name(name))
             self._there.discard(name)
             self._pushed.pop(name, None)

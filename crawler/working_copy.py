@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from crawler.config import UsageError
-from crawler.copies import copy_of, set_copy
+from crawler.copies import copy_of, is_finished, set_copy
 from crawler.copy_note import BEAT, must_be_deserted, of_this_process, read_note, write_note
 from crawler.mirror import MANIFEST, Mirror
 from crawler.object_store import Store, StoreError
@@ -58,6 +58,7 @@ class WorkingCopy:
         self._progress = progress
         self._mirror = Mirror(store, run)
         self._is_cut_off = False
+        self._seen_ours = 0.0  #: when the store last said so
         self._over = threading.Event()
         self._id = self._take()
         self._threads = [threading.Thread(target=work) for work in (self._beat, self._push_now_and_then)]
@@ -188,15 +189,27 @@ class WorkingCopy:
             tick(files)
             if self.trouble:
                 raise ScanFailed(self.trouble)
+            # A machine may sleep between two files; a monotonic clock would sleep with it.
+            if abs(time.time() - self._seen_ours) > BEAT:
+                self._must_be_ours()
 
         self._must_be_ours()
         self._mirror.push(on_files)
 
     def _must_be_ours(self) -> None:
-        note = read_note(self._store, self._run.path.name)
-        if note and note.copy != self._id:
+        """Nothing is put without the store's word that it is ours: who finishes a run removes the note."""
+        run = self._run.path.name
+        note = read_note(self._store, run)
+        if is_finished(self._store.read(f"{run}/{MANIFEST}")):
+            self.trouble = f"{self.where}: another scan has finished this run"
+        elif note is None:
+            self.trouble = f"{self.where}: somebody has removed the note of who works on this run"
+        elif note.copy != self._id:
             self.trouble = f"{self.where}: {note.who} has taken over this run"
-            raise ScanFailed(self.trouble)
+        else:
+            self._seen_ours = time.time()
+            return
+        raise ScanFailed(self.trouble)
 
     def _complain(self, error: StoreError) -> None:
         if not self._is_cut_off:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,61 @@ def test_a_run_taken_over_is_left_alone(store: Objects, tmp_path: Path, progress
             copy.settle(lambda files: None)
     assert store.log == []
     assert (note := read_note(store, "run=a")) and note.copy == "another"
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_what_another_machine_has_finished_meanwhile_stays_as_it_is(
+    store: Objects, tmp_path: Path, progress: Progress, *, left: bool
+) -> None:
+    run = half_done(tmp_path)
+    with working_copy.working_copy(store, run, progress) as copy:
+        copy.settle(lambda files: None)
+        (store.directory / "run=a" / "certificates" / "merged-0000.parquet").write_bytes(b"of the other")
+        (store.directory / "run=a" / "manifest.json").write_text('{"state": "finished"}')
+        if not left:  # else our own note, written too late over the other's
+            shutil.rmtree(store.directory / "run=a" / "_work")
+        before = {name: (store.directory / name).read_bytes() for name in store.names()}
+        run.write_manifest({"state": "running", "more": 1})
+        for put in (copy.settle, lambda tick: copy.finish()):
+            with pytest.raises(ScanFailed, match="another scan has finished this run"):
+                put(lambda files: None)
+    assert {name: (store.directory / name).read_bytes() for name in store.names()} == before
+
+
+def test_without_a_note_nothing_is_put(store: Objects, tmp_path: Path, progress: Progress) -> None:
+    run = half_done(tmp_path)
+    with working_copy.working_copy(store, run, progress) as copy:
+        store.remove("run=a/_work/copy.json")
+        store.log.clear()
+        with pytest.raises(ScanFailed, match="somebody has removed the note"):
+            copy.settle(lambda files: None)
+    assert store.log == []
+    with working_copy.working_copy(store, run, progress) as copy:  # the same command continues
+        copy.settle(lambda files: None)
+    assert "run=a/domains/domains-0000.parquet" in store.names()
+
+
+def test_a_takeover_is_heeded_between_two_files_too(
+    store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = half_done(tmp_path)
+    with working_copy.working_copy(store, run, progress) as copy:
+        copy.settle(lambda files: None)
+        for name in ("certificates/probes-0000.parquet", "domains/domains-0000.parquet"):
+            (run.path / name).unlink()
+        run.write_manifest({"state": "running", "more": 1})
+        (run.path / "hosts" / "hosts-0000.parquet").write_bytes(b"found before it slept")
+        store.log.clear()
+        now = time.time()
+
+        def sleep(files: int) -> None:
+            if files:
+                write_note(store, "run=a", Note("another", "elsewhere", 7, "now", is_resting=False))
+                monkeypatch.setattr(time, "time", lambda: now + 1000)
+
+        with pytest.raises(ScanFailed, match="has taken over this run"):
+            copy.settle(sleep)
+    assert store.log == ["run=a/hosts/hosts-0000.parquet", "run=a/_work/copy.json"]
 
 
 def test_a_run_begun_elsewhere_in_the_same_moment_is_not_mixed_with(
