@@ -101,6 +101,7 @@ def load_policy_list(path: Path, run: Run) -> Listing:
 
 def _store(run: Run, read: PolicyList) -> None:
     numbers: dict[ListedPolicy, int] = {}
+    run.execute("DROP TABLE IF EXISTS members")  # of a list that was loaded before
     run.execute("CREATE OR REPLACE TABLE listed (domain VARCHAR, policy INTEGER)")
     entries = iter(read.policies.items())
     while batch := list(islice(entries, _BATCH)):

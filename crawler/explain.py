@@ -21,7 +21,7 @@ from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
 from crawler.explanation import Findings, judged, lines
-from crawler.listing import listing_of
+from crawler.listed_domain import listing_of
 from crawler.names import InvalidName, a_label
 from crawler.policy_fetch import PolicyFetcher
 from crawler.policy_list import read_policy_list

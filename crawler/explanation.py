@@ -14,7 +14,7 @@ from rich.text import Text
 from crawler.certificates import Known
 from crawler.explained_endpoint import about_probe
 from crawler.explained_promises import about_domain, about_host, summary
-from crawler.listing import Listing
+from crawler.listed_domain import Listing
 from crawler.records import Domain, Host, Probe, Route, Tlsa
 from crawler.senders import Delivery, Sender, deliveries
 

@@ -27,7 +27,7 @@ def find_finished(data: Path, wanted: str | None) -> Run:
     if wanted is None:
         runs = [Run(path) for path in data.glob("run=*") if (path / "manifest.json").is_file()]
         finished = [
-            (str(manifest.get("started_at")), run.id, run) for run in runs if _is_finished(manifest := _read(run))
+            (str(manifest.get("started_at")), run.id, run) for run in runs if _is_finished(manifest := _or_none(run))
         ]
         if not finished:
             raise UsageError(f"{data}: holds no finished run; end one with `scan`")
@@ -45,6 +45,14 @@ def _read(run: Run) -> dict[str, Any]:
         return run.manifest()
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{run.path}: its manifest cannot be read ({error}); without it this is no run") from error
+
+
+def _or_none(run: Run) -> dict[str, Any]:
+    """The manifest; nothing where it cannot be read, which is no obstacle to reading another run."""
+    try:
+        return _read(run)
+    except UsageError:
+        return {}
 
 
 def _is_finished(manifest: dict[str, Any]) -> bool:

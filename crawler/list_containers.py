@@ -85,7 +85,10 @@ def _open_zip(path: Path) -> BinaryIO:
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) != 1:
         raise InputError(f"{path}: the archive has {len(members)} files; give one with the list alone")
-    member = archive.open(members[0])
+    try:
+        member = archive.open(members[0])
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a method that Python does not know
+        raise InputError(f"{path}: cannot be unpacked ({error}); unpack it and give what is inside") from error
     archive.close()  # the file itself stays open until the member is closed
     return cast(BinaryIO, member)
 

@@ -6,9 +6,9 @@ Rule of this room: no line is fatal; what is not a domain name is a `Target` wit
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar, Protocol
 
 from crawler.names import InvalidName, a_label
 from crawler.records import Target
@@ -27,31 +27,38 @@ _MAX_RANK = 10**18
 
 def targets_of(stream: BinaryIO) -> Iterator[Target]:
     """The targets of a text; its first line that is no comment tells its form."""
-    read: Callable[[str], Target | None] | None = None
+    form: _Form | None = None
     for line in _lines(stream):
-        if len(line) > MAX_LINE:
-            text = line[: 4 * _KEPT].decode("utf-8", "backslashreplace")[:_KEPT]
-            yield Target(listed=text, problem=f"longer than {MAX_LINE} bytes")
+        text = text_of(line)
+        if isinstance(text, Target):
+            yield text
             continue
-        try:
-            text = line.decode().strip()
-        except UnicodeDecodeError:
-            yield Target(listed=line.decode("utf-8", "backslashreplace").strip(), problem="not UTF-8 text")
-            continue
-        if "#" in text:
+        if "#" in text and (form is None or form.has_comments):
             text = text.partition("#")[0].rstrip()
         if not text:
             continue
-        if read is None:
-            read, says_form_only = _recognised(text)
+        if form is None:
+            form, says_form_only = _recognised(text)
             if says_form_only:
                 continue
-        if (target := read(text)) is not None:
+        if (target := form.target(text)) is not None:
             yield target
 
 
+def text_of(line: bytes) -> str | Target:
+    """A line without white space about it; a target with a problem if it is too long or no text."""
+    if len(line) > MAX_LINE:
+        text = line[: 4 * _KEPT].decode("utf-8", "backslashreplace")[:_KEPT]
+        return Target(listed=text, problem=f"longer than {MAX_LINE} bytes")
+    try:
+        return line.decode().strip()
+    except UnicodeDecodeError:
+        return Target(listed=line.decode("utf-8", "backslashreplace").strip(), problem="not UTF-8 text")
+
+
 def target_of(listed: str, rank: int | None = None) -> Target:
-    """One name as a list has it."""
+    """One name as a list has it; a rank that is none is left out."""
+    rank = rank if rank is not None and 0 <= rank < _MAX_RANK else None
     try:
         return Target(a_label(listed), listed, rank)
     except InvalidName as error:
@@ -76,19 +83,28 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
         line = stream.readline(MAX_LINE + 1)
 
 
-def _recognised(first: str) -> tuple[Callable[[str], Target | None], bool]:
-    """How lines are read, by the first of them, and whether that one says so and nothing more."""
+class _Form(Protocol):
+    """How a line is read."""
+
+    has_comments: ClassVar[bool]  #: from `#` to the end of the line
+
+    def target(self, text: str) -> Target | None:
+        """What a line names; None if that is nothing new."""
+
+
+def _recognised(first: str) -> tuple[_Form, bool]:
+    """The form of a list by its first line, and whether that line says so and nothing more."""
     if (zone := _zone_of(first)) is not None:
-        return zone.target, True
+        return zone, True
     delimiter = next((mark for mark in ",\t;" if mark in first), None)
     columns = first.split(delimiter) if delimiter else [first]
     domain, rank = columns_of(columns)
-    if domain is not None:
-        return _Columns(delimiter, domain, rank).target if delimiter else target_of, True
     if delimiter is None:
-        return target_of, False
+        return _Plain(), domain is not None
+    if domain is not None:
+        return _Columns(delimiter, domain, rank), True
     domain = next((i for i, column in enumerate(columns) if column.strip() and not _is_number(column)), 0)
-    return _Columns(delimiter, domain, 0 if domain > 0 else None).target, False
+    return _Columns(delimiter, domain, 0 if domain > 0 else None), False
 
 
 def _is_number(column: str) -> bool:
@@ -96,13 +112,23 @@ def _is_number(column: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-@dataclass(frozen=True, slots=True)
+class _Plain:
+    """One name a line."""
+
+    has_comments: ClassVar[bool] = True
+
+    def target(self, text: str) -> Target:
+        return target_of(text)
+
+
+@dataclass(frozen=True)
 class _Columns:
     """Which column of a line is the name and which the rank."""
 
     delimiter: str
     domain: int
     rank: int | None
+    has_comments: ClassVar[bool] = True
 
     def target(self, text: str) -> Target:
         if '"' in text:
@@ -117,9 +143,7 @@ class _Columns:
         if len(columns) <= self.domain:
             return Target(listed=text, problem="no column with a name")
         rank = columns[self.rank].strip() if self.rank is not None and self.rank < len(columns) else ""
-        return target_of(
-            columns[self.domain].strip(), int(rank) if _is_number(rank) and int(rank) < _MAX_RANK else None
-        )
+        return target_of(columns[self.domain].strip(), int(rank) if _is_number(rank) else None)
 
 
 # --- zone files -------------------------------------------------------------------------------------
@@ -139,6 +163,8 @@ class _Zone:
     The format is that of ICANN's base registry agreement, specification 4 §2.1.4: a record a line, owner, TTL,
     class, type and data with one tab between them, every name in full, records of one owner side by side.
     """
+
+    has_comments: ClassVar[bool] = False
 
     def __init__(self, apex: str) -> None:
         self._apex = self._last = apex

@@ -6,13 +6,14 @@ Rule of this room: as `list_forms.py`; one column is the name, by its own name o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawler.list_containers import InputError, reading
-from crawler.list_forms import columns_of, target_of
+from crawler.list_forms import columns_of, target_of, text_of
 from crawler.records import Target
 
 MAGIC = b"PAR1"
@@ -41,11 +42,17 @@ def parquet_targets(path: Path) -> Iterator[Target]:
             name, rank = _columns(path, file.schema_arrow)
             wanted = [name] if rank is None else [name, rank]
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
-                names = batch.column(name).cast(pa.string()).to_pylist()
+                column = batch.column(name)
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
+                names = column.cast(pa.large_binary()).to_pylist()  # what is called text there need not be UTF-8
                 ranks = batch.column(rank).to_pylist() if rank is not None else [None] * len(names)
                 for listed, place in zip(names, ranks, strict=True):
-                    if listed is not None and listed.strip():
-                        yield target_of(listed.strip(), place)
+                    text = text_of(listed or b"")
+                    if isinstance(text, Target):
+                        yield replace(text, rank=place)
+                    elif text:
+                        yield target_of(text, place)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from crawler.policy_list import ListedPolicy
 from crawler.records import Certificate, Domain, Host, LookupStatus, Probe, Route
 from crawler.senders import negotiated
+from crawler.verdicts import all_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Promise:
     @property
     def kept(self) -> bool | None:
         """Whether all are met."""
-        return _all(self.host, self.tls, self.certificate)
+        return all_of(self.host, self.tls, self.certificate)
 
 
 def at_endpoint(policy: ListedPolicy, host: str, probe: Probe | None, leaf: Certificate | None) -> Promise:
@@ -44,8 +45,8 @@ def at_endpoint(policy: ListedPolicy, host: str, probe: Probe | None, leaf: Cert
         return Promise(policy.allows(host))
     tls = negotiated(probe)
     version = None if probe.tls_version is None else probe.tls_version in policy.tls_versions
-    certificate = _all(tls, probe.chain_trusted, probe.unexpired, _named(policy, probe, leaf))
-    return Promise(policy.allows(host), _all(tls, version), None if certificate and policy.pinned else certificate)
+    certificate = all_of(tls, probe.chain_trusted, probe.unexpired, _named(policy, probe, leaf))
+    return Promise(policy.allows(host), all_of(tls, version), None if certificate and policy.pinned else certificate)
 
 
 def together(promises: Iterable[Promise]) -> Promise | None:
@@ -53,7 +54,7 @@ def together(promises: Iterable[Promise]) -> Promise | None:
     found = list(promises)
     if not found:
         return None
-    return Promise(*(_all(*(getattr(one, fact) for one in found)) for fact in ("host", "tls", "certificate")))
+    return Promise(*(all_of(*(getattr(one, fact) for one in found)) for fact in ("host", "tls", "certificate")))
 
 
 def of_domain(
@@ -109,10 +110,3 @@ def leaf_names(leaf: Certificate | None) -> list[str] | None:
     if leaf is None or leaf.names is None:
         return None
     return leaf.names or ([leaf.common_name] if leaf.common_name else [])
-
-
-def _all(*facts: bool | None) -> bool | None:
-    """Kleene's AND: no if one is no, else unknown if one is unknown."""
-    if any(fact is False for fact in facts):
-        return False
-    return None if None in facts else True

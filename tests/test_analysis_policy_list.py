@@ -263,3 +263,12 @@ def test_a_file_that_is_no_list_is_one_clear_line(given: list[str]) -> None:
     with pytest.raises(UsageError, match="is not a policy list") as caught:
         run_stats(*given)
     assert "\n" not in str(caught.value)
+
+
+def test_a_second_list_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    rows = [domain("a.example", "mx.a.example"), host("mx.a.example", "192.0.2.1"), probe("mx.a.example", "192.0.2.1")]
+    with opened(*rows) as run:
+        for patterns, kept in ((["mx.a.example"], 1), (["mx.other.example"], 0)):
+            policies = {"a.example": {"mode": "enforce", "mxs": patterns}}
+            listed = list_figures(run, load_policy_list(listing(tmp_path, policies), run))
+            assert share(listed, "policy_list_hosts.members.all").yes == kept

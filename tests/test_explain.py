@@ -15,7 +15,7 @@ from crawler.explain import _endpoints, as_document, run
 from crawler.explained_endpoint import DANE_ERRORS, OUTCOMES
 from crawler.explained_promises import _MODES, _TLSA
 from crawler.explanation import ROUTES, Findings, lines
-from crawler.listing import listing_of
+from crawler.listed_domain import listing_of
 from crawler.policy_list import PolicyList, parse_policy_list
 from crawler.records import (
     DaneError,

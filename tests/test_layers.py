@@ -22,7 +22,7 @@ STOREYS = (
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
-    | {"crawler.senders", "crawler.promise", "crawler.listing"},
+    | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.shelf", "crawler.policy_fetch"}
     | {"crawler.object_store"},

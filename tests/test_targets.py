@@ -230,6 +230,7 @@ ns.0--1.example.\t172800\tin\ta\t192.0.2.1
 0--1.example.\t172800\tin\tns\tns.0--1.example.
 shop.co.example.\t172800\tin\tns\tns1.host.test.
 spf.example.\t900\tin\ttxt\t"a # is no comment here"
+#.example.\t900\tin\tds\t1 13 2 abcdef
 what is this
 xn--bcher-kva.example.\t172800\tin\tns\tns1.host.test.
 example.\t900\tin\tsoa\tns1.nic.example. hostmaster.nic.example. 1 1800 900 604800 86400
@@ -247,7 +248,7 @@ def test_of_a_zone_file_the_delegated_names_are_taken_once_each(tmp_path: Path, 
         (None, "not a record of a zone file"),
         ("xn--bcher-kva.example", None),
     ]
-    assert survey(path).lines == 12
+    assert survey(path).lines == 13
     assert [target.domain for target in read_targets(path, 2)] == ["0--0.example", "0--1.example"]
 
 
@@ -279,6 +280,7 @@ def stored(path: Path, **columns: Any) -> Path:
         ({"x": ["?"] * 5, "Rank": [1, 2, 3, 4, 5], "Domain": ["a.test", "b.test", None, "", "not a name"]}, [1, 2, 5]),
         ({"only_text": pa.array(["a.test", "b.test", "not a name"]).dictionary_encode(), "n": [7, 8, 9]}, [None] * 3),
         ({"host": pa.array(["a.test", "b.test", "not a name"], pa.large_string()), "position": [7, 8, 9]}, [7, 8, 9]),
+        ({"domain": ["a.test", "b.test", "not a name"], "rank": pa.array([2**63, 0, 5], pa.uint64())}, [None, 0, 5]),
     ],
 )
 def test_a_parquet_file_is_a_list(tmp_path: Path, columns: dict[str, Any], ranks: list[int | None]) -> None:
@@ -289,6 +291,24 @@ def test_a_parquet_file_is_a_list(tmp_path: Path, columns: dict[str, Any], ranks
     assert targets[2].problem and targets[2].listed == "not a name"
     assert survey(path).lines == len(next(iter(columns.values())))
     assert len(list(read_targets(path, 2))) == 2
+
+
+def test_a_cell_that_is_no_text_or_too_long_is_a_target_with_a_problem(tmp_path: Path) -> None:
+    cells = pa.array([b"a.test", b"\xff\xfe", b"x" * 5_000_000], pa.binary()).view(pa.string())
+    first, second, third = read_targets(stored(tmp_path / "list.parquet", domain=cells, rank=[1, 2, 3]))
+    assert (first.domain, second.problem, second.rank) == ("a.test", "not UTF-8 text", 2)
+    assert third.problem == f"longer than {MAX_LINE} bytes" and len(third.listed or "") < 300
+
+
+def test_an_archive_that_cannot_be_unpacked_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "list.zip"
+    content = bytearray(zipped(b"a.example\n"))
+    for begin, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag that says: with a password
+        content[content.index(begin) + at] |= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be unpacked") as error:
+        survey(path)
+    assert "\n" not in str(error.value)
 
 
 def test_a_parquet_file_that_does_not_say_which_column_has_the_names_is_refused(tmp_path: Path) -> None:
