@@ -37,7 +37,7 @@ LAST_TRIES = 300.0
 def working_copy(store: Store, run: Run, progress: Progress) -> Iterator[WorkingCopy]:
     """The copy of a run that is locked, made if need be; at the end the store has what is finished, or a line says why not.
 
-    Raises `UsageError` if another machine is working on the run.
+    Raises `UsageError` if another machine is working on the run or has just finished it.
     """
     copy = WorkingCopy(store, run, progress)
     try:
@@ -95,9 +95,11 @@ class WorkingCopy:
         try:
             self._must_be_ours()
             self._mirror.finish()
-        except StoreError as error:
+        except (StoreError, ScanFailed) as error:
             self.is_behind = True
             self._run.write_manifest({**self._run.manifest(), "state": "interrupted"})
+            if isinstance(error, ScanFailed):
+                raise
             raise ScanFailed(self._kept(error)) from error
         try:
             self._store.remove_below(f"{self._run.path.name}/_work")
@@ -127,15 +129,26 @@ class WorkingCopy:
         copy, note = copy_of(self._run), read_note(self._store, run)
         if not copy or (note and note.copy != copy):
             must_be_deserted(self._store, run, note, self._progress.say)
-            if self._store.read(f"{run}/{MANIFEST}") is not None:
+        manifest = self._store.read(f"{run}/{MANIFEST}")
+        if is_finished(manifest):  # since the run was chosen
+            self._drop(f"was finished by {note.who if note else 'another scan'} meanwhile; it is complete")
+        if not copy or (note and note.copy != copy):
+            if manifest is not None:
                 if copy is None:
                     raise UsageError(f"{self.where}: was begun elsewhere in the same moment; name another by --run")
                 self._bring()
+            elif copy is not None:
+                self._drop("is in the store no more, and its copy here is incomplete; the same command begins another")
             copy = uuid.uuid4().hex
         self._mirror.look()
         set_copy(self._run, copy)
         write_note(self._store, run, of_this_process(copy))
         return copy
+
+    def _drop(self, why: str) -> None:
+        """Remove a copy that nothing can come of, and say so."""
+        shutil.rmtree(self._run.path, ignore_errors=True)
+        raise UsageError(f"{self.where}: {why}")
 
     def _bring(self) -> None:
         set_copy(self._run, "")

@@ -340,11 +340,41 @@ def test_what_another_machine_has_finished_meanwhile_stays_as_it_is(
         if not left:  # else our own note, written too late over the other's
             shutil.rmtree(store.directory / "run=a" / "_work")
         before = {name: (store.directory / name).read_bytes() for name in store.names()}
-        run.write_manifest({"state": "running", "more": 1})
+        run.write_manifest({"state": "finished", "more": 1})
         for put in (copy.settle, lambda tick: copy.finish()):
             with pytest.raises(ScanFailed, match="another scan has finished this run"):
                 put(lambda files: None)
+        assert run.manifest()["state"] == "interrupted"
     assert {name: (store.directory / name).read_bytes() for name in store.names()} == before
+
+
+def test_a_run_finished_while_its_note_was_watched_is_not_scanned_again(
+    store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_note, "PATIENCE", 0.4)
+    pushed(store, half_done(tmp_path / "here"))
+    write_note(store, "run=a", Note("one", "host", 1, "12:00", is_resting=False))
+    run = stub(store, tmp_path / "there")
+
+    def finish(said: str) -> None:
+        (store.directory / "run=a" / "manifest.json").write_text('{"state": "finished"}')
+        shutil.rmtree(store.directory / "run=a" / "_work")
+
+    monkeypatch.setattr(progress, "say", finish)
+    with pytest.raises(UsageError, match=r"run=a: was finished by host \(process 1, 12:00\) meanwhile"):
+        working_copy.WorkingCopy(store, run, progress)
+    assert not run.path.exists() and not [name for name in store.names() if "_work" in name]
+
+
+def test_a_run_deleted_from_the_store_of_which_only_the_manifest_is_here_is_begun_anew(
+    store: Objects, tmp_path: Path, progress: Progress
+) -> None:
+    pushed(store, half_done(tmp_path / "here"))
+    run = stub(store, tmp_path / "there")
+    shutil.rmtree(store.directory / "run=a")
+    with pytest.raises(UsageError, match=r"run=a: is in the store no more.* the same command begins another"):
+        working_copy.WorkingCopy(store, run, progress)
+    assert not run.path.exists() and store.names() == []
 
 
 def test_without_a_note_nothing_is_put(store: Objects, tmp_path: Path, progress: Progress) -> None:
