@@ -8,8 +8,9 @@ early would leave its beginning under the final name.
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 LANES = 8
 """Transfers at once: most of the time of a small object is waiting."""
+
+_AHEAD = 4 * LANES
+"""Transfers asked for at once, so that no lane is idle while the foremost is slow."""
 
 _MAPPED = 1 << 20
 """Bytes from which a file is mapped, not read."""
@@ -44,6 +48,7 @@ class Store:
         self.name = location.name
         self._bucket = location.bucket
         self._lanes = ThreadPoolExecutor(LANES, "store")
+        self._short_lane = ThreadPoolExecutor(1, "store-small")
         with self._trouble("reached"):
             self._files, base = _filesystem(location.uri)
         self._base = base.rstrip("/")
@@ -87,8 +92,8 @@ class Store:
         publish(hidden(to), to)
 
     def put(self, name: str, data: bytes) -> None:
-        """Let a small object appear, or another in its place."""
-        self._lanes.submit(self._put, name, data).result()
+        """Let a small object appear, or another in its place; it waits behind no files."""
+        self._short_lane.submit(self._put, name, data).result()
 
     def put_files(self, files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Stamp]]:
         """Let objects appear, several at once; yields the name and the file's stamp of each as soon as it is there.
@@ -113,14 +118,22 @@ class Store:
             self._files.delete_dir(f"{self._base}/{name}")
 
     def in_lanes(self, work: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
-        """`work` of each item in order, several at once; after the first failure no other is begun."""
-        pending = [self._lanes.submit(work, item) for item in items]
+        """`work` of each item in order, several at once.
+
+        After the first failure no other is begun, and none is under way any more when this ends.
+        """
+        pending: deque[Future[T]] = deque()
         try:
-            for future in pending:
-                yield future.result()
+            for item in items:
+                if len(pending) == _AHEAD:
+                    yield pending.popleft().result()
+                pending.append(self._lanes.submit(work, item))
+            while pending:
+                yield pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
+            wait(pending)
 
     def _list(self, path: str, *, recursive: bool) -> dict[str, pyarrow.fs.FileInfo]:
         with self._trouble("listed"):

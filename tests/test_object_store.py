@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from crawler.copies import bring_manifests, copy_of, place
 from crawler.copy_note import Note, must_be_deserted, of_this_process, read_note, write_note
 from crawler.location import parse_location
 from crawler.mirror import Mirror
-from crawler.object_store import Store, StoreError
+from crawler.object_store import LANES, Store, StoreError
 from crawler.parts import write_json
 from crawler.pool import ScanFailed
 from crawler.progress import Progress
@@ -462,6 +465,54 @@ def test_whole_objects_go_there_and_back(store: Objects, tmp_path: Path) -> None
     assert store.read("run=a/x") is None
     with pytest.raises(StoreError, match="s3://bucket/scans: cannot be read"):
         store.get("run=a/x", tmp_path / "y")
+
+
+def test_a_note_waits_behind_no_files(store: Objects, tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(b"x")
+    all_busy, go_on = threading.Barrier(LANES + 1), threading.Event()
+
+    def is_slow(name: str) -> bool:
+        if name.startswith("run=a/x") and not go_on.is_set():
+            all_busy.wait(5)
+            assert go_on.wait(20)
+        return False
+
+    store.fails = is_slow
+    with ThreadPoolExecutor(2) as threads:
+        files = threads.submit(list, store.put_files([(f"run=a/x{n}", tmp_path / "part") for n in range(40)]))
+        try:
+            all_busy.wait(5)
+            threads.submit(store.put, "run=a/note", b"").result(timeout=5)
+            assert store.log == ["run=a/note"]
+        finally:
+            go_on.set()
+        assert len(files.result(timeout=20)) == 40
+
+
+def test_no_more_is_asked_for_than_keeps_the_lanes_busy(store: Objects) -> None:
+    taken = count()
+    done = store.in_lanes(lambda item: -item, (next(taken) for _ in range(10_000)))
+    assert [next(done) for _ in range(3)] == [0, -1, -2]
+    assert next(taken) <= 64
+    done.close()  # type: ignore[attr-defined]
+
+
+def test_nothing_is_under_way_any_more_when_a_failure_is_heard_of(store: Objects, tmp_path: Path) -> None:
+    (tmp_path / "part").write_bytes(b"x")
+    begun = threading.Event()
+
+    def fails(name: str) -> bool:
+        if name == "run=a/slow":
+            begun.set()
+            time.sleep(0.3)
+            return False
+        assert begun.wait(5)
+        return True
+
+    store.fails = fails
+    with pytest.raises(StoreError):
+        list(store.put_files([("run=a/bad", tmp_path / "part"), ("run=a/slow", tmp_path / "part")]))
+    assert store.log == ["run=a/slow"]  # so it may be removed now, and stays so
 
 
 def test_a_bucket_that_is_not_there_is_said(store: Objects) -> None:
