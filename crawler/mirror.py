@@ -78,18 +78,21 @@ class Mirror:
         return sum(1 for _ in self._changed(self._names("**/*")))
 
     def push(self, tick: Callable[[int], None]) -> None:
-        """Put what is new or changed, remove what is gone here.
+        """Put what is new or changed, remove what is gone here; not all of it, if parts are replaced meanwhile.
 
         `tick` hears of each file that was put, and 0 before one is removed, and may raise.
         """
         with self._one_at_a_time:
-            gone = [name for name in self._there if not name.endswith(WHOLE) and self._stamp(name) is None]
+            gone, merged = self._gone(), self._names("_work/done/merged-*.json")
             replaced = {name for name in gone if self._run.is_merged(name.partition("/")[0])}
             markers = self._names("_work/done/*.json")
             plans = [plan for plan in _PLANS if (self._run.path / plan).is_dir()]
             parts = self._names("*.pem", "*/*.parquet", "_work/list", "_work/*/*.parquet")
             try:
                 self._put(parts, tick)
+                is_whole = all(self._stamp(name) for name in parts) and gone == self._gone()
+                if not is_whole or merged != self._names("_work/done/merged-*.json"):
+                    return  # parts that the markers count on were replaced meanwhile; next time all is there
                 self._remove((name for name in gone if name not in replaced), tick)
                 for plan in plans:
                     if plan + WHOLE not in self._there:
@@ -120,6 +123,10 @@ class Mirror:
         except FileNotFoundError:
             return None
         return status.st_size, status.st_mtime_ns
+
+    def _gone(self) -> set[str]:
+        """What is there and no more here."""
+        return {name for name in self._there if not name.endswith(WHOLE) and self._stamp(name) is None}
 
     def _changed(self, names: Iterable[str]) -> Iterator[str]:
         return (name for name in names if self._stamp(name) != self._pushed.get(name))
@@ -160,6 +167,10 @@ class Mirror:
         return self._pushed
 
     def _save(self) -> None:
+        """Remember what was put; whoever has no record, or an old one, puts more than need be and nothing wrong."""
         if self._pushed != self._recorded:
-            write_json(self._record, self._pushed)
-            self._recorded = dict(self._pushed)
+            try:
+                write_json(self._record, self._pushed)
+                self._recorded = dict(self._pushed)
+            except OSError:
+                pass  # such as a full disk, of which the scan hears too

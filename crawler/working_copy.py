@@ -117,7 +117,7 @@ class WorkingCopy:
                 self._progress.say(f"{self.where}: {files:,} files are put there yet")
             self._push(lambda files: None)
             write_note(self._store, self._run.path.name, of_this_process(self._id, is_resting=True))
-        except (StoreError, ScanFailed) as error:
+        except (StoreError, ScanFailed, OSError) as error:  # no reason to hide why the scan ended
             self.is_behind = True
             log.warning("%s", self._kept(error))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tempfile
@@ -153,6 +154,27 @@ def test_a_merge_that_ends_while_files_are_put_removes_nothing_too_early(store: 
     mirror.push(go_on)
     assert "run=a/certificates/probes-0000.parquet" not in store.names()
     assert "run=a/certificates/merged-0001.parquet" in store.names()
+
+
+def test_no_marker_goes_up_without_the_part_that_a_merge_took_away(
+    store: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = half_done(tmp_path)
+    write_json(run.done / "probes-0000.json", {"rows": {}})
+    monkeypatch.setattr(store, "in_lanes", map)  # one after another
+
+    def merge(files: int) -> None:
+        (run.path / "certificates" / "merged-0000.parquet").write_bytes(b"merged")
+        write_json(run.done / "merged-certificates.json", {"passes": 1})
+        (run.path / "certificates" / "probes-0000.parquet").unlink(missing_ok=True)
+
+    mirror = Mirror(store, run)
+    mirror.push(merge)
+    assert "run=a/certificates/probes-0000.parquet" not in store.names()
+    assert not [name for name in store.names() if "/done/" in name]
+    mirror.push(merge)
+    assert {"run=a/certificates/merged-0000.parquet", "run=a/_work/done/merged-certificates.json",
+            "run=a/_work/done/probes-0000.json", "run=a/manifest.json"} <= set(store.names())  # fmt: skip
 
 
 def test_a_part_that_a_shard_done_again_lacks_is_gone_before_its_marker_says_so(store: Objects, tmp_path: Path) -> None:
@@ -318,6 +340,22 @@ def test_what_cannot_be_put_after_an_interruption_is_said(
         store.fails = lambda name: True
     assert copy.is_behind and "the same command continues" in caplog.text
     assert (run.path / "domains" / "domains-0000.parquet").exists()
+
+
+@pytest.mark.parametrize("full", ["crawler.mirror.write_json", "crawler.mirror.Mirror._put"])
+def test_a_full_disk_at_the_end_does_not_hide_why_the_scan_failed(
+    store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = half_done(tmp_path)
+    with pytest.raises(ScanFailed, match="the real reason"), working_copy.working_copy(store, run, progress) as copy:
+        monkeypatch.setattr(full, fails)
+        raise ScanFailed("the real reason")
+    # A record that cannot be kept costs nothing but time; what could not be read is missing.
+    assert copy.is_behind is (full != "crawler.mirror.write_json")
+    assert ("run=a/domains/domains-0000.parquet" in store.names()) is not copy.is_behind
 
 
 def test_a_run_taken_over_is_left_alone(store: Objects, tmp_path: Path, progress: Progress) -> None:
