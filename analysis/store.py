@@ -6,7 +6,6 @@ temporary directory and goes with it; what is wrong with the run is said of the 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,29 +48,40 @@ def local(data: str, run_id: str | None = None) -> Iterator[Path]:
         try:
             try:
                 _bring(location, directory, run_id)
-            except (OSError, pa.ArrowException) as error:
-                raise UsageError(f"{location.name}: cannot be read ({' '.join(str(error).split())[:300]})") from error
+            except OSError as error:
+                where = directory.parent
+                raise UsageError(
+                    f"{where}: cannot be written ({error.strerror or error}); TMPDIR names another"
+                ) from error
             yield directory
         except UsageError as error:
             raise UsageError(str(error).replace(str(directory), location.name)) from error
 
 
 def _bring(location: Location, directory: Path, run_id: str | None) -> None:
-    files, base = _filesystem(location.uri)
-    base = base.rstrip("/")
-    prefix = f"{base}/run={run_id}" if run_id else base
-    listed = files.get_file_info(pyarrow.fs.FileSelector(prefix, recursive=True, allow_not_found=True))
+    with _reading(location):
+        files, base = _filesystem(location.uri)
+        base = base.rstrip("/")
+        prefix = f"{base}/run={run_id}" if run_id else base
+        listed = files.get_file_info(pyarrow.fs.FileSelector(prefix, recursive=True, allow_not_found=True))
     names = [
         Path(entry.path[len(base) + 1 :])
         for entry in listed
         if entry.type == pyarrow.fs.FileType.File and ".." not in entry.path
     ]
 
+    def read(source: pa.NativeFile) -> bytes:
+        with _reading(location):
+            return bytes(source.read(1 << 20))
+
     def fetch(name: Path) -> None:
         to = directory / name
         to.parent.mkdir(parents=True, exist_ok=True)
-        with files.open_input_stream(f"{base}/{name}") as source, to.open("wb") as out:
-            shutil.copyfileobj(source, out, 1 << 20)
+        with _reading(location):
+            source = files.open_input_stream(f"{base}/{name}")
+        with source, to.open("wb") as out:
+            while piece := read(source):
+                out.write(piece)
 
     with ThreadPoolExecutor(LANES) as lanes:
         manifests = [name for name in names if len(name.parts) == 2 and name.name == MANIFEST]
@@ -79,6 +89,15 @@ def _bring(location: Location, directory: Path, run_id: str | None) -> None:
         chosen = find_run(directory, run_id).name
         parts = [name for name in names if name.parts[0] == chosen and name.parts[1] in _READ]
         list(lanes.map(fetch, parts))
+
+
+@contextmanager
+def _reading(location: Location) -> Iterator[None]:
+    """What fails within is said of the store; a full local disk is not within."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{location.name}: cannot be read ({' '.join(str(error).split())[:300]})") from error
 
 
 def _filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:

@@ -71,6 +71,8 @@ def parse_location(data: str) -> Location:
         )
     if not _BUCKET(bucket):
         raise UsageError(f"--data: names no bucket; give {scheme}://BUCKET/PREFIX")
+    if wrong := next((mark for mark in prefix if mark in "#%" or mark.isspace()), None):
+        raise UsageError(f"--data: the prefix holds {wrong!r}, which an address cannot say; name another")
     prefix = prefix.strip("/")
     name = f"{scheme}://{bucket}{slash if prefix else ''}{prefix}"
     query = "&".join(f"{option}={value}" for option, value in (_OURS[scheme] | options).items())

@@ -7,7 +7,6 @@ early would leave its beginning under the final name.
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -83,11 +82,14 @@ class Store:
                 return None
 
     def get(self, name: str, to: Path) -> None:
-        """Bring an object to a local name, whole or not at all."""
+        """Bring an object to a local name, whole or not at all.  Raises `OSError` for what the local disk says."""
         to.parent.mkdir(parents=True, exist_ok=True)
         path = f"{self._base}/{name}"
-        with self._trouble("read"), self._files.open_input_stream(path) as source, hidden(to).open("wb") as out:
-            shutil.copyfileobj(source, out, 1 << 20)
+        with self._trouble("read"):
+            source = self._files.open_input_stream(path)
+        with source, hidden(to).open("wb") as out:
+            while piece := self._piece(source):
+                out.write(piece)
         sync_file(hidden(to))
         publish(hidden(to), to)
 
@@ -139,6 +141,10 @@ class Store:
         with self._trouble("listed"):
             found = self._files.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True, recursive=recursive))
         return {entry.path[len(self._base) + 1 :]: entry for entry in found}
+
+    def _piece(self, source: pa.NativeFile) -> bytes:
+        with self._trouble("read"):
+            return bytes(source.read(1 << 20))
 
     def _put(self, name: str, data: pa.Buffer | bytes) -> None:
         with self._trouble("written"), self._files.open_output_stream(f"{self._base}/{name}") as out:

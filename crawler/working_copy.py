@@ -151,7 +151,6 @@ class WorkingCopy:
         raise UsageError(f"{self.where}: {why}")
 
     def _bring(self) -> None:
-        set_copy(self._run, "")
         total = 0
 
         def on_file(number: int, of: int) -> None:
@@ -161,7 +160,14 @@ class WorkingCopy:
                 total = of
             self._progress.reach(number)
 
-        self._mirror.bring(on_file)
+        try:
+            set_copy(self._run, "")
+            self._mirror.bring(on_file)
+        except OSError as error:
+            self._progress.close()
+            raise UsageError(
+                f"{self._run.path}: cannot be written ({error.strerror or error}); check --work-dir"
+            ) from error
         if total:
             self._progress.end()
 

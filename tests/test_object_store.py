@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
+import os
 import shutil
 import tempfile
 import threading
@@ -580,6 +582,33 @@ def test_figures_are_read_from_a_store_and_what_is_wrong_is_said_of_its_address(
         pass
 
 
+class FullDisk(io.BytesIO):
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_local_disk_is_not_said_of_the_store(
+    store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed(store, half_done(tmp_path / "here"))
+    run = stub(store, tmp_path / "there")
+    genuine = Path.open
+
+    def opened(path: Path, mode: str = "r", *others: Any, **named: Any) -> Any:
+        is_part = mode == "wb" and path.name.startswith((".tmp-empty", "manifest"))
+        return FullDisk() if is_part else genuine(path, mode, *others, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(UsageError) as wrong:
+        working_copy.WorkingCopy(store, run, progress)
+    assert str(wrong.value) == f"{run.path}: cannot be written (No space left on device); check --work-dir"
+    with (
+        pytest.raises(UsageError, match=rf"^{tempfile.gettempdir()}: cannot be written \(No space left on device\)"),
+        opened_run("s3://bucket/scans"),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -601,6 +630,12 @@ def test_a_bad_address_is_one_line_without_secrets(
     assert main([command, *[str(tmp_path / "list.txt")][: command == "scan"], "--data", data]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and "hush" not in error
+
+
+@pytest.mark.parametrize("data", ["s3://bucket/pre#fix?region=x", "gs://bucket/a/pre%20fix", "s3://bucket/pre fix"])
+def test_a_prefix_that_would_be_read_as_another_is_refused(data: str) -> None:
+    with pytest.raises(UsageError, match=r"--data: the prefix holds '[#% ]', which an address cannot say"):
+        parse_location(data)
 
 
 def test_a_directory_for_copies_is_for_stores_and_stores_are_for_scans(
