@@ -20,8 +20,6 @@ from crawler.object_store import Store
 from crawler.parts import write_whole
 from crawler.storage import Run
 
-_ANCHORS = "trust-anchors.pem"
-
 
 def place(data: str, directory: Path | None) -> tuple[Path, Store | None]:
     """Where to work for `--data`, and the store it names, if any.
@@ -59,24 +57,24 @@ def bring_manifests(store: Store, data: Path, wanted: str | None) -> None:
         run.done.mkdir(parents=True, exist_ok=True)
         if run.lock():  # else a scan on this machine is working on it
             try:
-                _refresh(store, run, manifest, is_finished=is_done)
+                _refresh(store, run, manifest, is_done=is_done)
                 if is_done and wanted is None:
                     shutil.rmtree(run.path)
             finally:
                 run.unlock()
 
 
-def _refresh(store: Store, run: Run, manifest: bytes, *, is_finished: bool) -> None:
+def _refresh(store: Store, run: Run, manifest: bytes, *, is_done: bool) -> None:
     copy = copy_of(run)
-    note = None if is_finished else read_note(store, run.path.name)
-    if copy and not is_finished and (note is None or note.copy == copy):
+    note = None if is_done else read_note(store, run.path.name)
+    if copy and not is_done and (note is None or note.copy == copy):
         local = run.manifest()
         if local["state"] == "finished":  # cut off before the store heard of it
             run.write_manifest({**local, "state": "interrupted"})
         return
     if copy is None:
         set_copy(run, "")
-    write_whole(run.trust_anchors, store.read(f"{run.path.name}/{_ANCHORS}") or b"")
+    write_whole(run.trust_anchors, store.read(f"{run.path.name}/{run.trust_anchors.name}") or b"")
     write_whole(run.path / MANIFEST, manifest)
 
 

@@ -150,7 +150,8 @@ class Mirror:
         self._store.get(self._name(name), self._run.path / name)
 
     def _clear(self) -> None:
-        kept = {self._run.work: ("lock", "copy", "list"), self._run.path: ("_work", MANIFEST, "trust-anchors.pem")}
+        anchors = self._run.trust_anchors.name
+        kept = {self._run.work: ("lock", "copy", "list"), self._run.path: (self._run.work.name, MANIFEST, anchors)}
         for folder, names in kept.items():
             for path in folder.iterdir():
                 if path.name not in names:

@@ -40,6 +40,7 @@ def working_copy(store: Store, run: Run, progress: Progress) -> Iterator[Working
     Raises `UsageError` if another machine is working on the run or has just finished it.
     """
     copy = WorkingCopy(store, run, progress)
+    copy.take()
     try:
         yield copy
     finally:
@@ -60,8 +61,33 @@ class WorkingCopy:
         self._is_cut_off = False
         self._seen_ours = 0.0  #: when the store last said so
         self._over = threading.Event()
-        self._id = self._take()
+        self._id = ""
         self._threads = [threading.Thread(target=work) for work in (self._beat, self._push_now_and_then)]
+
+    def take(self) -> None:
+        """Make sure that this copy is the last that was worked on, say so in the store, and put files from now on.
+
+        Asks the store, and watches for up to a minute whether another scan still works.  Raises `UsageError`.
+        """
+        run = self._run.path.name
+        copy, note = copy_of(self._run), read_note(self._store, run)
+        is_latest = bool(copy) and (note is None or note.copy == copy)
+        if not is_latest:
+            must_be_deserted(self._store, run, note, self._progress.say)
+        manifest = self._store.read(f"{run}/{MANIFEST}")
+        if is_finished(manifest):  # since the run was chosen
+            self._drop(f"was finished by {note.who if note else 'another scan'} meanwhile; it is complete")
+        if not is_latest:
+            if manifest is None and copy == "":
+                self._drop("is in the store no more, and its copy here is incomplete; the same command begins another")
+            if manifest is not None and copy is None:
+                raise UsageError(f"{self.where}: was begun elsewhere in the same moment; name another by --run")
+            if manifest is not None:
+                self._bring()
+        self._mirror.look()
+        self._id = copy if copy and is_latest else uuid.uuid4().hex
+        set_copy(self._run, self._id)
+        write_note(self._store, run, of_this_process(self._id))
         for thread in self._threads:
             thread.start()
 
@@ -122,28 +148,6 @@ class WorkingCopy:
             log.warning("%s", self._kept(error))
 
     # --- taking it ---
-
-    def _take(self) -> str:
-        """Make sure that this copy is the last that was worked on, and say so in the store; returns its name."""
-        run = self._run.path.name
-        copy, note = copy_of(self._run), read_note(self._store, run)
-        if not copy or (note and note.copy != copy):
-            must_be_deserted(self._store, run, note, self._progress.say)
-        manifest = self._store.read(f"{run}/{MANIFEST}")
-        if is_finished(manifest):  # since the run was chosen
-            self._drop(f"was finished by {note.who if note else 'another scan'} meanwhile; it is complete")
-        if not copy or (note and note.copy != copy):
-            if manifest is not None:
-                if copy is None:
-                    raise UsageError(f"{self.where}: was begun elsewhere in the same moment; name another by --run")
-                self._bring()
-            elif copy is not None:
-                self._drop("is in the store no more, and its copy here is incomplete; the same command begins another")
-            copy = uuid.uuid4().hex
-        self._mirror.look()
-        set_copy(self._run, copy)
-        write_note(self._store, run, of_this_process(copy))
-        return copy
 
     def _drop(self, why: str) -> None:
         """Remove a copy that nothing can come of, and say so."""

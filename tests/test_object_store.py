@@ -242,7 +242,7 @@ def test_somebodys_parquet_among_the_parts_is_refused(store: Objects, tmp_path: 
     pushed(store, half_done(tmp_path / "here"))
     (store.directory / "run=a" / "domains" / "mine.parquet").write_bytes(b"?")
     with pytest.raises(UsageError, match=r"s3://bucket/scans/run=a/domains/mine\.parquet: is no part of this run"):
-        working_copy.WorkingCopy(store, stub(store, tmp_path / "there"), progress)
+        working_copy.WorkingCopy(store, stub(store, tmp_path / "there"), progress).take()
 
 
 def test_of_finished_runs_only_the_one_asked_for_is_brought_and_not_its_parts(store: Objects, tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_a_run_finished_while_its_note_was_watched_is_not_scanned_again(
 
     monkeypatch.setattr(progress, "say", finish)
     with pytest.raises(UsageError, match=r"run=a: was finished by host \(process 1, 12:00\) meanwhile"):
-        working_copy.WorkingCopy(store, run, progress)
+        working_copy.WorkingCopy(store, run, progress).take()
     assert not run.path.exists() and not [name for name in store.names() if "_work" in name]
 
 
@@ -416,8 +416,21 @@ def test_a_run_deleted_from_the_store_of_which_only_the_manifest_is_here_is_begu
     run = stub(store, tmp_path / "there")
     shutil.rmtree(store.directory / "run=a")
     with pytest.raises(UsageError, match=r"run=a: is in the store no more.* the same command begins another"):
-        working_copy.WorkingCopy(store, run, progress)
+        working_copy.WorkingCopy(store, run, progress).take()
     assert not run.path.exists() and store.names() == []
+
+
+def test_a_copy_with_content_outlives_a_run_deleted_from_the_store(
+    store: Objects, tmp_path: Path, progress: Progress
+) -> None:
+    run = half_done(tmp_path)
+    with working_copy.working_copy(store, run, progress):
+        pass
+    shutil.rmtree(store.directory / "run=a")
+    write_note(store, "run=a", Note("another", "elsewhere", 7, "now", is_resting=True))
+    with working_copy.working_copy(store, run, progress) as copy:
+        copy.settle(lambda files: None)
+    assert "run=a/domains/domains-0000.parquet" in store.names()
 
 
 def test_without_a_note_nothing_is_put(store: Objects, tmp_path: Path, progress: Progress) -> None:
@@ -461,7 +474,7 @@ def test_a_run_begun_elsewhere_in_the_same_moment_is_not_mixed_with(
 ) -> None:
     pushed(store, half_done(tmp_path / "there"))
     with pytest.raises(UsageError, match="begun elsewhere in the same moment"):
-        working_copy.WorkingCopy(store, half_done(tmp_path / "here"), progress)
+        working_copy.WorkingCopy(store, half_done(tmp_path / "here"), progress).take()
 
 
 def test_a_note_that_is_written_again_is_heeded_and_one_that_is_not_is_passed_over(
@@ -600,7 +613,7 @@ def test_a_full_local_disk_is_not_said_of_the_store(
 
     monkeypatch.setattr(Path, "open", opened)
     with pytest.raises(UsageError) as wrong:
-        working_copy.WorkingCopy(store, run, progress)
+        working_copy.WorkingCopy(store, run, progress).take()
     assert str(wrong.value) == f"{run.path}: cannot be written (No space left on device); check --work-dir"
     with (
         pytest.raises(UsageError, match=rf"^{tempfile.gettempdir()}: cannot be written \(No space left on device\)"),
