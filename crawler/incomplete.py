@@ -17,12 +17,13 @@ import pyarrow.compute as pc
 
 from crawler.certificates import Known
 from crawler.intermediates import Intermediates
-from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish, write_json
+from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish
 from crawler.records import MISSING_ISSUER, IncompleteChain
 from crawler.shelf import Shelf
 from crawler.storage import INCOMPLETE, LAYOUTS, Run
 from crawler.trust import TrustStore
 
+_PART = "merged-0000.parquet"
 _CODES = pa.array(MISSING_ISSUER, pa.int32())
 
 Tick = Callable[[int], None]
@@ -30,14 +31,18 @@ Tick = Callable[[int], None]
 
 
 def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
-    """Fill the table of a run whose certificates are merged.  It may be interrupted anywhere and done again."""
-    marker = run.done / f"merged-{INCOMPLETE}.json"
-    if marker.exists():
+    """Fill the table of a run whose certificates are merged.  It may be interrupted anywhere and done again.
+
+    A table that was made of other parts than there are now, as a shard was done again, is made anew.
+    """
+    sources = run.written("probes") | run.merged("certificates").parts
+    made = run.merged(INCOMPLETE)
+    if made.parts and made.sources == sources:
         return
     started = datetime.fromisoformat(run.manifest()["started_at"])
     with closing(Shelf(run.work)) as shelf:
-        written = write_incomplete(run, TrustStore(str(run.trust_anchors)), started, shelf, run.work, signature, tick)
-    write_json(marker, {"rows": written})
+        write_incomplete(run, TrustStore(str(run.trust_anchors)), started, shelf, run.work, signature, tick)
+    run.mark_merged(INCOMPLETE, [run.path / INCOMPLETE / _PART], sources)
 
 
 def write_incomplete(
@@ -63,7 +68,7 @@ def write_incomplete(
     except BaseException:
         writer.abandon()
         raise
-    publish(temporary, run.path / INCOMPLETE / "merged-0000.parquet")
+    publish(temporary, run.path / INCOMPLETE / _PART)
     return writer.rows
 
 

@@ -5,13 +5,14 @@ Rule of this room: flat memory, whatever the number of keys, and no moment at wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish, row_count, sync_directory, write_json
+from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish, row_count, sync_directory
 from crawler.records import TABLES
 from crawler.storage import EMPTY_PART, LAYOUTS, Run
 
@@ -23,46 +24,82 @@ def merge(run: Run, table: str, signature: dict[str, str], tick: Callable[[int],
     """Replace the parts of a table whose key is `sha256` by parts with each key once.
 
     It may be interrupted anywhere and done again; in between readers see rows twice, never too few.
+    What a shard that was done again has found since the last merge is added to what was merged.
     """
-    marker = run.done / f"merged-{table}.json"
+    before = run.merged(table)
+    written = run.written(table)
     parts = run.parts(table)
-    merged = [part for part in parts if part.name.startswith("merged-")]
-    sources = [part for part in parts if part not in merged and part.name != EMPTY_PART]
-    if sources and not marker.exists():
-        # The keys seen are held in memory, so a large table is gone through several times, a share of the keys each.
-        passes = 1 + sum(map(row_count, sources)) // KEYS_AT_ONCE
-        for share in range(passes):
-            _merge_share(run, table, sources, signature, share, passes, tick)
-        write_json(marker, {"passes": passes})
-    for part in sources:
-        part.unlink()
+    standing = [part for part in parts if part.name in before.parts]
+    new = [part for part in parts if part.name in written and not before.holds(part.name, written[part.name])]
+    first = 1 + max((int(part.stem.removeprefix("merged-")) for part in standing), default=-1)
+    made = _add(run, table, new, standing, first, signature, tick) if new else []
+    merged = [*standing, *made]
+    _remove(part for part in parts if part.name.startswith("merged-") and part not in merged)
+    sync_directory(run.path / table)
+    if made:
+        run.mark_merged(table, made, {part.name: written[part.name] for part in new}, first)
+    _remove(part for part in parts if not part.name.startswith("merged-") and part.name != EMPTY_PART)
     sync_directory(run.path / table)
 
 
-def _merge_share(
+def _remove(parts: Iterable[Path]) -> None:
+    for part in parts:
+        part.unlink(missing_ok=True)
+
+
+def _add(
     run: Run,
     table: str,
     sources: list[Path],
+    standing: list[Path],
+    first: int,
     signature: dict[str, str],
-    share: int,
-    passes: int,
     tick: Callable[[int], None],
-) -> None:
-    temporary = hidden(run.work / f"merged-{table}")
-    layout = replace(LAYOUTS[table], expected=sum(map(row_count, sources)) // passes)
-    writer = PartWriter(temporary, TABLES[table], signature, layout=layout)
-    seen: set[bytes] = set()
-    for part in sources:
-        with opened(part) as file:
-            for batch in file.iter_batches(batch_size=ROWS_AT_ONCE):
-                tick(batch.num_rows)
+) -> list[Path]:
+    """Write the rows whose key the standing parts lack, into parts numbered from `first`."""
+    # The keys seen are held in memory, so a large table is gone through several times, a share of the keys each.
+    rows = sum(map(row_count, sources))
+    passes = 1 + rows // KEYS_AT_ONCE
+    layout = replace(LAYOUTS[table], expected=rows // passes)
+    made = []
+    for share in range(passes):
+        seen = _held(sources, standing, share, passes, tick)
+        temporary = hidden(run.work / f"merged-{table}")
+        writer = PartWriter(temporary, TABLES[table], signature, layout=layout)
+        try:
+            for batch, keys in _batches(sources, share, passes, tick):
                 fresh = []
-                for text in batch.column("sha256").to_pylist():
-                    key = bytes.fromhex(text)
-                    is_fresh = int.from_bytes(key[:4]) % passes == share and key not in seen
-                    if is_fresh:
-                        seen.add(key)
-                    fresh.append(is_fresh)
+                for key in keys:
+                    fresh.append(key not in seen)
+                    seen.add(key)
                 writer.extend(batch.filter(pa.array(fresh, pa.bool_())))
-    writer.close()
-    publish(temporary, run.path / table / f"merged-{share:04d}.parquet")
+            writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+        made.append(run.path / table / f"merged-{first + share:04d}.parquet")
+        publish(temporary, made[-1])
+    return made
+
+
+def _held(
+    sources: list[Path], standing: list[Path], share: int, passes: int, tick: Callable[[int], None]
+) -> set[bytes]:
+    """Those keys of the sources that the standing parts hold."""
+    if not standing:
+        return set()
+    wanted = {key for _, keys in _batches(sources, share, passes, tick, ["sha256"]) for key in keys}
+    return {key for _, keys in _batches(standing, share, passes, tick, ["sha256"]) for key in keys if key in wanted}
+
+
+def _batches(
+    parts: list[Path], share: int, passes: int, tick: Callable[[int], None], columns: list[str] | None = None
+) -> Iterator[tuple[pa.RecordBatch, list[bytes]]]:
+    """The rows whose keys are of this share, and these keys."""
+    for part in parts:
+        with opened(part) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+                tick(batch.num_rows)
+                keys = [bytes.fromhex(text) for text in batch.column("sha256").to_pylist()]
+                ours = [int.from_bytes(key[:4]) % passes == share for key in keys]
+                yield batch.filter(pa.array(ours, pa.bool_())), [*compress(keys, ours)]

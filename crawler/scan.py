@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import anyio
 
 from crawler.config import Config
+from crawler.distrust import distrust
 from crawler.exclusions import Exclusions
 from crawler.incomplete import judge_incomplete
 from crawler.manifest import note_resumption, timestamp
@@ -182,8 +183,8 @@ class _Scan:
     async def _work(self) -> None:
         size = self._pool.size
         if self._is_continued:
-            for part in await self._plan("checking parts", "shards", self._run.distrust):
-                self._progress.say(f"{part}: is damaged; its shard is done again")
+            for part in await self._plan("checking parts", "parts", partial(distrust, self._run)):
+                self._progress.say(f"{part}: is damaged; it is made again")
         await self._pool.start(shard_count(self._lines, self._config.shards.domains, size))
         if not self._is_cut(DOMAINS):
             await self._plan(
@@ -278,7 +279,8 @@ class _Scan:
 
 def _failure(error: Damaged) -> ScanFailed:
     """What a damaged part means for the run: a shard's own can be made again, while what it was made of is there."""
-    lasting = error.path.name.startswith("merged-") or error.path.parent.parent.name == "_work"
+    where = error.path.parent
+    lasting = where.parent.name == "_work" or (where.name in MERGED and error.path.name.startswith("merged-"))
     advice = (
         "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
     )

@@ -1,13 +1,14 @@
 """Where a run keeps what: tables, the work between the steps, markers of finished shards, manifest, lock.
 
 Rule of this room: it is the only one that decides what a run holds.  A shard counts as finished when
-its marker stands, which is written after all its parts; doing a shard again replaces the same names,
-so it may be done twice.
+its marker stands, which is written after all its parts, and each of these stands as it was written or
+was merged as it was written; doing a shard again replaces the same names, so it may be done twice.
 
     DIR/run=ID/manifest.json, trust-anchors.pem
     DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet
     DIR/run=ID/_work/{targets,hosts,endpoints}/NNNN.parquet   input of the three steps, cut into shards
-    DIR/run=ID/_work/done/STEP-NNNN.json                      markers, with counts
+    DIR/run=ID/_work/done/STEP-NNNN.json                      markers, with counts and digests
+    DIR/run=ID/_work/done/merged-TABLE[_NNNN].json            what was merged into what, a file for each time
 """
 
 from __future__ import annotations
@@ -70,6 +71,18 @@ _SHARD = re.compile(r"[0-9]{4}\.parquet").fullmatch
 
 #: What is counted while rows pass, for the manifest.
 _TALLIED = {"domains": "route", "probes": "outcome"}
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The parts that replace those of a table's shards; parts of other names are left by an interrupted merge."""
+
+    parts: dict[str, str]  #: SHA-256 of each, by name
+    sources: dict[str, str]  #: SHA-256 of each part of a shard whose rows they hold, by name
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether a part of a shard is in them, as it was when it had this digest."""
+        return self.sources.get(name) == sha256
 
 
 # --- a run's directory -----------------------------------------------------------------------------
@@ -171,12 +184,14 @@ class Run:
 
         A marker whose parts are gone or have another size than it says does not count: the shard is done again.
         """
+        merged = {table: self.merged(table) for table in step.tables}
         markers = {}
         for shard in self.shards(step):
             try:
                 marker = json.loads(self.marker_path(step, shard).read_text("utf-8"))
                 whole = all(
-                    self.is_merged(table) or self.part_path(table, step, shard).stat().st_size == size
+                    merged[table].holds((part := self.part_path(table, step, shard)).name, marker["sha256"][table])
+                    or part.stat().st_size == size
                     for table, size in marker["bytes"].items()
                 )
             except (OSError, ValueError, KeyError):
@@ -185,25 +200,43 @@ class Run:
                 markers[shard] = marker
         return markers
 
-    def distrust(self, tick: Callable[[int], None]) -> list[Path]:
-        """Take the marker from each finished shard of whose parts one holds something else than was written.
+    def written(self, table: str) -> dict[str, str]:
+        """SHA-256 of the parts that the finished shards wrote for a table, by name, merged ones too."""
+        (step,) = (step for step in STEPS.values() if table in step.tables)
+        return {
+            self.part_path(table, step, shard).name: marker["sha256"][table]
+            for shard, marker in self.finished(step).items()
+            if table in marker["sha256"]
+        }
 
-        Returns those parts.  Their size has not changed, so nothing but reading them tells.
-        """
-        damaged = []
-        for step in STEPS.values():
-            for shard, marker in self.finished(step).items():
-                for table, written in marker.get("sha256", {}).items():
-                    part = self.part_path(table, step, shard)
-                    if not self.is_merged(table) and digest(part) != written:
-                        damaged.append(part)
-                        self.marker_path(step, shard).unlink(missing_ok=True)
-                tick(1)
-        return damaged
+    def merged_path(self, table: str, first: int = 0) -> Path:
+        """The marker of a merge whose first part has this number; it is never written over by the next."""
+        return self.done / (f"merged-{table}_{first:04d}.json" if first else f"merged-{table}.json")
+
+    def merged(self, table: str) -> Merged:
+        """What was merged so far; a marker that cannot be read does not count, so the shards are done again."""
+        merged = Merged({}, {})
+        for path in self._merged_paths(table):
+            try:
+                marker = json.loads(path.read_text("utf-8"))
+                parts, sources = dict(marker["sha256"]), dict(marker["sources"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            merged.parts.update(parts)
+            merged.sources.update(sources)
+        return merged
+
+    def mark_merged(self, table: str, parts: list[Path], sources: dict[str, str], first: int = 0) -> None:
+        """Say that these parts, which stand, hold what those did."""
+        digests = {part.name: digest(part) for part in parts}
+        write_json(self.merged_path(table, first), {"sha256": digests, "sources": sources})
 
     def is_merged(self, table: str) -> bool:
-        """Whether the parts of the shards were replaced by merged ones, each key once."""
-        return (self.done / f"merged-{table}.json").exists()
+        """Whether parts of the shards were replaced by merged ones, each key once."""
+        return bool(self._merged_paths(table))
+
+    def _merged_paths(self, table: str) -> list[Path]:
+        return sorted([*self.done.glob(f"merged-{table}.json"), *self.done.glob(f"merged-{table}_[0-9]*.json")])
 
     def remove_leftovers(self) -> None:
         """Remove what an interrupted process left under hidden names; only with the lock in hand."""

@@ -13,10 +13,14 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from crawler import incomplete, intermediates, shelf
+from crawler.certificates import facts
+from crawler.distrust import distrust
 from crawler.incomplete import judge_incomplete
-from crawler.parts import read_rows
-from crawler.records import IncompleteChain
-from crawler.storage import Run
+from crawler.merging import merge
+from crawler.parts import PartWriter, read_rows
+from crawler.records import Endpoint, IncompleteChain
+from crawler.storage import PROBES, Run, ShardOutput
+from crawler.trust import TrustStore
 from tests.chain_runs import (
     HOST,
     INTERMEDIATE,
@@ -27,6 +31,7 @@ from tests.chain_runs import (
     OTHER,
     ROOT,
     SIGNATURE,
+    probed,
     sha256,
     stored,
     without,
@@ -209,3 +214,32 @@ def test_a_run_that_an_older_version_began_gets_its_table(tmp_path: Path) -> Non
     (run.path / "incomplete_chains" / "empty.parquet").unlink()
     (run.path / "incomplete_chains").rmdir()
     assert verdicts(run) == {sha256(LEAF): True}
+
+
+def done_again(run: Run, chain: list[x509.Certificate]) -> None:
+    """The one shard of PROBE, whose host sends this chain."""
+    output = ShardOutput(run, PROBES, 0, SIGNATURE)
+    output.emit(probed(TrustStore(str(run.trust_anchors)), chain, START))
+    for one in chain:
+        output.emit(facts(der(one)))
+    output.commit({"duplicates": 0})
+    merge(run, "certificates", SIGNATURE, lambda rows: None)
+
+
+def test_a_shard_that_is_probed_again_makes_the_table_anew(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", [])
+    (run.work / PROBES.folder).mkdir()
+    PartWriter(run.shard_path(PROBES, 0), Endpoint, SIGNATURE).close()
+    done_again(run, [LEAF])
+    assert verdicts(run) == {sha256(LEAF): False}
+    done_again(run, [LOWER_LEAF])
+    assert verdicts(run) == {sha256(LOWER_LEAF): False}
+
+
+def test_a_table_that_was_changed_is_made_again(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run", [[LEAF]], [INTERMEDIATE])
+    (row,) = rows_of(run)
+    part = run.path / "incomplete_chains" / "merged-0000.parquet"
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    assert distrust(run, lambda rows: None) == [part]
+    assert rows_of(run) == [row] and distrust(run, lambda rows: None) == []

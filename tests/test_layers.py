@@ -24,7 +24,14 @@ STOREYS = (
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.parts", "crawler.storage", "crawler.merging", "crawler.shelf", "crawler.policy_fetch"}
+    | {
+        "crawler.parts",
+        "crawler.storage",
+        "crawler.distrust",
+        "crawler.merging",
+        "crawler.shelf",
+        "crawler.policy_fetch",
+    }
     | {"crawler.object_store"},
     {"crawler.resolve", "crawler.attempt", "crawler.probe", "crawler.intermediates", "crawler.incomplete"},
     {

@@ -328,7 +328,7 @@ def test_a_part_that_was_changed_is_made_again(kit: Kit, undisturbed: dict[str, 
     content[len(content) // 2] ^= 0xFF
     part.write_bytes(content)
     _, err = kit.scan("data")
-    assert f"{part}: is damaged; its shard is done again\n" in err
+    assert f"{part}: is damaged; it is made again\n" in err
     assert kit.dataset("data") == undisturbed
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from crawler.distrust import distrust
 from crawler.merging import merge
 from crawler.parts import Damaged, PartWriter, distinct, read_rows, write_json
 from crawler.records import (
@@ -137,11 +138,11 @@ def test_a_finished_shard_whose_part_holds_something_else_is_done_again(run: Run
         output.emit(Tlsa(host=host))
         output.commit({})
     ticks: list[int] = []
-    assert run.distrust(ticks.append) == [] and sum(ticks) == 2
+    assert distrust(run, ticks.append) == [] and sum(ticks) == 2
     part = run.part_path("tlsa", HOSTS, 1)
     flipped(part, part.stat().st_size // 2)
     assert list(run.finished(HOSTS)) == [0, 1], "its size says nothing"
-    assert run.distrust(ticks.append) == [part]
+    assert distrust(run, ticks.append) == [part]
     assert list(run.finished(HOSTS)) == [0]
 
 
@@ -215,40 +216,6 @@ def test_a_marker_without_its_parts_does_not_count(run: Run, damage: str) -> Non
     else:
         run.marker_path(HOSTS, 0).write_text("{")
     assert run.finished(HOSTS) == {}
-
-
-@pytest.mark.parametrize("keys_at_once", [1_000_000, 7])
-def test_merged_certificates_are_there_once_each(run: Run, monkeypatch: pytest.MonkeyPatch, keys_at_once: int) -> None:
-    monkeypatch.setattr("crawler.merging.KEYS_AT_ONCE", keys_at_once)
-    put_shards(run, PROBES, {shard: [] for shard in range(5)})
-    for shard in range(5):
-        output = ShardOutput(run, PROBES, shard, SIGNATURE)
-        for n in range(shard, shard + 10):
-            output.emit(Certificate(sha256=f"{n * 7919 * 2**200:064x}", der=bytes([n])))
-        output.commit({"duplicates": 0})
-    ticks: list[int] = []
-    for _ in range(2):  # done twice is done once
-        merge(run, "certificates", SIGNATURE, ticks.append)
-    rows = [row for part in run.parts("certificates") for row in read_rows(part, Certificate)]
-    assert sorted(row.der for row in rows) == [bytes([n]) for n in range(14)]
-    assert all(part.name.startswith(("merged-", "empty")) for part in run.parts("certificates"))
-    assert len(run.finished(PROBES)) == 5  # parts that were merged are not missed
-    assert sum(ticks) >= 50
-
-
-def test_a_merge_that_was_interrupted_is_done_again(run: Run) -> None:
-    put_shards(run, PROBES, {0: [], 1: []})
-    for shard in range(2):
-        output = ShardOutput(run, PROBES, shard, SIGNATURE)
-        output.emit(Certificate(sha256="00" * 32, der=b"x"))
-        output.commit({})
-    kept = {part: part.read_bytes() for part in run.parts("certificates")}
-    merge(run, "certificates", SIGNATURE, lambda rows: None)
-    (run.done / "merged-certificates.json").unlink()
-    for part, content in kept.items():
-        part.write_bytes(content)
-    merge(run, "certificates", SIGNATURE, lambda rows: None)
-    assert sum(pq.read_metadata(part).num_rows for part in run.parts("certificates")) == 1
 
 
 def test_the_lock_keeps_others_out_and_is_gone_with_its_holder(run: Run) -> None:
