@@ -23,6 +23,7 @@ import anyio
 from crawler.config import Config
 from crawler.distrust import distrust
 from crawler.exclusions import Exclusions
+from crawler.failures import foremost
 from crawler.incomplete import judge_incomplete
 from crawler.manifest import note_resumption, timestamp
 from crawler.merging import merge
@@ -160,7 +161,7 @@ class _Scan:
                     self._finished = True
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise _foremost(group) from None
+            raise foremost(group, lambda error: isinstance(error, ScanFailed)) from None
 
     async def _heed_signals(self, scope: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -285,13 +286,3 @@ def _failure(error: Damaged) -> ScanFailed:
         "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
     )
     return ScanFailed(f"{error}; {advice}")
-
-
-def _foremost(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of what went wrong at once, what to report: a failure of the scan before anything else."""
-    if failures := group.subgroup(ScanFailed):
-        group = failures
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -34,6 +34,7 @@ from anyio.abc import TaskGroup
 
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
+from crawler.failures import foremost, is_disk_trouble
 from crawler.parts import Damaged, distinct, read_rows, row_count
 from crawler.plan import lot_of
 from crawler.policy_fetch import PolicyFetcher
@@ -70,17 +71,11 @@ class Worker:
         """Do one shard and report how it went; raises nothing."""
         try:
             rows = await self._shard(step_name, shard)
-        except OSError as error:
-            if words := disk_trouble(error):
-                self._failed(step_name, shard, f"{self._run.path}: cannot be written ({words})", fatal=True)
-            else:
+        except Exception as failure:
+            error = foremost(failure, _is_fatal)
+            if not _is_fatal(error):
                 log.exception("%s shard %d failed", step_name, shard)
-                self._failed(step_name, shard, str(error), fatal=False)
-        except (UsageError, Damaged) as error:
-            self._failed(step_name, shard, str(error), fatal=True)
-        except Exception as error:
-            log.exception("%s shard %d failed", step_name, shard)
-            self._failed(step_name, shard, f"{type(error).__name__}: {error}", fatal=False)
+            self._failed(step_name, shard, self._words(error), fatal=_is_fatal(error))
         else:
             self._say({"event": "done", "step": step_name, "shard": shard, "rows": rows})
 
@@ -141,8 +136,19 @@ class Worker:
             del self._outputs[step_name, shard]
         return {**marker["rows"], "duplicates": dropped[0]}
 
+    def _words(self, error: BaseException) -> str:
+        if isinstance(error, OSError) and (words := disk_trouble(error)):
+            return f"{self._run.path}: cannot be written ({words})"
+        is_said = isinstance(error, OSError | UsageError | Damaged)  # in words for a person
+        return str(error) if is_said else f"{type(error).__name__}: {error}"
+
     def _failed(self, step: str, shard: int, problem: str, *, fatal: bool) -> None:
         self._say({"event": "failed", "step": step, "shard": shard, "problem": problem, "fatal": fatal})
+
+
+def _is_fatal(error: BaseException) -> bool:
+    """Whether another try would come to the same."""
+    return isinstance(error, UsageError | Damaged) or is_disk_trouble(error)
 
 
 async def serve() -> None:
@@ -175,9 +181,11 @@ def busy_time() -> float:
     by the machine has no time to spare, and more shards under way would only cost memory."""
     try:
         ran, waited, _ = Path("/proc/thread-self/schedstat").read_text("ascii").split()
-        return (int(ran) + int(waited)) / 1e9
+        if int(ran):  # a kernel that keeps no such statistics says 0
+            return (int(ran) + int(waited)) / 1e9
     except (OSError, ValueError):
-        return time.thread_time()
+        pass
+    return time.thread_time()
 
 
 def _speaker() -> Say:

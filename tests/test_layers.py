@@ -40,6 +40,7 @@ STOREYS = (
         "crawler.plan",
         "crawler.manifest",
         "crawler.preflight",
+        "crawler.failures",
         "crawler.pool",
         "crawler.worker",
         "crawler.progress",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -13,9 +14,9 @@ import anyio
 import pytest
 
 from crawler import worker
-from crawler.config import Config
+from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
-from crawler.parts import PartWriter
+from crawler.parts import Damaged, PartWriter
 from crawler.records import MailHost
 from crawler.storage import HOSTS, Run
 from crawler.worker import busy_time
@@ -80,6 +81,46 @@ def test_a_shard_is_closed_beside_the_event_loop_however_slow_the_disk(
     assert sorted(run.finished(HOSTS)) == [0, 1]
 
 
+def failure(run: Run, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> dict[str, Any]:
+    """What a shard says whose tasks raise these two groups deep, as in RESOLVE."""
+    said: list[dict[str, Any]] = []
+
+    async def resolve(*_: Any) -> None:
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [error]) for error in errors])
+
+    async def main() -> None:
+        config = Config(ehlo_name="probe.example")
+        async with DnsClient(config) as dns:
+            await worker.Worker(run, config, 1, dns, said.append).work(HOSTS.name, 0)
+
+    monkeypatch.setattr(worker, "resolve_hosts", resolve)
+    anyio.run(main)
+    (message,) = said
+    return message
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("errors", "problem", "fatal"),
+    [
+        ([FULL], "{run}: cannot be written (No space left on device)", True),
+        ([ValueError("x"), FULL], "{run}: cannot be written (No space left on device)", True),
+        ([Damaged(Path("part"), ValueError("x"))], "part: is damaged (x)", True),
+        ([UsageError("ca_file: no such file")], "ca_file: no such file", True),
+        ([OSError(errno.EMFILE, "Too many open files")], "[Errno 24] Too many open files", False),
+        ([KeyError("x"), ValueError("y")], "KeyError: 'x'", False),
+    ],
+)
+def test_of_what_fails_in_tasks_the_foremost_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, errors: list[Exception], problem: str, fatal: bool
+) -> None:
+    message = failure(run, monkeypatch, *errors)
+    assert (message["event"], message["fatal"]) == ("failed", fatal)
+    assert message["problem"] == problem.format(run=run.path)
+
+
 # --- whether it has time to spare -------------------------------------------------------------------
 
 
@@ -101,3 +142,10 @@ def test_where_the_system_does_not_say_the_time_of_the_thread_will_do(monkeypatc
 
     monkeypatch.setattr(Path, "read_text", missing)
     assert busy_time() == pytest.approx(time.thread_time(), abs=0.1)
+
+
+def test_a_kernel_that_keeps_no_such_statistics_makes_no_worker_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda *_: "0 0 0\n")
+    before = busy_time()
+    spin(0.1)
+    assert busy_time() - before >= 0.09
