@@ -128,6 +128,17 @@ class Run:
         )
 
     @property
+    def rejudged(self) -> str:
+        """The same as a sentence for a reader; empty for a run as it was measured."""
+        if not self._rejudged:
+            return ""
+        anchors = self.manifest.get("trust_anchors")
+        place = Path(str(anchors.get("source") if isinstance(anchors, dict) else None)).name
+        known = " and the intermediates that any host sent" if self._rejudged.get("intermediates") == "known" else ""
+        dates = f", as of {self.judged_for:%Y-%m-%d %H:%M} UTC" if self.judged_for else ""
+        return f"Certificates were judged again after the scan, with the trust anchors of {place}{known}{dates}."
+
+    @property
     def _rejudged(self) -> dict[str, Any]:
         again = self.manifest.get("rejudged")
         return again[-1] if isinstance(again, list) and again and isinstance(again[-1], dict) else {}

@@ -14,6 +14,7 @@ import resource
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -275,6 +276,11 @@ def _disk(data: Path) -> Check:
     place = next(path for path in (data.absolute(), *data.absolute().parents) if path.exists())
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         return Check("disk", FAILED, f"{place} cannot be written", "name another place by --data")
+    try:  # asking for permission is not enough: /proc grants it and takes nothing
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Check("disk", FAILED, f"{place} cannot be written ({error.strerror})", "name another place by --data")
     free = shutil.disk_usage(place).free
     words = f"{free / (1 << 30):.1f} GiB free at {place}"
     return Check("disk", OK, words) if free >= _LOW_DISK else Check("disk", WARNING, words, "make room")

@@ -20,7 +20,7 @@ from rich.console import Console
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
-from crawler.explanation import Findings, judged, lines
+from crawler.explanation import WITHOUT_MAIL, Findings, judged, lines
 from crawler.listed_domain import listing_of
 from crawler.names import InvalidName, a_label
 from crawler.policy_fetch import PolicyFetcher
@@ -73,7 +73,9 @@ def run(
         console = Console(highlight=False, soft_wrap=True)
         for line in lines(findings):
             console.print(line)
-    return 0 if findings.probes and all(probe.conclusive for probe, _ in findings.probes) else 1
+    if not findings.probes:
+        return 0 if findings.domain is not None and findings.domain.route in WITHOUT_MAIL else 1
+    return 0 if all(probe.conclusive for probe, _ in findings.probes) else 1
 
 
 async def _measure(config: Config, name: str, as_host: bool, address: str | None) -> Findings:

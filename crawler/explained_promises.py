@@ -17,6 +17,7 @@ from crawler.records import (
     Dnssec,
     Domain,
     Host,
+    MtaStsFetch,
     MtaStsMode,
     MtaStsRecord,
     Outcome,
@@ -118,9 +119,10 @@ def _policy(row: Domain) -> str:
         case MtaStsRecord.INVALID | MtaStsRecord.MULTIPLE:
             return f"no policy: its record is {'malformed' if row.mta_sts_record is MtaStsRecord.INVALID else 'there twice'}"
     if row.mta_sts_mode is None:
-        return (
-            f"announced, but no policy was had: {first_line(row.mta_sts_problem) or row.mta_sts_fetch or 'not tried'}"
-        )
+        problem = first_line(row.mta_sts_problem)
+        if row.mta_sts_fetch is MtaStsFetch.SYNTAX:
+            return f"announced, but what is there is no policy: {problem}"
+        return f"announced, but no policy was had: {problem or row.mta_sts_fetch or 'not tried'}"
     patterns = row.mta_sts_mx or []
     more = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""
     hosts = f", for {', '.join(patterns[:_SHOWN])}{more}" if patterns else ""

@@ -29,6 +29,9 @@ ROUTES: dict[Route, str] = {
     Route.OPTED_OUT: "opted out of being measured",
 }
 _STYLES: dict[bool | None, str] = {True: "green", False: "red", None: ""}
+WITHOUT_MAIL = (Route.NULL_MX, Route.NO_MAIL_HOST, Route.NXDOMAIN)
+"""The domain takes no mail, and its DNS says so: that is an answer."""
+
 _WITHOUT_PROMISES = (Route.OPTED_OUT, Route.INVALID, Route.NXDOMAIN, Route.UNKNOWN)
 
 

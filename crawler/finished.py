@@ -35,7 +35,8 @@ def find_finished(data: Path, wanted: str | None) -> Run:
     else:
         run = Run(data / f"run={wanted}")
         if not run.path.is_dir():
-            raise UsageError(f"{data}: has no run {wanted!r}")
+            there = ", ".join(sorted(path.name.removeprefix("run=") for path in data.glob("run=*"))[-10:])
+            raise UsageError(f"{data}: has no run {wanted!r}; runs here: {there or '(none)'}")
     _check(run)
     return run
 

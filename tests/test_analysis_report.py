@@ -20,10 +20,12 @@ from analysis.figures import figures
 from analysis.publish import reference, site
 from analysis.publish.drawing import COLOURS
 from analysis.publish.history import history
+from analysis.publish.site import _text
 from analysis.publish.words import percent
 from crawler.config import UsageError
 from crawler.senders import WORDS
 from tests.small_runs import KINDS, certificate, domain, host, probe, write_run
+from tests.test_analysis_stats import run_stats
 
 HOSTILE = "<script>alert('$x^2$')</script>&\"'"
 
@@ -346,3 +348,45 @@ def test_a_site_that_is_a_file_is_refused_before_anything_is_counted(tmp_path: P
     with pytest.raises(UsageError, match="is not a directory"), Run.open(tmp_path) as run:
         site.publish(run, out)
     assert out.read_text("utf-8") == "x"
+
+
+REJUDGED = {
+    "trust_anchors": {"source": "/srv/somebody/anchors.pem", "sha256": "ab" * 32},
+    "rejudged": [{"intermediates": "known", "judged_for": "2027-06-01T00:00:00+00:00"}],
+}
+SENTENCE = (
+    "Certificates were judged again after the scan, with the trust anchors of anchors.pem and the intermediates that any "
+    "host sent, as of 2027-06-01 00:00 UTC."
+)
+
+
+def test_a_run_that_was_judged_again_says_so_wherever_it_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "data", [domain("a.example", "mx.a.example")], **REJUDGED)
+    data = str(tmp_path / "data")
+    assert run_stats("--data", data) == 0 and SENTENCE in capsys.readouterr().out
+    assert run_stats("--data", data, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["run"]["rejudged"] == SENTENCE
+    assert run_report("--data", data, "--out", str(tmp_path / "site")) == 0
+    assert SENTENCE in " ".join(Page((tmp_path / "site" / "index.html").read_text()).text.split())
+
+
+def test_a_run_as_it_was_measured_says_nothing_of_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path, [domain("a.example", "mx.a.example")])
+    assert run_stats("--data", str(tmp_path), "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["run"]["rejudged"] is None
+
+
+def test_what_is_published_names_no_directory_of_whoever_scanned(tmp_path: Path) -> None:
+    listed = {"path": "/srv/somebody/lists/top.csv", "sha256": "cd" * 32, "lines": 3}
+    write_run(tmp_path / "data", [domain("a.example", "mx.a.example")], list=listed, **REJUDGED)
+    assert run_report("--data", str(tmp_path / "data"), "--out", str(tmp_path / "site")) == 0
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert "somebody" not in page and "top.csv" in page and "anchors.pem" in page
+
+
+def test_nested_entries_of_the_manifest_are_told_apart() -> None:
+    counts = {"rows": {"domains": 1_200, "hosts": 3}, "outcomes": {"not_offered": 1}}
+    assert _text(counts) == "rows: domains 1,200, hosts 3; outcomes: not offered 1"
+    assert _text([{"address": "127.0.0.1:53", "trusted": True}]) == "address 127.0.0.1:53, trusted yes"

@@ -7,6 +7,9 @@ import csv
 import io
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -352,3 +355,12 @@ def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path, monkeypatch:
     with pytest.raises(UsageError):
         Run.open(tmp_path / "data")
     assert list(temporary.iterdir()) == []
+
+
+def test_who_has_seen_enough_of_a_pipe_ends_us_like_any_program(tmp_path: Path) -> None:
+    write_run(tmp_path, [domain("a.example", "mx.a.example")])
+    command = [sys.executable, "-m", "crawler", "stats", "--data", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(60), process.stderr.read()) == (128 + signal.SIGPIPE, "")

@@ -17,7 +17,7 @@ import pytest
 
 from crawler.cli import main
 from crawler.config import Config
-from crawler.doctor import FAILED, OK, UNKNOWN, WARNING, Check, Questions, examine
+from crawler.doctor import FAILED, OK, UNKNOWN, WARNING, Check, Questions, _disk, examine
 from crawler.preflight import Unready, ask_resolvers, raise_descriptor_limit
 
 Answer = Callable[[str, str], tuple[str, bool, list[str]]]
@@ -175,3 +175,8 @@ def test_more_connections_than_open_files_are_refused_and_fewer_raise_the_limit(
     assert limits[-1][0] >= 1000
     with pytest.raises(Unready, match=r"pacing\.in_flight"):
         raise_descriptor_limit(Config.from_mapping({"pacing": {"in_flight": 5000}}))
+
+
+def test_a_place_that_takes_no_file_is_no_place_for_data() -> None:
+    check = _disk(Path("/proc/no/such/run"))
+    assert check.state == FAILED and "/proc cannot be written" in check.finding

@@ -257,3 +257,19 @@ def test_a_host_that_refuses_inside_tls_is_not_said_to_be_unknown() -> None:
     findings = about_mail(probe("mx1.example", "192.0.2.1", outcome=Outcome.REJECTED, stage=Stage.AFTER_TLS))
     findings.hosts[0].addresses = ["192.0.2.1"]
     assert "    the host answered inside TLS that it will not talk to us" in [line.plain for line in lines(findings)]
+
+
+@pytest.mark.parametrize(
+    ("route", "code"),
+    [(Route.NULL_MX, 0), (Route.NO_MAIL_HOST, 0), (Route.NXDOMAIN, 0), (Route.UNKNOWN, 1), (Route.OPTED_OUT, 1)],
+)
+def test_a_domain_without_mail_is_an_answer_and_one_that_was_not_asked_is_none(
+    route: Route, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def measured(*_: Any) -> Findings:
+        return Findings("example.org", domain=Domain(domain="example.org", route=route))
+
+    monkeypatch.setattr("crawler.explain._measure", measured)
+    monkeypatch.setattr("crawler.explain.check_identity", lambda config: None)
+    assert run(Config(ehlo_name="probe.example"), "example.org", as_host=False, address=None, as_json=False) == code
+    assert ROUTES[route] in capsys.readouterr().out

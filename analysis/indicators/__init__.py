@@ -69,5 +69,11 @@ def indicator(
     return register
 
 
-for _module in pkgutil.iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+#: Facts before what follows from them; the other rooms come after these.
+_FIRST = ("encryption", "senders", "promises", "sessions")
+
+for _name in sorted(
+    (module.name for module in pkgutil.iter_modules(__path__)),
+    key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name),
+):
+    import_module(f"{__name__}.{_name}")

@@ -10,7 +10,7 @@ from analysis.shares import Distribution, Share, overlapping, share_of
 
 @indicator(
     title="Why certificates are not strictly valid",
-    population="endpoints that negotiated TLS",
+    population="endpoints that negotiated TLS; unknown: those that may have",
     unit="endpoints",
 )
 def certificate_problems(endpoints: pd.DataFrame) -> Distribution:

@@ -65,6 +65,7 @@ def document(
             "protocol": run.protocol,
             "measured_with": run.version,
             "counted_with": __version__,
+            "rejudged": run.rejudged or None,
         },
         FACEBOOK: share_fields(headline)
         | {

@@ -129,7 +129,7 @@ def _page(
     templates = Path(__file__).parent / "templates"
     counts = [figure for figure in made if isinstance(figure.value, Share) and figure.indicator.name != FACEBOOK]
     shares = [(title, [figure for figure in counts if figure.view.unit == unit]) for unit, title in _TITLES.items()]
-    manifest = {**run.manifest, "resumed_with": _changes(run.manifest)}
+    manifest = _publishable(run.manifest)
     return environment.get_template("report.html.j2").render(
         run=run,
         state=run.manifest.get("state", "unknown"),
@@ -172,6 +172,15 @@ def _groups(run: Run, by: str, weights: Weights | None) -> list[tuple[str, list[
     return list(rows.items())
 
 
+def _publishable(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest without the directories of whoever scanned; files are known by their names and hashes."""
+    made = {**manifest, "resumed_with": _changes(manifest)}
+    for part, path in (("list", "path"), ("trust_anchors", "source")):
+        if isinstance(made.get(part), dict) and made[part].get(path):
+            made[part] = {**made[part], path: Path(str(made[part][path])).name}
+    return made
+
+
 def _changes(manifest: dict[str, Any]) -> list[str]:
     """What was another when the run was continued: versions, host, Public Suffix List; each with the time."""
     before = manifest
@@ -201,9 +210,20 @@ def _entry(manifest: dict[str, Any], keys: tuple[str, ...]) -> Any:
 
 
 def _text(value: Any) -> str:
+    """A value of the manifest in a line: what is inside what is set off by semicolons."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(one)}" for name, one in value.items() if one is not None)
-    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+        nested = any(isinstance(one, (dict, list)) for one in value.values())
+        entries = (
+            f"{str(name).replace('_', ' ')}{':' if isinstance(one, dict) else ''} {_text(one)}"
+            for name, one in value.items()
+            if one is not None
+        )
+        return ("; " if nested else ", ").join(entries)
+    if isinstance(value, list):
+        return ("; " if any(isinstance(one, dict) for one in value) else ", ").join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _replace(site: Path, files: dict[str, str]) -> None:

@@ -32,9 +32,16 @@ NAME_WIDTH = 14
 _NEVER_FOLDED = ("outcomes", "routes")
 
 
+class _Console(Console):
+    """Lets who has seen enough of a pipe end us as every other program is ended, not with rich's exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(**options: object) -> Console:
     """Where tables go: the terminal as wide as it is, a pipe as wide as the table needs."""
-    made = Console(highlight=False, emoji=False, markup=False, soft_wrap=False, **options)  # type: ignore[arg-type]
+    made = _Console(highlight=False, emoji=False, markup=False, soft_wrap=False, **options)  # type: ignore[arg-type]
     if not made.is_terminal:
         made.width = IN_A_PIPE
     return made
@@ -51,6 +58,8 @@ def print_stats(
 ) -> None:
     """The headline, then shares by unit, then distributions; or the groups if there are any; a policy list last."""
     out.print(Text(f"run {run.id} ({run.manifest.get('state', 'state unknown')}), list {run.list_hash[:12]}"))
+    if run.rejudged:
+        out.print(Text(run.rejudged, style="yellow"), soft_wrap=True)
     _print_headline(out, facebook(figures), weights)
     if groups is not None:
         _print_groups(out, groups, by or "")
