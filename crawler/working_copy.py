@@ -220,15 +220,20 @@ class WorkingCopy:
         self._mirror.push(on_files)
 
     def _must_be_ours(self) -> None:
-        """Nothing is put without the store's word that it is ours: who finishes a run removes the note."""
+        """Nothing is put without the store's word that it is ours.
+
+        Who finishes a run writes that into the manifest and removes the note after it, so the note is read first.
+        A store that was cut off may say of a note that it is not there: that alone says nothing.
+        """
         run = self._run.path.name
         note = read_note(self._store, run)
-        if is_finished(self._store.read(f"{run}/{MANIFEST}")):
+        manifest = self._store.read(f"{run}/{MANIFEST}")
+        if is_finished(manifest):
             self.trouble = f"{self.where}: another scan has finished this run"
-        elif note is None:
-            self.trouble = f"{self.where}: somebody has removed the note of who works on this run"
-        elif note.copy != self._id:
+        elif note is not None and note.copy != self._id:
             self.trouble = f"{self.where}: {note.who} has taken over this run"
+        elif note is None and manifest is None:
+            raise StoreError(f"{self.where}: whose run this is cannot be read (neither note nor manifest is there)")
         else:
             self._seen_ours = time.time()
             return

@@ -433,17 +433,25 @@ def test_a_copy_with_content_outlives_a_run_deleted_from_the_store(
     assert "run=a/domains/domains-0000.parquet" in store.names()
 
 
-def test_without_a_note_nothing_is_put(store: Objects, tmp_path: Path, progress: Progress) -> None:
+def test_where_neither_note_nor_manifest_is_found_nothing_is_put(
+    store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working_copy, "LAST_TRIES", 0.2)
     run = half_done(tmp_path)
     with working_copy.working_copy(store, run, progress) as copy:
+        copy.settle(lambda files: None)
+        run.write_manifest({"state": "running", "more": 1})
         store.remove("run=a/_work/copy.json")
+        copy.settle(lambda files: None)  # a note alone that is not found says nothing
+        store.remove("run=a/_work/copy.json")
+        store.remove("run=a/manifest.json")
         store.log.clear()
-        with pytest.raises(ScanFailed, match="somebody has removed the note"):
+        with pytest.raises(ScanFailed, match=r"whose run this is cannot be read.* the same command continues"):
             copy.settle(lambda files: None)
     assert store.log == []
-    with working_copy.working_copy(store, run, progress) as copy:  # the same command continues
+    with working_copy.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
-    assert "run=a/domains/domains-0000.parquet" in store.names()
+    assert "run=a/manifest.json" in store.names()
 
 
 def test_a_takeover_is_heeded_between_two_files_too(
