@@ -260,20 +260,28 @@ class _Scan:
         return ScanFailed(f"{self._run.path}: cannot be written ({words})") if words else error
 
     def _conclude(self, problem: str | None) -> None:
-        """Say in the manifest how it ended and what there is."""
-        counts = counts_of(self._run)
-        ending: dict[str, Any] = {
-            "state": "finished" if self._finished else "interrupted",
-            "ended_at": timestamp(),
-            "counts": counts,
-        }
+        """Say in the manifest how it ended and what there is.
+
+        Raises `ScanFailed` if only this keeps the run from being finished; beside another failure it is a line.
+        """
+        failure: ScanFailed | None = None
+        ending: dict[str, Any] = {"state": "finished" if self._finished else "interrupted", "ended_at": timestamp()}
         try:
+            try:
+                ending["counts"] = counts_of(self._run)
+            except Damaged as error:
+                failure = _failure(error)
+                ending["state"], problem = "interrupted", problem or str(failure)
             self._run.write_manifest({**self._run.manifest(), **ending, "problem": problem})
-            if self._copy is not None and self._finished:
+            if self._copy is not None and ending["state"] == "finished":
                 self._copy.finish()
         except OSError as error:  # such as the full disk that ended the scan; that message is the one to show
-            self._progress.say(f"{self._run.path}: the manifest could not be written ({error.strerror})")
-        if not self._quiet:
+            failure = ScanFailed(f"{self._run.path}: the manifest could not be written ({error.strerror})")
+        if failure is not None:
+            if self._finished:
+                raise failure
+            self._progress.say(str(failure))
+        if "counts" in ending and not self._quiet:
             sys.stdout.write(summary(self._run, ending, self._copy.where if self._copy else self._run.path))
             sys.stdout.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -509,3 +510,56 @@ def test_what_is_damaged_while_the_scan_goes_on_ends_it_with_what_to_do(
     if where.startswith("hosts"):
         kit.scan("data")
         assert kit.dataset("data") == undisturbed
+
+
+def test_a_run_whose_last_word_cannot_be_written_is_not_finished(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, list[dict[str, Any]]]
+) -> None:
+    genuine = Run.write_manifest
+
+    def full(run: Run, manifest: dict[str, Any]) -> None:
+        if manifest["state"] == "finished":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        genuine(run, manifest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "write_manifest", full)
+        out, err = kit.scan("data", code=1)
+    last = err.splitlines()[-1]
+    assert f"{kit.run('data')}: the manifest could not be written (No space left on device)" in last
+    assert "finished" not in out and "Traceback" not in err
+    assert kit.manifest("data")["state"] == "running"
+    kit.scan("data")
+    assert kit.manifest("data")["state"] == "finished" and kit.dataset("data") == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("table", "advice"),
+    [("certificates", "begin another run by --run"), ("incomplete_chains", "the same command makes it again")],
+)
+def test_a_merged_part_that_is_damaged_before_it_is_counted_is_one_line(
+    kit: Kit,
+    monkeypatch: pytest.MonkeyPatch,
+    table: str,
+    advice: str,
+    undisturbed: dict[str, list[dict[str, Any]]],
+) -> None:
+    genuine = scan._Scan._work
+
+    async def damaging(self: scan._Scan) -> None:
+        await genuine(self)
+        part = kit.run("data") / table / "merged-0000.parquet"
+        part.write_bytes(part.read_bytes()[:-4] + b"PARQ")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan._Scan, "_work", damaging)
+        _, err = kit.scan("data", code=1)
+    last = err.splitlines()[-1]
+    assert "merged-0000.parquet: is damaged (" in last and advice in last and "Traceback" not in err
+    assert kit.manifest("data")["state"] == "interrupted" and advice in kit.manifest("data")["problem"]
+    if table == "certificates":
+        _, err = kit.scan("data", code=1)
+        assert "merged-0000.parquet: is damaged (" in err.splitlines()[-1] and advice in err.splitlines()[-1]
+    else:
+        kit.scan("data")
+        assert kit.manifest("data")["state"] == "finished" and kit.dataset("data") == undisturbed
