@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,19 +22,21 @@ from crawler.parts import ROWS_AT_ONCE, hidden, opened
 LARGEST_INTERMEDIATE = 16 << 10
 """Bytes of DER; real ones have 1 to 3 KiB.  A larger one completes no chain."""
 
-_MEMORY = 32 << 20  # of the database, in bytes; beyond it there is the disk
+_MEMORY = 32 << 20  # of the database, in bytes; beyond it there is the disk, for reading too: all is one transaction
+#: The index is there before the rows: one made after them would be sorted in a directory of SQLite's choice.
 _TABLES = """
     CREATE TABLE chains (chain TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE wanted (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE certificates (sha256 TEXT PRIMARY KEY, der BLOB);
     CREATE TABLE intermediates (sha256 TEXT PRIMARY KEY, issuer BLOB, der BLOB);
+    CREATE INDEX by_issuer ON intermediates (issuer, sha256);
 """
 
 
 class Shelf:
     """The chains that are to be judged, the certificates in them, and the intermediates of the run.
 
-    Every method raises `OSError` when the disk will not take more.
+    Every method raises `OSError` when the disk will not take more, or cannot be read.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -70,8 +73,6 @@ class Shelf:
                 for batch in file.iter_batches(ROWS_AT_ONCE, columns=["sha256", "der", "is_ca", "self_signed"]):
                     self._take(batch)
                     tick(batch.num_rows)
-        with _disk_errors():
-            self._database.execute("CREATE INDEX by_issuer ON intermediates (issuer, sha256)")
 
     def _take(self, batch: pa.RecordBatch) -> None:
         rows = [row for row in zip(*(column.to_pylist() for column in batch.columns), strict=True) if row[1]]
@@ -90,12 +91,12 @@ class Shelf:
 
     def count(self) -> int:
         """Distinct chains."""
-        ((count,),) = self._database.execute("SELECT count(*) FROM chains")
+        ((count,),) = self._rows("SELECT count(*) FROM chains")
         return int(count)
 
     def chains(self) -> Iterator[list[str]]:
         """The distinct chains, in the order of their digests whatever the order in which they came."""
-        for (chain,) in self._database.execute("SELECT chain FROM chains ORDER BY chain"):
+        for (chain,) in self._rows("SELECT chain FROM chains ORDER BY chain"):
             yield chain.split(",")
 
     def known(self, chain: list[str], read: Callable[[bytes], Known | None]) -> list[Known | None]:
@@ -103,7 +104,7 @@ class Shelf:
         return [self._known(sha256, read) for sha256 in chain]
 
     def _known(self, sha256: str, read: Callable[[bytes], Known | None]) -> Known | None:
-        row = self._database.execute("SELECT der FROM certificates WHERE sha256 = ?", (sha256,)).fetchone()
+        row = next(self._rows("SELECT der FROM certificates WHERE sha256 = ?", sha256), None)
         known = read(row[0]) if row else None
         return known if known is not None and known.row.sha256 == sha256 else None
 
@@ -111,18 +112,25 @@ class Shelf:
         """Intermediates that name this issuer, or all, in the order of their digests."""
         query = "SELECT der FROM intermediates"
         if issuer is None:
-            rows = self._database.execute(f"{query} ORDER BY sha256")
+            rows = self._rows(f"{query} ORDER BY sha256")
         else:
-            rows = self._database.execute(f"{query} WHERE issuer = ? ORDER BY sha256", (issuer,))
+            rows = self._rows(f"{query} WHERE issuer = ? ORDER BY sha256", issuer)
         for (der,) in rows:
             yield der
+
+    def _rows(self, query: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        with _disk_errors():
+            rows = self._database.execute(query, values)
+            yield from iter(rows.fetchone, None)  # the cursor itself would be closed, of a closed database too
 
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """What SQLite says of a full disk becomes the `OSError` that everybody knows."""
+    """What SQLite says of a disk becomes the `OSError` that everybody knows."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        code = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+    except sqlite3.DatabaseError as error:
+        if (said := getattr(error, "sqlite_errorcode", None)) is None:
+            raise  # it is Python's own word, of a call that is wrong
+        code = errno.ENOSPC if said == sqlite3.SQLITE_FULL else errno.EIO
         raise OSError(code, os.strerror(code)) from error

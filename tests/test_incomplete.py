@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
+import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -243,3 +247,59 @@ def test_a_table_that_was_changed_is_made_again(tmp_path: Path) -> None:
     part.write_bytes(part.read_bytes()[:-1] + b"?")
     assert distrust(run, lambda rows: None) == [part]
     assert rows_of(run) == [row] and distrust(run, lambda rows: None) == []
+
+
+READS: dict[str, Callable[[shelf.Shelf], object]] = {
+    "count": lambda made: made.count(),
+    "chains": lambda made: list(made.chains()),
+    "known": lambda made: made.known(["00"], lambda content: None),
+    "intermediates": lambda made: list(made.intermediates()),
+    "intermediates of an issuer": lambda made: list(made.intermediates(b"x")),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_a_disk_that_takes_no_more_is_an_os_error_in_reading_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[shelf.Shelf], object]
+) -> None:
+    """To read a page, another that has changed has to go to the disk."""
+    monkeypatch.setattr(shelf, "_MEMORY", 16 << 10)
+    with closing(shelf.Shelf(tmp_path)) as made:
+        made.keep([[f"{n:064x}"] for n in range(500)])
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            with pytest.raises(OSError, match=r"Input/output error|No space left"):
+                for _ in range(3):
+                    read(made)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_call_that_is_wrong_is_no_trouble_of_a_disk(tmp_path: Path) -> None:
+    made = shelf.Shelf(tmp_path)
+    made.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        made.count()
+
+
+def test_nothing_is_sorted_in_a_directory_of_sqlites_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be full, or in memory."""
+    said: list[str] = []
+    genuine = sqlite3.connect
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        made = genuine(*arguments, **options)
+        made.set_trace_callback(said.append)
+        return made
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert verdicts(stored(tmp_path / "run", [[LOWER_LEAF]], [INTERMEDIATE, LOWER_INTERMEDIATE]))
+    made = [number for number, words in enumerate(said) if words.lstrip().startswith("CREATE INDEX")]
+    filled = [number for number, words in enumerate(said) if words.startswith("INSERT")]
+    assert made and filled and max(made) < min(filled)
+    database = genuine(":memory:")
+    database.executescript(shelf._TABLES)
+    for query in {words for words in said if words.startswith("SELECT")}:
+        plan = " ".join(row[-1] for row in database.execute(f"EXPLAIN QUERY PLAN {query}"))
+        assert "TEMP B-TREE" not in plan, query
