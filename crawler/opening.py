@@ -6,10 +6,10 @@ is left behind that was not there before.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +18,17 @@ from crawler.config import Config, UsageError
 from crawler.copies import bring_manifests
 from crawler.manifest import Circumstances, check_run_id, open_run
 from crawler.object_store import Store
-from crawler.parts import sync_file
+from crawler.parts import hidden, process_space, sync_file
 from crawler.preflight import ask_resolvers, disk_trouble
 from crawler.storage import Run
 from crawler.targets import InputError, ListFacts, comes_once, spool, survey
 from crawler.trust import TrustStore
 
-#: Names under which this room and `manifest` write what is not whole yet; each ends in the number of a process.
-_OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9]+)").fullmatch
+#: Names under which this room and `manifest` write what is not whole yet, with the process that does and where it is.
+_OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9a-f]{8})-([0-9]+)").fullmatch
+
+_FOREIGN_FOR = 24 * 3600
+"""Seconds without a change after which what was written on another machine or in another container is nobody's."""
 
 
 def begin(
@@ -81,7 +84,7 @@ def made_directory(data: Path, option: str = "--data") -> Iterator[None]:
 
 def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
     """A copy of a list that comes only once."""
-    path = data / f".tmp-list-{os.getpid()}"
+    path = hidden(data / "list")
     try:
         if given == "-":
             spool(sys.stdin.buffer, path)
@@ -101,8 +104,18 @@ def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
 def sweep(data: Path) -> None:
     """Remove what processes that are gone left under hidden names, and nothing else."""
     for path in data.glob(".tmp-*"):
-        if (ours := _OURS(path.name)) and not Path("/proc", ours[1]).exists():
+        if (ours := _OURS(path.name)) and _is_nobodys(path, ours[1], int(ours[2])):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _is_nobodys(path: Path, space: str, process: int) -> bool:
+    """Whether its writer is gone; of one that is not among the processes we see, only its silence can tell."""
+    if space == process_space():
+        return not Path("/proc", str(process)).exists()
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_FOR
+    except FileNotFoundError:
+        return False

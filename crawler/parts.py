@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -64,7 +65,17 @@ def sync_file(path: Path) -> None:
 
 def hidden(path: Path) -> Path:
     """The name under which `path` is written: no glob for the real one matches it."""
-    return path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    return path.with_name(f".tmp-{path.name}-{process_space()}-{os.getpid()}")
+
+
+@cache
+def process_space() -> str:
+    """Where numbers of processes mean what they mean here: this machine since it was started, this container."""
+    try:
+        boot, space = Path("/proc/sys/kernel/random/boot_id").read_text("ascii"), os.readlink("/proc/self/ns/pid")
+    except OSError:
+        boot, space = platform.node(), ""
+    return hashlib.sha256(f"{boot.strip()} {space}".encode()).hexdigest()[:8]
 
 
 def publish(written: Path, path: Path) -> None:

@@ -26,7 +26,8 @@ import pytest
 
 from crawler import cli, scan
 from crawler.config import Config
-from crawler.parts import row_count
+from crawler.opening import sweep
+from crawler.parts import hidden, process_space, row_count
 from crawler.records import TABLES
 from crawler.storage import Run, Step
 from tests import fake_scan
@@ -563,3 +564,22 @@ def test_a_merged_part_that_is_damaged_before_it_is_counted_is_one_line(
     else:
         kit.scan("data")
         assert kit.manifest("data")["state"] == "finished" and kit.dataset("data") == undisturbed
+
+
+def test_only_what_nobody_writes_any_more_is_swept(tmp_path: Path) -> None:
+    """A number of a process says nothing of another machine, or container, that works in the same directory."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here, elsewhere = process_space(), "0" * 8
+    assert here != elsewhere
+    living, young = tmp_path / f".tmp-run=a-{here}-{os.getpid()}", tmp_path / f".tmp-run=a-{elsewhere}-{ended.pid}"
+    gone, old = tmp_path / f".tmp-run=a-{here}-{ended.pid}", tmp_path / f".tmp-run=b-{elsewhere}-1"
+    for path in (living, young, gone, old):
+        path.mkdir()
+    listed, strange = tmp_path / f".tmp-list-{here}-{ended.pid}", tmp_path / f".tmp-notes-{here}-{ended.pid}"
+    for path in (listed, strange):
+        path.touch()
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert set(tmp_path.iterdir()) == {living, young, strange}
+    assert hidden(tmp_path / "run=a") == living
