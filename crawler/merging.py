@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish, row_count, sync_directory
+from crawler.parts import ROWS_AT_ONCE, PartWriter, digest, hidden, opened, publish, row_count, sync_directory
 from crawler.records import TABLES
 from crawler.storage import EMPTY_PART, LAYOUTS, Run
 
@@ -30,15 +30,16 @@ def merge(run: Run, table: str, signature: dict[str, str], tick: Callable[[int],
     written = run.written(table)
     parts = run.parts(table)
     standing = [part for part in parts if part.name in before.parts]
-    new = [part for part in parts if part.name in written and not before.holds(part.name, written[part.name])]
+    sources = [part for part in parts if not part.name.startswith("merged-") and part.name != EMPTY_PART]
+    new = [part for part in sources if not before.holds(part.name, written.get(part.name, ""))]
     first = 1 + max((int(part.stem.removeprefix("merged-")) for part in standing), default=-1)
     made = _add(run, table, new, standing, first, signature, tick) if new else []
     merged = [*standing, *made]
     _remove(part for part in parts if part.name.startswith("merged-") and part not in merged)
     sync_directory(run.path / table)
     if made:
-        run.mark_merged(table, made, {part.name: written[part.name] for part in new}, first)
-    _remove(part for part in parts if not part.name.startswith("merged-") and part.name != EMPTY_PART)
+        run.mark_merged(table, made, {part.name: written.get(part.name) or digest(part) for part in new}, first)
+    _remove(sources)
     sync_directory(run.path / table)
 
 

@@ -206,6 +206,15 @@ def test_a_lost_word_of_the_merge_makes_its_shards_be_done_again(tmp_path: Path)
     assert stored(run) == Counter([0, 1, 2, 8])
 
 
+def test_no_part_is_removed_unmerged_even_if_no_marker_counts_on_it(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    for shard in range(SHARDS):
+        probe(run, shard, [shard])
+    run.marker_path(PROBES, 1).unlink()
+    merged(run)
+    assert stored(run) == Counter([0, 1, 2])
+
+
 SETS = st.sets(st.integers(0, 12), max_size=6)
 STEPS = st.one_of(
     st.tuples(st.just("probe"), st.integers(0, SHARDS - 1), SETS),
