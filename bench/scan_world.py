@@ -110,7 +110,7 @@ def _policy_servers(directory: Path, domains: int, port: int) -> Iterator[str]:
     """Servers in nginx's words, each with a certificate for a hundred policy hosts."""
     authority = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench CA")])
-    anchor = _issue(issuer, issuer, authority, authority, x509.BasicConstraints(True, None))
+    anchor = issue(issuer, issuer, authority, authority, x509.BasicConstraints(True, None))
     # Beside the roots that every scan has to load.
     (directory / "ca.pem").write_bytes(
         Path(certifi.where()).read_bytes() + anchor.public_bytes(serialization.Encoding.PEM)
@@ -125,7 +125,7 @@ def _policy_servers(directory: Path, domains: int, port: int) -> Iterator[str]:
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        leaf = _issue(subject, issuer, key, authority, names)
+        leaf = issue(subject, issuer, key, authority, names)
         pem.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + private)
         text = POLICY.format(number=number)
         yield (
@@ -134,13 +134,14 @@ def _policy_servers(directory: Path, domains: int, port: int) -> Iterator[str]:
         )
 
 
-def _issue(
+def issue(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     authority: ec.EllipticCurvePrivateKey,
     extension: x509.ExtensionType,
 ) -> x509.Certificate:
+    """A certificate with one extension, good for a month."""
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(
         issuer, subject, key.public_key(), x509.random_serial_number(), now - timedelta(1), now + timedelta(30)

@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -79,31 +77,17 @@ class Authority:
         root, self._key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("bench root", "bench issuer")]
         self._name = names[1]
-        anchor = _issue(names[0], names[0], root, root, x509.BasicConstraints(True, None))
-        self._intermediate = _issue(names[1], names[0], self._key, root, x509.BasicConstraints(True, 0))
+        anchor = scan_world.issue(names[0], names[0], root, root, x509.BasicConstraints(True, None))
+        self._intermediate = scan_world.issue(names[1], names[0], self._key, root, x509.BasicConstraints(True, 0))
         (directory / "ca.pem").write_bytes(anchor.public_bytes(Encoding.PEM))
 
     def write(self, path: Path, kind: str, name: str) -> None:
         """A leaf with its intermediate and key.  `kind` is always `ecdsa`."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        leaf = _issue(subject, self._name, key, self._key, x509.SubjectAlternativeName([x509.DNSName(name)]))
+        leaf = scan_world.issue(subject, self._name, key, self._key, x509.SubjectAlternativeName([x509.DNSName(name)]))
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in (leaf, self._intermediate)) + private)
-
-
-def _issue(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    authority: ec.EllipticCurvePrivateKey,
-    extension: x509.ExtensionType,
-) -> x509.Certificate:
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(
-        issuer, subject, key.public_key(), x509.random_serial_number(), now - timedelta(1), now + timedelta(30)
-    )
-    return builder.add_extension(extension, critical=False).sign(authority, hashes.SHA256())
 
 
 if __name__ == "__main__":
