@@ -26,6 +26,7 @@ import pyarrow as pa
 from analysis import deliveries
 from crawler.config import UsageError
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
+from crawler.schema_versions import READABLE, RENAMED, REWORDED, schema_version_of
 
 MEMORY_LIMIT = "2GB"
 """What DuckDB may hold before it spills; 20 M probes joined with 2 M certificates needed 1 GB."""
@@ -199,12 +200,25 @@ class Run:
         if next((self.path / name).glob("*.parquet"), None) is not None:
             parts = _quoted(self.path / name / "*.parquet")
             rows += (
-                f" UNION ALL BY NAME SELECT * FROM read_parquet('{parts}', union_by_name = true,"
-                " hive_partitioning = false)"
+                f" UNION ALL BY NAME SELECT {self._columns_by_name_of_today(name)} FROM read_parquet('{parts}',"
+                " union_by_name = true, hive_partitioning = false)"
             )
         if name == "certificates" and not self.finished:
             rows = f"SELECT DISTINCT ON (sha256) * FROM ({rows})"  # merged only when the run ends
         self._database.execute(f"CREATE VIEW {name} AS {rows}")
+
+    def _columns_by_name_of_today(self, table: str) -> str:
+        """What to select from the parts of a table: `*`, or for a run of an earlier schema its columns renamed."""
+        if schema_version_of(self.manifest) == SCHEMA_VERSION:
+            return "*"
+        chosen = "*"
+        if table in REWORDED:
+            column, words = REWORDED[table]
+            cases = " ".join(f"WHEN '{before}' THEN '{now}'" for before, now in words.items())
+            chosen += f" REPLACE (CASE {column} {cases} ELSE {column} END AS {column})"
+        if table in RENAMED:
+            chosen += f" RENAME ({', '.join(f'{before} AS {now}' for before, now in RENAMED[table].items())})"
+        return chosen
 
     def _check_whole(self) -> None:
         """A finished run holds what its manifest counted; a copy that lacks a part would give confident wrong figures."""
@@ -268,8 +282,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: is not JSON ({error}); the run cannot be read without it") from error
     if not isinstance(manifest, dict):
         raise UsageError(f"{file}: is not the manifest of a run")
-    schema = manifest.get("schema_version", SCHEMA_VERSION)
-    if isinstance(schema, int) and schema > SCHEMA_VERSION:
+    schema = schema_version_of(manifest)
+    if schema is None or schema < READABLE.start:
+        raise UsageError(f"{file}: schema_version is {manifest['schema_version']!r}, which no version has written")
+    if schema > SCHEMA_VERSION:
         raise UsageError(f"{file}: schema {schema} is newer than this program reads ({SCHEMA_VERSION}); update it")
     return manifest
 

@@ -54,7 +54,7 @@ CRITERIA = {
     "strict_valid": "tls AND strict_valid",
     "forward_secret_and_strict": "tls AND forward_secret AND strict_valid",
     "trusted_if_known": "tls AND trusted_with_known",
-    "strict_valid_if_known": "tls AND trusted_with_known AND name_match AND unexpired_with_known",
+    "strict_valid_if_known": "tls AND trusted_with_known AND name_match AND within_validity_with_known",
     "dane_match": """tls AND CASE WHEN tlsa IN ('absent', 'insecure', 'unusable', 'bogus') THEN false
         WHEN dane = 'match' THEN true WHEN dane = 'mismatch' THEN false END""",
 }
@@ -62,7 +62,7 @@ CRITERIA = {
 #: Facts of an endpoint that its own probe, or its representative's, supplies.
 _FACTS = """
     stage, outcome, conclusive, starttls_offered, negotiated, forward_secret, post_quantum, pq_intolerant,
-    tls_version, tls_cipher, tls_group, chain_trusted, chain_error_code, chain_error, unexpired, received_chain, started_at
+    tls_version, tls_cipher, tls_group, chain_trusted, chain_error_code, chain_error, within_validity, received_chain, started_at
 """
 
 #: When certificates were held against their dates: at the probe, unless a run was judged again for another time.
@@ -125,7 +125,7 @@ WITH facts AS (
     FROM probes WHERE outcome <> 'sampled_out'
     UNION ALL BY NAME
     SELECT protocol, host, address, port, inferred, {_FACTS}, spki_sha256,
-        names_host(names, host) AS name_match, chain_trusted AND unexpired AND names_host(names, host) AS strict_valid
+        names_host(names, host) AS name_match, chain_trusted AND within_validity AND names_host(names, host) AS strict_valid
     FROM (
         SELECT sample.protocol, sample.host, sample.address, sample.port,
             representative.outcome IS NOT NULL AS inferred, certificate.names, certificate.spki_sha256,
@@ -148,7 +148,7 @@ WITH facts AS (
             CASE WHEN NOT inferred THEN dane_error WHEN by_digest = 'mismatch' THEN 'no_match' END AS dane_error
         ), CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls,
         CASE WHEN chain_error_code IN {MISSING_ISSUER} THEN completed ELSE chain_trusted END AS trusted_with_known,
-        CASE WHEN completed THEN {_AT} BETWEEN valid_from AND valid_until ELSE unexpired END AS unexpired_with_known
+        CASE WHEN completed THEN {_AT} BETWEEN valid_from AND valid_until ELSE within_validity END AS within_validity_with_known
     FROM (SELECT *, {_BY_DIGEST} AS by_digest FROM facts LEFT JOIN ({_RRSET}) USING (host))
     LEFT JOIN (
         SELECT received_chain, trusted_if_known AS completed, valid_from, valid_until FROM incomplete_chains
@@ -158,9 +158,9 @@ WITH facts AS (
     WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')
 )
 SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,
-    chain_trusted, chain_error, trusted_with_known, name_match, unexpired, received_chain[1] AS leaf, tlsa, {_DANE}, leaf_names,
+    chain_trusted, chain_error, trusted_with_known, name_match, within_validity, received_chain[1] AS leaf, tlsa, {_DANE}, leaf_names,
     CASE WHEN conclusive IS NOT TRUE THEN 'unknown' WHEN inferred THEN 'inferred' ELSE 'observed' END AS basis,
-    CASE WHEN outcome = 'blocked_address' THEN false WHEN stage IS NULL THEN NULL ELSE stage <> 'connect' END AS accepts,
+    CASE WHEN outcome = 'address_not_allowed' THEN false WHEN stage IS NULL THEN NULL ELSE stage <> 'connect' END AS accepts,
     {columns(CRITERIA)}
 FROM upgraded LEFT JOIN name_only ON sha256 = received_chain[1]
 """

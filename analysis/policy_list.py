@@ -27,7 +27,7 @@ _BATCH = 50_000
 DEMANDS = {
     "host": "listed_host(mxs, host)",
     "tls": "negotiated AND list_contains(tls_versions, tls_version)",
-    "certificate": """negotiated AND chain_trusted AND unexpired AND (name_match OR names_listed(mxs, leaf_names))
+    "certificate": """negotiated AND chain_trusted AND within_validity AND (name_match OR names_listed(mxs, leaf_names))
         AND CASE WHEN NOT pinned THEN true END""",
     "kept": "met_host AND met_tls AND met_certificate",
 }
@@ -171,7 +171,7 @@ def _add_members(run: Run) -> None:
         ), delivered AS (
             SELECT member.*, delivery.* EXCLUDE (domain)
             FROM member JOIN (
-                SELECT domain, host, accepts, inferred, negotiated, tls_version, chain_trusted, unexpired, name_match, leaf
+                SELECT domain, host, accepts, inferred, negotiated, tls_version, chain_trusted, within_validity, name_match, leaf
                 FROM deliveries
             ) AS delivery USING (domain)
         ), named AS (

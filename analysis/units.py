@@ -98,7 +98,7 @@ NONE = "(none)"
 
 _FACTS = f"""
     SELECT coalesce(outcome, 'not_run') AS outcome, stage, basis, inferred, {", ".join(CRITERIA)},
-        tls_version, tls_cipher, tls_group, chain_trusted, trusted_with_known, name_match, unexpired, self_signed, tlsa, dane, dane_error,
+        tls_version, tls_cipher, tls_group, chain_trusted, trusted_with_known, name_match, within_validity, self_signed, tlsa, dane, dane_error,
         count(*)::DOUBLE AS weight
     FROM endpoint_facts GROUP BY ALL
 """

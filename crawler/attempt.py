@@ -70,7 +70,7 @@ class Attempts:
             conversation, address, endpoint.port or 0,
             timeouts=self._config.timeouts, guard=self.exclusions.address, source=self._sources.get(":" in address),
         )  # fmt: skip
-        if probe.outcome in (Outcome.BLOCKED_ADDRESS, Outcome.OPTED_OUT):
+        if probe.outcome in (Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.connect_ms = None  # never contacted
             return probe, []
         chain: list[Known] = []

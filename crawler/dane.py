@@ -257,7 +257,7 @@ def _is_self_issued(certificate: Known) -> bool:
 def _problem(path: ChainVerdict, leaf: Known, names: list[str], at: datetime) -> DaneError | None:
     if not path.trusted:
         return DaneError.PATH
-    if not path.unexpired(at):
+    if not path.within_validity(at):
         return DaneError.EXPIRED
     if not any(name_match(leaf, name) or common_name_match(leaf, name) for name in names):
         return DaneError.NAME

@@ -108,14 +108,14 @@ class Exclusions:
     host = domain
 
     def address(self, text: str) -> Outcome | None:
-        """`blocked_address`, `opted_out`, or None when the address may be contacted.
+        """`address_not_allowed`, `opted_out`, or None when the address may be contacted.
 
         An IPv6 address that carries an IPv4 address (mapped, NAT64, 6to4) is special-purpose as
         it stands; what it carries is held against the opt-outs as well.
         """
         address = _parse(text)
         if address is None or (address in self._special and address not in self._allowed):
-            return Outcome.BLOCKED_ADDRESS
+            return Outcome.ADDRESS_NOT_ALLOWED
         if address in self._networks or any(inner in self._networks for inner in _carried(address)):
             return Outcome.OPTED_OUT
         return None

@@ -28,7 +28,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.TLS_ALERT: "the host broke the handshake off with an alert",
     Outcome.TLS_ERROR: "what came was not acceptable TLS",
     Outcome.TLS_UNSUPPORTED_BY_US: "only TLS that our library no longer speaks",
-    Outcome.BLOCKED_ADDRESS: "special-purpose address, not contacted (--allow-network permits it)",
+    Outcome.ADDRESS_NOT_ALLOWED: "special-purpose address, not contacted (--allow-network permits it)",
     Outcome.OPTED_OUT: "opted out, not contacted",
     Outcome.SAMPLED_OUT: "not probed; another name was, at the same address",
     Outcome.NOT_RUN: "not probed",
@@ -108,7 +108,7 @@ def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
     verdicts = [
         (probe.chain_trusted, "trusted", f"not trusted: {probe.chain_error} at depth {probe.chain_error_depth}"),
         (probe.name_match, "names the host", _unnamed(probe)),
-        (probe.unexpired, "within its dates", "outside its dates"),
+        (probe.within_validity, "within its dates", "outside its dates"),
     ]
     if probe.dane in (DaneStatus.MATCH, DaneStatus.MISMATCH):
         error = DANE_ERRORS.get(probe.dane_error) if probe.dane_error else None
@@ -139,7 +139,7 @@ def _capabilities(probe: Probe) -> str:
     if probe.capabilities is None:
         return first_line(probe.hello_reply)
     offered = "STARTTLS offered" if probe.starttls_offered else "STARTTLS not offered"
-    return f"{(probe.hello or '').upper()}: {len(probe.capabilities)} keywords, {offered}"
+    return f"{(probe.hello_command or '').upper()}: {len(probe.capabilities)} keywords, {offered}"
 
 
 def _handshake(probe: Probe) -> str:

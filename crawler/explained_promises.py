@@ -85,7 +85,7 @@ def summary(
     reached = [
         (probe, answers)
         for probe, answers in answered
-        if probe.host in hosts and probe.stage != Stage.CONNECT and probe.outcome != Outcome.BLOCKED_ADDRESS
+        if probe.host in hosts and probe.stage != Stage.CONNECT and probe.outcome != Outcome.ADDRESS_NOT_ALLOWED
     ]
     if not reached:
         yield "unknown: no mail host of the best preference accepts connections from here"
@@ -164,7 +164,7 @@ def _failing(probe: Probe) -> str:
     verdicts = {
         "its certificate is not trusted": probe.chain_trusted,
         "its certificate is for another name": probe.name_match,
-        "its certificate is outside its dates": probe.unexpired,
+        "its certificate is outside its dates": probe.within_validity,
     }
     return ", ".join(words for words, verdict in verdicts.items() if verdict is False)
 

@@ -12,6 +12,7 @@ from crawler.config import UsageError
 from crawler.manifest import check_run_id
 from crawler.parts import row_count
 from crawler.records import SCHEMA_VERSION, TABLES
+from crawler.schema_versions import READABLE
 from crawler.storage import Run
 
 
@@ -62,8 +63,8 @@ def _is_finished(manifest: dict[str, Any]) -> bool:
 
 def _check(run: Run) -> None:
     manifest = _read(run)
-    if (schema := manifest.get("schema_version")) != SCHEMA_VERSION:
-        raise UsageError(f"{run.path}: is of schema {schema} and this version reads {SCHEMA_VERSION}")
+    if (schema := manifest.get("schema_version")) not in READABLE:
+        raise UsageError(f"{run.path}: is of schema {schema} and this version reads 1 to {SCHEMA_VERSION}")
     if not _is_finished(manifest):
         raise UsageError(f"{run.path}: is {manifest.get('state')}, not finished; continue it with `scan`")
     if stranger := next(run.strangers(), None):

@@ -83,7 +83,7 @@ def _keep_incomplete(part: Path, shelf: Shelf, tick: Tick) -> None:
 def _judged(
     chain: list[str], certificates: list[Known | None], trust: TrustStore, known: Intermediates, at: datetime
 ) -> IncompleteChain:
-    row = IncompleteChain(received_chain=chain, leaf=chain[0])
+    row = IncompleteChain(received_chain=chain, leaf_sha256=chain[0])
     received = [certificate for certificate in certificates if certificate is not None]
     if len(received) < len(chain):
         return row  # what was received cannot be judged without one of its certificates

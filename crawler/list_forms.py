@@ -49,20 +49,20 @@ def text_of(line: bytes) -> str | Target:
     """A line without white space about it; a target with a problem if it is too long or no text."""
     if len(line) > MAX_LINE:
         text = line[: 4 * _KEPT].decode("utf-8", "backslashreplace")[:_KEPT]
-        return Target(listed=text, problem=f"longer than {MAX_LINE} bytes")
+        return Target(input=text, problem=f"longer than {MAX_LINE} bytes")
     try:
         return line.decode().strip()
     except UnicodeDecodeError:
-        return Target(listed=line.decode("utf-8", "backslashreplace").strip(), problem="not UTF-8 text")
+        return Target(input=line.decode("utf-8", "backslashreplace").strip(), problem="not UTF-8 text")
 
 
-def target_of(listed: str, rank: int | None = None) -> Target:
+def target_of(written: str, rank: int | None = None) -> Target:
     """One name as a list has it; a rank that is none is left out."""
     rank = rank if rank is not None and 0 <= rank < _MAX_RANK else None
     try:
-        return Target(a_label(listed), listed, rank)
+        return Target(a_label(written), written, rank)
     except InvalidName as error:
-        return Target(None, listed, rank, str(error))
+        return Target(None, written, rank, str(error))
 
 
 def columns_of(names: list[str]) -> tuple[int | None, int | None]:
@@ -135,13 +135,13 @@ class _Columns:
             try:
                 columns = next(csv.reader([text], delimiter=self.delimiter, strict=True))
             except csv.Error as error:
-                return Target(listed=text, problem=f"not a CSV line: {error}")
+                return Target(input=text, problem=f"not a CSV line: {error}")
         else:
             columns = text.split(self.delimiter)
         if len(columns) == 1:  # a bare name among ranked ones
             return target_of(text)
         if len(columns) <= self.domain:
-            return Target(listed=text, problem="no column with a name")
+            return Target(input=text, problem="no column with a name")
         rank = columns[self.rank].strip() if self.rank is not None and self.rank < len(columns) else ""
         return target_of(columns[self.domain].strip(), int(rank) if _is_number(rank) else None)
 
@@ -172,7 +172,7 @@ class _Zone:
     def target(self, text: str) -> Target | None:
         fields = text.split("\t", 4)
         if len(fields) < 5:
-            return Target(listed=text, problem="not a record of a zone file")
+            return Target(input=text, problem="not a record of a zone file")
         owner = fields[0]
         if fields[3].lower() != "ns" or owner in (self._apex, self._last):
             return None

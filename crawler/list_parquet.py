@@ -47,8 +47,8 @@ def parquet_targets(path: Path) -> Iterator[Target]:
                     column = column.dictionary_decode()
                 names = column.cast(pa.large_binary()).to_pylist()  # what is called text there need not be UTF-8
                 ranks = batch.column(rank).to_pylist() if rank is not None else [None] * len(names)
-                for listed, place in zip(names, ranks, strict=True):
-                    text = text_of(listed or b"")
+                for written, place in zip(names, ranks, strict=True):
+                    text = text_of(written or b"")
                     if isinstance(text, Target):
                         yield replace(text, rank=place)
                     elif text:

@@ -48,7 +48,7 @@ def cut_targets(run: Run, source: Path, lines: int, config: Config, workers: int
     count = min(lines, config.limit or lines)
     shards = shard_count(count, config.shards.domains, workers)
     rows = read_targets(source, config.limit)
-    _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.listed or "").encode()) % shards, tick)
+    _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
 
 
 def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:

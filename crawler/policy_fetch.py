@@ -129,8 +129,10 @@ class PolicyFetcher:
         verdicts = {address: self._exclusions.address(address) for address in found}
         allowed = [address for address, verdict in verdicts.items() if verdict is None]
         if not allowed:
-            blocked = Outcome.BLOCKED_ADDRESS in verdicts.values()
-            raise _NoPolicy(MtaStsFetch.BLOCKED_ADDRESS if blocked else None, f"may not contact {', '.join(verdicts)}")
+            blocked = Outcome.ADDRESS_NOT_ALLOWED in verdicts.values()
+            raise _NoPolicy(
+                MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else None, f"may not contact {', '.join(verdicts)}"
+            )
         return allowed[: self._settings.addresses]
 
     @asynccontextmanager

@@ -45,7 +45,7 @@ def at_endpoint(policy: ListedPolicy, host: str, probe: Probe | None, leaf: Cert
         return Promise(policy.allows(host))
     tls = negotiated(probe)
     version = None if probe.tls_version is None else probe.tls_version in policy.tls_versions
-    certificate = all_of(tls, probe.chain_trusted, probe.unexpired, _named(policy, probe, leaf))
+    certificate = all_of(tls, probe.chain_trusted, probe.within_validity, _named(policy, probe, leaf))
     return Promise(policy.allows(host), all_of(tls, version), None if certificate and policy.pinned else certificate)
 
 

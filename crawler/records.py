@@ -61,7 +61,7 @@ from crawler.vocabulary import (
     is_conclusive as is_conclusive,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a stored column changes its name, type or meaning."""
 
 MISSING_ISSUER = (2, 20, 21)
@@ -100,7 +100,7 @@ class Domain:
     """One name of the list: where its mail goes and what it publishes (table `domains`)."""
 
     domain: str | None = column(TEXT, "the name as A-label, lower case; null if `route` is `invalid`")
-    listed: str | None = column(TEXT, "the name as the list writes it")
+    input: str | None = column(TEXT, "the name as the list writes it")
     rank: int | None = column(LONG, "rank in the list, 1 first; null if the list has no ranks")
     registrable_domain: str | None = column(TEXT, "public suffix plus one label; null for a public suffix itself")
     public_suffix: str | None = column(TEXT, "longest match in the Public Suffix List")
@@ -122,7 +122,7 @@ class Domain:
     )
     mta_sts_id: str | None = column(TEXT, "`id` of a valid `_mta-sts` record")
     mta_sts_fetch: MtaStsFetch | None = column(
-        TEXT, "`ok no_host dns connect tls http timeout too_large syntax blocked_address`; null: not tried"
+        TEXT, "`ok no_host dns connect tls http timeout too_large syntax address_not_allowed`; null: not tried"
     )
     mta_sts_problem: str | None = column(TEXT, "in words, why there is no policy though a record announces one")
     mta_sts_cnames: list[str] | None = column(
@@ -189,7 +189,7 @@ class Probe:
     representative_host: str | None = column(TEXT, "for `sampled_out`: the name probed at the same address")
     greeting: str | None = column(TEXT, "the host's greeting, lines joined by LF, other bytes backslash-escaped")
     greeting_code: int | None = column(SMALL, "reply code of the greeting")
-    hello: str | None = column(TEXT, "`ehlo` or `helo`: which was answered")
+    hello_command: str | None = column(TEXT, "`ehlo` or `helo`: which was answered")
     hello_reply: str | None = column(
         TEXT, "reply to EHLO before TLS; where that was refused, the reply to HELO behind it"
     )
@@ -242,10 +242,10 @@ class Probe:
     common_name_match: bool | None = column(
         FLAG, "the leaf has no DNS-ID, and its CN names the host, as before RFC 9525; no part of any PKIX verdict"
     )
-    unexpired: bool | None = column(
+    within_validity: bool | None = column(
         FLAG, "every certificate of the verified path (of the received chain, if none) is within its dates"
     )
-    strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and unexpired, in three values")
+    strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and within_validity, in three values")
     dane: DaneStatus | None = column(TEXT, "`match mismatch unusable absent insecure bogus unknown`")
     dane_error: DaneError | None = column(
         TEXT, "why `mismatch`: `no_match path expired name`, the furthest a record got"
@@ -306,7 +306,7 @@ class IncompleteChain:
     """
 
     received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, as in `probes`")
-    leaf: str | None = column(TEXT, "the first of them")
+    leaf_sha256: str | None = column(TEXT, "the first of them")
     trusted_if_known: bool | None = column(
         FLAG,
         "a path to a trust anchor exists with known intermediates; dates and names apart; null: a certificate could not be read",
@@ -344,7 +344,7 @@ class Target:
     """One line of the list, normalised; what RESOLVE starts from."""
 
     domain: str | None = column(TEXT, "A-label; null if the line is not a domain name")
-    listed: str | None = column(TEXT, "as written")
+    input: str | None = column(TEXT, "as written")
     rank: int | None = column(LONG, "rank in the list")
     problem: str | None = column(TEXT, "why the line is not a domain name")
 

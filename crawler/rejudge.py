@@ -38,7 +38,8 @@ from crawler.parts import (
     sync_file,
 )  # fmt: skip
 from crawler.progress import Progress
-from crawler.records import TABLES, Probe, schema_of
+from crawler.records import SCHEMA_VERSION, TABLES, Probe, schema_of
+from crawler.schema_versions import RENAMED, as_now
 from crawler.shelf import Shelf
 from crawler.storage import EMPTY_PART, INCOMPLETE, LAYOUTS, Run
 from crawler.trust import TrustStore
@@ -47,10 +48,10 @@ from crawler.verdicts import Judge, conclude, judge_chain, judge_names
 #: Columns of `probes` that depend on the chain and on who judges it.
 VERDICTS = (
     "chain_trusted", "chain_error_code", "chain_error_depth", "chain_error", "chain_ordered",
-    "name_match", "common_name_match", "unexpired", "strict_valid",
+    "name_match", "common_name_match", "within_validity", "strict_valid",
 )  # fmt: skip
 
-_SHOWN = ("chain_trusted", "name_match", "unexpired", "strict_valid")
+_SHOWN = ("chain_trusted", "name_match", "within_validity", "strict_valid")
 _WORDS = {True: "yes", False: "no", None: "unknown"}
 
 
@@ -141,6 +142,7 @@ class _Rejudgement:
         self._progress = progress
         self._manifest = source.manifest()
         self._signature = source.signature(self._manifest)
+        self._is_of_today = self._manifest["schema_version"] == SCHEMA_VERSION
         self._started = datetime.fromisoformat(self._manifest["started_at"])
         self._changes = Changes()
 
@@ -177,10 +179,24 @@ class _Rejudgement:
                 folder = self._made.path / table
                 folder.mkdir()
                 for part in self._source.parts(table):
-                    _copy_file(part, folder / part.name)
+                    if self._is_of_today or table not in RENAMED:
+                        _copy_file(part, folder / part.name)
+                    else:
+                        self._write_by_name_of_today(part, folder / part.name, table)
                     self._progress.advance(1)
                 sync_directory(folder)
         _copy_file(self._trust.path, self._made.trust_anchors)
+
+    def _write_by_name_of_today(self, part: Path, to: Path, table: str) -> None:
+        """A part of an earlier schema, written with the columns of this one."""
+        row = TABLES[table]
+        schema = schema_of(row)
+        layout = replace(LAYOUTS[table], expected=row_count(part))
+        writer = PartWriter(to, row, self._signature, layout=layout)
+        with opened(part) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE):
+                writer.extend(as_now(batch, table, schema))
+        writer.close()
 
     def _shelve(self) -> None:
         for part in self._source.parts("probes"):
@@ -202,7 +218,7 @@ class _Rejudgement:
         schema = schema_of(Probe)
         with opened(part) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE):
-                writer.extend(self._judged(_as_now(batch, schema), judge))
+                writer.extend(self._judged(as_now(batch, "probes", schema), judge))
                 self._progress.advance(batch.num_rows)
         writer.close()
 
@@ -260,6 +276,7 @@ class _Rejudgement:
         self._made.write_manifest(
             {
                 **self._manifest,
+                "schema_version": SCHEMA_VERSION,
                 "trust_anchors": anchors_of(rule.ca_file) if rule.ca_file else self._manifest["trust_anchors"],
                 "counts": {**counts, "rows": {**counts["rows"], INCOMPLETE: lacking}},
                 "rejudged": [*self._manifest.get("rejudged", []), again],
@@ -270,10 +287,3 @@ class _Rejudgement:
 def _copy_file(source: Path, to: Path) -> None:
     shutil.copyfile(source, to)
     sync_file(to)
-
-
-def _as_now(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Rows with every column that there is now; an older part may lack some, which are then null."""
-    present = {name: batch.column(name) for name in batch.schema.names}
-    columns = [present.get(field.name, pa.nulls(batch.num_rows, field.type)) for field in schema]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -73,7 +73,7 @@ async def resolve_domains(
         emit(row)
 
     async def resolve(target: Target) -> None:
-        row = Domain(domain=target.domain, listed=target.listed, rank=target.rank)
+        row = Domain(domain=target.domain, input=target.input, rank=target.rank)
         try:
             if target.domain is None or target.problem is not None:
                 row.domain, row.route = None, Route.INVALID

@@ -49,20 +49,20 @@ class Step:
     key: Callable[[Any], Any] | None  #: of the input; rows with a key seen before in the shard are duplicates
 
 
-DOMAINS = Step("domains", Target, "targets", ("domains", "policies"), lambda t: t.domain or ("", t.listed))
+DOMAINS = Step("domains", Target, "targets", ("domains", "policies"), lambda t: t.domain or ("", t.input))
 HOSTS = Step("hosts", MailHost, "hosts", ("hosts", "tlsa"), attrgetter("host"))
 PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), None)
 STEPS = {step.name: step for step in (DOMAINS, HOSTS, PROBES)}
 
 #: How the tables' parts are laid out.
 LAYOUTS = {
-    "domains": Layout("domain", ("listed", "registrable_domain")),
+    "domains": Layout("domain", ("input", "registrable_domain")),
     "hosts": Layout("host"),
     "tlsa": Layout("host", ("base_domain",)),
     "probes": Layout("host"),
     "certificates": Layout("sha256", ("spki_sha256",)),
     "policies": Layout("sha256"),
-    "incomplete_chains": Layout("leaf"),
+    "incomplete_chains": Layout("leaf_sha256"),
 }
 
 #: The names of a run's own parts, and of the shards that a step is cut into; whatever else lies there is somebody's.

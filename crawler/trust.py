@@ -55,7 +55,7 @@ class ChainVerdict:
     ordered: bool  #: as received, each certificate is followed by one with its issuer's name
     added: tuple[str, ...] = ()  #: SHA-256 (hex) of what is on the path, was known and was not sent
 
-    def unexpired(self, at: datetime) -> bool | None:
+    def within_validity(self, at: datetime) -> bool | None:
         """Whether the dates hold; None when they cannot be read."""
         if self.valid_from is None or self.valid_until is None:
             return None

@@ -23,7 +23,7 @@ def judge_chain(probe: Probe, chain: list[Known], judge: Judge, at: datetime) ->
     probe.chain_trusted = verdict.trusted
     probe.chain_error_code, probe.chain_error = verdict.error_code, verdict.error
     probe.chain_error_depth = verdict.error_depth
-    probe.unexpired = verdict.unexpired(at)
+    probe.within_validity = verdict.within_validity(at)
     probe.chain_ordered = verdict.ordered
 
 
@@ -35,7 +35,7 @@ def judge_names(probe: Probe, leaf: Known) -> None:
 
 def conclude(probe: Probe) -> None:
     """Write what the three facts make together."""
-    probe.strict_valid = all_of(probe.chain_trusted, probe.name_match, probe.unexpired)
+    probe.strict_valid = all_of(probe.chain_trusted, probe.name_match, probe.within_validity)
 
 
 def all_of(*verdicts: bool | None) -> bool | None:

@@ -39,7 +39,7 @@ class Outcome(StrEnum):
     TLS_ALERT = "tls_alert"  #: the host sent a fatal TLS alert; so does one that knows only what our library lacks
     TLS_ERROR = "tls_error"  #: what came was not acceptable TLS
     TLS_UNSUPPORTED_BY_US = "tls_unsupported_by_us"  #: only versions or ciphers our library lacks
-    BLOCKED_ADDRESS = "blocked_address"  #: special-purpose space that the operator did not allow
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"  #: special-purpose space that the operator did not allow
     OPTED_OUT = "opted_out"  #: the operator of the target asked not to be probed
     SAMPLED_OUT = "sampled_out"  #: another name at the same address was probed in its stead
     NOT_RUN = "not_run"  #: the run ended (or a circuit breaker opened) before its turn
@@ -147,7 +147,7 @@ class MtaStsFetch(StrEnum):
     TIMEOUT = "timeout"
     TOO_LARGE = "too_large"
     SYNTAX = "syntax"  #: what came is no policy
-    BLOCKED_ADDRESS = "blocked_address"
+    ADDRESS_NOT_ALLOWED = "address_not_allowed"
 
 
 class MtaStsMode(StrEnum):

@@ -169,7 +169,7 @@ def _hosts() -> Iterator[str]:
     for behaviour in HOSTS.values():
         truth = behaviour.truth
         ended = f"{truth.stage or 'not contacted'}, {truth.outcome}{'' if truth.conclusive else ' (not conclusive)'}"
-        judged = {"trusted": truth.chain_trusted, "named": truth.name_match, "unexpired": truth.unexpired}
+        judged = {"trusted": truth.chain_trusted, "named": truth.name_match, "within dates": truth.within_validity}
         seen = [
             truth.tls_version,
             truth.tls_group,

@@ -62,7 +62,7 @@ async def resolve_domains(
 ) -> None:
     for target in targets:
         await pause()
-        row = Domain(domain=target.domain, listed=target.listed, rank=target.rank, resolved_at=EPOCH)
+        row = Domain(domain=target.domain, input=target.input, rank=target.rank, resolved_at=EPOCH)
         if target.domain is None:
             row.route = Route.INVALID
         elif number(target.domain) % 10 == 0:

@@ -45,7 +45,7 @@ def domain(name: str, *mail_hosts: str | tuple[str, int], route: str = "explicit
         {"host": h, "preference": 10} if isinstance(h, str) else {"host": h[0], "preference": h[1]} for h in mail_hosts
     ]
     registrable, suffix = suffixes(name)
-    made = Domain(domain=name, listed=name, route=route, mx=mx, registrable_domain=registrable, public_suffix=suffix)
+    made = Domain(domain=name, input=name, route=route, mx=mx, registrable_domain=registrable, public_suffix=suffix)
     for column, value in columns.items():
         setattr(made, column, value)
     return made
@@ -85,7 +85,7 @@ _TLS = {
     "received_chain": [LEAF],
     "chain_trusted": True,
     "name_match": True,
-    "unexpired": True,
+    "within_validity": True,
     "strict_valid": True,
 }
 _BAD = {"strict_valid": False}
@@ -109,7 +109,7 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
         _TLS | _BAD | {"chain_trusted": False, "chain_error_code": 20, "received_chain": [INCOMPLETE]},
     ),
     "wrong_name": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"name_match": False}),
-    "expired": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"unexpired": False}),
+    "expired": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"within_validity": False}),
     "static_rsa": (Stage.DONE, Outcome.OK, None, _TLS | _NO_SECRECY),
     "not_offered": (Stage.CAPABILITIES, Outcome.NOT_OFFERED, None, {"starttls_offered": False}),
     "tls_alert": (Stage.HANDSHAKE, Outcome.TLS_ALERT, None, {"starttls_offered": True, "negotiated": False}),
@@ -130,7 +130,7 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
     "closed": (Stage.GREETING, Outcome.CLOSED, None, {}),
     "connection_refused": (Stage.CONNECT, Outcome.CONNECTION_REFUSED, None, {}),
     "connect_timeout": (Stage.CONNECT, Outcome.TIMEOUT, None, {}),
-    "blocked_address": (None, Outcome.BLOCKED_ADDRESS, None, {}),
+    "address_not_allowed": (None, Outcome.ADDRESS_NOT_ALLOWED, None, {}),
     "opted_out": (None, Outcome.OPTED_OUT, None, {}),
     "not_run": (None, Outcome.NOT_RUN, None, {}),
     "internal_error": (Stage.HANDSHAKE, Outcome.INTERNAL_ERROR, None, {}),
@@ -154,7 +154,7 @@ def known(*names: str, common_name: str = "leaf") -> Known:
 
 def incomplete(trusted_if_known: bool | None, **columns: Any) -> IncompleteChain:
     """What is said of the chain of kind `incomplete`; its dates hold in 2026."""
-    made = IncompleteChain(received_chain=[INCOMPLETE], leaf=INCOMPLETE, trusted_if_known=trusted_if_known)
+    made = IncompleteChain(received_chain=[INCOMPLETE], leaf_sha256=INCOMPLETE, trusted_if_known=trusted_if_known)
     if trusted_if_known:
         made.valid_from, made.valid_until = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
     for column, value in columns.items():

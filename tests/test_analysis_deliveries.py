@@ -45,7 +45,7 @@ TRUTH: dict[str, tuple[bool | None, ...]] = {
     "closed": (U, U, U, U, U, U, "unknown", Y),
     "connection_refused": (U, U, U, U, U, U, "unknown", N),
     "connect_timeout": (U, U, U, U, U, U, "unknown", N),
-    "blocked_address": (U, U, U, U, U, U, "unknown", N),
+    "address_not_allowed": (U, U, U, U, U, U, "unknown", N),
     "opted_out": (U, U, U, U, U, U, "unknown", U),
     "not_run": (U, U, U, U, U, U, "unknown", U),
     "internal_error": (U, U, U, U, U, U, "unknown", Y),

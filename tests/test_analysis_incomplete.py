@@ -78,8 +78,8 @@ def test_the_name_counts_for_strict_validation_and_not_for_trust() -> None:
 
 
 def test_dates_are_those_of_the_completed_path_at_the_time_of_the_probe() -> None:
-    """What `unexpired` says is of the chain as sent, and the known intermediate may have expired."""
-    assert judged(lacking(unexpired=True), incomplete(True, valid_until=datetime(2026, 3, 1, tzinfo=UTC))) == (
+    """What `within_validity` says is of the chain as sent, and the known intermediate may have expired."""
+    assert judged(lacking(within_validity=True), incomplete(True, valid_until=datetime(2026, 3, 1, tzinfo=UTC))) == (
         True,
         False,
     )

@@ -49,10 +49,10 @@ def every(verdicts: Iterable[Verdict]) -> Verdict:
 def with_known(probe: dict[str, Any]) -> tuple[Verdict, Verdict]:
     """Whether the chain is trusted, and within its dates, if senders know the run's intermediates."""
     if probe["chain_error_code"] not in (2, 20, 21):
-        return probe["chain_trusted"], probe["unexpired"]
+        return probe["chain_trusted"], probe["within_validity"]
     (row,) = (row for row in table("incomplete_chains") if row["received_chain"] == probe["received_chain"])
     if not row["trusted_if_known"]:
-        return row["trusted_if_known"], probe["unexpired"]
+        return row["trusted_if_known"], probe["within_validity"]
     return True, row["valid_from"] <= probe["started_at"] <= row["valid_until"]
 
 
@@ -63,7 +63,7 @@ def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, V
     offered = probe["starttls_offered"]
     tls = True if probe["negotiated"] else False if probe["conclusive"] or offered is False else None
     without = tlsa in ("absent", "insecure", "unusable", "bogus")
-    trusted, unexpired = with_known(probe)
+    trusted, within_validity = with_known(probe)
     accepts = None if probe["stage"] is None else probe["stage"] != "connect"
     return {
         "offered": offered,
@@ -73,9 +73,9 @@ def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, V
         "strict_valid": both(tls, probe["strict_valid"]),
         "forward_secret_and_strict": both(tls, probe["forward_secret"], probe["strict_valid"]),
         "trusted_if_known": both(tls, trusted),
-        "strict_valid_if_known": both(tls, trusted, probe["name_match"], unexpired),
+        "strict_valid_if_known": both(tls, trusted, probe["name_match"], within_validity),
         "dane_match": both(tls, False if without else {"match": True, "mismatch": False}.get(probe["dane"])),
-        "accepts": False if probe["outcome"] == "blocked_address" else accepts,
+        "accepts": False if probe["outcome"] == "address_not_allowed" else accepts,
     }
 
 

@@ -40,24 +40,26 @@ def matches(trust: TrustStore, leaf: Leaf, host: str) -> bool:
 
 def test_a_leaf_of_the_anchor_is_trusted_and_unexpired(trust: TrustStore) -> None:
     found = verdict(trust, ROOT.issue("mx.example").certificate)
-    assert found.trusted and found.error_code == 0 and found.unexpired(NOW)
+    assert found.trusted and found.error_code == 0 and found.within_validity(NOW)
 
 
 def test_expiry_is_apart_from_trust(trust: TrustStore) -> None:
     found = verdict(trust, ROOT.issue("mx.example", days=(-30, -1)).certificate)
-    assert found.trusted and found.unexpired(NOW) is False
-    assert found.unexpired(NOW - timedelta(days=10)) is False, "the root began yesterday, and the whole path counts"
+    assert found.trusted and found.within_validity(NOW) is False
+    assert found.within_validity(NOW - timedelta(days=10)) is False, (
+        "the root began yesterday, and the whole path counts"
+    )
 
 
 def test_a_certificate_of_tomorrow_is_not_yet_unexpired(trust: TrustStore) -> None:
     found = verdict(trust, ROOT.issue("mx.example", days=(1, 2)).certificate)
-    assert found.trusted and found.unexpired(NOW) is False
+    assert found.trusted and found.within_validity(NOW) is False
 
 
 def test_an_unknown_root_is_untrusted_with_openssls_reason(trust: TrustStore) -> None:
     found = verdict(trust, Authority("Elsewhere").issue("mx.example").certificate)
     assert not found.trusted and found.error_code == 20 and found.error_depth == 0
-    assert found.error == "unable to get local issuer certificate" and found.unexpired(NOW)
+    assert found.error == "unable to get local issuer certificate" and found.within_validity(NOW)
 
 
 def test_self_signed_has_its_own_code(trust: TrustStore) -> None:
@@ -220,4 +222,4 @@ def test_a_renewed_intermediate_counts_wherever_its_expired_twin_stands(
     )  # fmt: skip
     twins = (expired, middle.certificate)
     found = verdict(trust, middle.issue("mx.example").certificate, *(twins[number] for number in order))
-    assert found.trusted and found.unexpired(NOW)
+    assert found.trusted and found.within_validity(NOW)

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from crawler.dns import codec, lenient
 from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Reply, Undecodable
+from crawler.records import printable
 
 NAME = "example.test"
 TYPES = [MX, A, AAAA, TXT, TLSA, CNAME]
@@ -341,7 +342,9 @@ def oracle(wire: bytes, rdtype: int) -> Reply:
                     CNAME: lambda r: text(r.target),
                 }[rdtype](rdata)
             )
-    ede = [(int(o.code), o.text or "") for o in message.options if isinstance(o, dns.edns.EDEOption)]
+    ede = [
+        (int(o.code), printable((o.text or "").encode())) for o in message.options if isinstance(o, dns.edns.EDEOption)
+    ]
     return Reply(
         int(message.rcode()),
         bool(message.flags & dns.flags.TC),

@@ -60,7 +60,7 @@ GUARD = Exclusions(Config())
     ],
 )
 def test_special_purpose_space_is_blocked(address: str) -> None:
-    assert GUARD.address(address) is Outcome.BLOCKED_ADDRESS
+    assert GUARD.address(address) is Outcome.ADDRESS_NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_global_unicast_is_not_blocked(address: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "mx.example", "127.1", "1.2.3.4.5", "fe80::1%eth0", "0x7f.1"])
 def test_what_is_no_plain_address_is_blocked(text: str) -> None:
-    assert GUARD.address(text) is Outcome.BLOCKED_ADDRESS
+    assert GUARD.address(text) is Outcome.ADDRESS_NOT_ALLOWED
 
 
 def test_an_allowed_network_opens_itself_and_nothing_else() -> None:
     guard = Exclusions(Config(allow_network=("127.0.0.0/8",)))
     assert guard.address("127.9.9.9") is None
-    assert guard.address("::ffff:127.9.9.9") is Outcome.BLOCKED_ADDRESS
-    assert guard.address("10.0.0.1") is Outcome.BLOCKED_ADDRESS
+    assert guard.address("::ffff:127.9.9.9") is Outcome.ADDRESS_NOT_ALLOWED
+    assert guard.address("10.0.0.1") is Outcome.ADDRESS_NOT_ALLOWED
 
 
 @given(st.integers(0, 2**32 - 1).map(ip_address) | st.integers(0, 2**128 - 1).map(ip_address))

@@ -52,12 +52,12 @@ def rows_of(run: Run) -> list[IncompleteChain]:
 
 def verdicts(run: Run) -> dict[str | None, bool | None]:
     """By leaf."""
-    return {row.leaf: row.trusted_if_known for row in rows_of(run)}
+    return {row.leaf_sha256: row.trusted_if_known for row in rows_of(run)}
 
 
 def test_a_chain_is_completed_by_what_another_host_sent(tmp_path: Path) -> None:
     (row,) = rows_of(stored(tmp_path / "run", [[LEAF]], [INTERMEDIATE]))
-    assert (row.received_chain, row.leaf) == ([sha256(LEAF)], sha256(LEAF))
+    assert (row.received_chain, row.leaf_sha256) == ([sha256(LEAF)], sha256(LEAF))
     assert (row.trusted_if_known, row.known_issuers, row.error_code) == (True, [sha256(INTERMEDIATE)], 0)
     assert (row.valid_from, row.valid_until) == (START - timedelta(30), START + timedelta(60))
 

@@ -31,7 +31,7 @@ Rows = dict[str, list[dict[str, Any]]]
 def perfect_rows() -> Rows:
     """What a scan without fault would store, as far as it is compared."""
     world = World(1, NAMES[:-1])
-    domains: list[dict[str, Any]] = [{"domain": None, "listed": NAMES[-1], "route": Route.INVALID}]
+    domains: list[dict[str, Any]] = [{"domain": None, "input": NAMES[-1], "route": Route.INVALID}]
     hosts, probes, incomplete, certificates = {}, [], [], []
     for name in NAMES[:-1]:
         domain = world.domain(name)
@@ -153,7 +153,7 @@ def test_not_having_found_out_is_no_agreement(tmp_path: Path) -> None:
 def test_a_wrong_word_on_a_chain_that_lacks_an_issuer_is_off_the_diagonal(tmp_path: Path) -> None:
     rows = perfect_rows()
     rows["incomplete_chains"][0]["trusted_if_known"] = False
-    stranger = {"received_chain": ["stranger"], "leaf": "stranger", "trusted_if_known": False}
+    stranger = {"received_chain": ["stranger"], "leaf_sha256": "stranger", "trusted_if_known": False}
     rows["incomplete_chains"] += [rows["incomplete_chains"].pop(), rows["incomplete_chains"][-1], stranger]
     comparison = judged(tmp_path, rows)
     assert comparison.matrices["incomplete_chains.trusted_if_known"]["true", "false"] == 1

@@ -181,7 +181,7 @@ def test_a_host_that_does_tls_does_it_as_described(behaviour: HostBehaviour) -> 
         assert any(map(covers, names(chain[0]))) == truth.name_match
         now = datetime.now(UTC)
         fresh = all(c.not_valid_before_utc <= now <= c.not_valid_after_utc for c in chain)
-        assert fresh == truth.unexpired
+        assert fresh == truth.within_validity
 
     in_lab(test)
 

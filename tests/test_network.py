@@ -200,10 +200,10 @@ def test_no_packet_is_sent_to_a_guarded_address(monkeypatch: pytest.MonkeyPatch)
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "create_connection", lambda *_, **__: next(tried))
         talk = conversation()
-        await converse(talk, "10.0.0.1", 25, timeouts=QUICK, guard=lambda _: Outcome.BLOCKED_ADDRESS)
+        await converse(talk, "10.0.0.1", 25, timeouts=QUICK, guard=lambda _: Outcome.ADDRESS_NOT_ALLOWED)
         return talk.probe
 
-    assert anyio.run(run, backend_options=LOOP).outcome is Outcome.BLOCKED_ADDRESS
+    assert anyio.run(run, backend_options=LOOP).outcome is Outcome.ADDRESS_NOT_ALLOWED
     assert next(tried) == 0
 
 

@@ -70,9 +70,9 @@ def test_duplicates_of_a_name_meet_in_one_shard_in_the_order_of_the_list(run: Ru
     homes = defaultdict(set)
     for shard, rows in shards.items():
         for row in rows:
-            homes[row.domain or row.listed].add(shard)
+            homes[row.domain or row.input].add(shard)
     assert len(homes) == 301 and all(len(home) == 1 for home in homes.values())
-    seven = [row.listed for row in shards[homes["name7.example"].pop()] if row.domain == "name7.example"]
+    seven = [row.input for row in shards[homes["name7.example"].pop()] if row.domain == "name7.example"]
     assert seven == ["name7.example"] * 3 + ["NAME7.EXAMPLE."]
 
 

@@ -292,7 +292,7 @@ def test_one_address_serves_a_few_at_once(scene: Scene) -> None:
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.2", "169.254.169.254"])
 def test_special_purpose_space_is_not_contacted(scene: Scene, address: str) -> None:
     row = scene.one(None, zone(f"{HOST}. 60 IN A {address}"))
-    assert row.mta_sts_fetch is MtaStsFetch.BLOCKED_ADDRESS and address in (row.mta_sts_problem or "")
+    assert row.mta_sts_fetch is MtaStsFetch.ADDRESS_NOT_ALLOWED and address in (row.mta_sts_problem or "")
 
 
 def test_an_address_that_may_be_contacted_is_used_beside_one_that_may_not(scene: Scene) -> None:

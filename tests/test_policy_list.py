@@ -166,7 +166,7 @@ def test_what_is_no_list_is_one_clear_line(text: str | bytes, problem: str) -> N
 
 GOOD: dict[str, Any] = {
     "host": "mx.eff.org", "negotiated": True, "tls_version": "TLSv1.3",
-    "chain_trusted": True, "unexpired": True, "name_match": True,
+    "chain_trusted": True, "within_validity": True, "name_match": True,
 }  # fmt: skip
 
 
@@ -187,9 +187,9 @@ def kept(policy: ListedPolicy, names: list[str] | None, **facts: Any) -> bool | 
         ({"negotiated": None, "starttls_offered": False}, [], False),
         ({"negotiated": None, "tls_version": None}, [], None),
         ({"negotiated": None, "chain_trusted": False}, [], False),  # seen before the connection broke
-        ({"chain_trusted": False, "unexpired": None}, [], False),
-        ({"unexpired": False}, [], False),
-        ({"unexpired": None}, [], None),
+        ({"chain_trusted": False, "within_validity": None}, [], False),
+        ({"within_validity": False}, [], False),
+        ({"within_validity": None}, [], None),
         ({"name_match": False}, ["mail.example"], False),
         ({"name_match": False}, ["*.EFF.org"], True),
         ({"name_match": False}, ["m*.eff.org"], False),
@@ -220,7 +220,7 @@ def test_the_least_version_is_the_entrys_own_where_it_says_one() -> None:
 def test_a_pin_is_held_against_nothing_so_a_certificate_in_order_is_unknown_and_a_bad_one_is_bad() -> None:
     policy = read(policies={"a.example": {"mxs": ["mx.eff.org"], "pin": "eff"}}).policies["a.example"]
     assert kept(policy, []) is None
-    assert kept(policy, [], unexpired=False) is False
+    assert kept(policy, [], within_validity=False) is False
 
 
 def test_the_common_name_counts_where_there_is_no_dns_name() -> None:

@@ -262,7 +262,7 @@ def test_special_purpose_space_is_recorded_as_never_contacted(monkeypatch: pytes
     rows: list[Any] = []
     anyio.run(prober.probe_endpoints, [Endpoint("smtp", "mx.example", "10.0.0.1", 25)], rows.append)
     (row,) = rows
-    assert (row.stage, row.outcome, row.attempts, row.started_at) == (None, Outcome.BLOCKED_ADDRESS, None, None)
+    assert (row.stage, row.outcome, row.attempts, row.started_at) == (None, Outcome.ADDRESS_NOT_ALLOWED, None, None)
 
 
 def test_our_own_bug_costs_one_endpoint_and_is_named(
@@ -317,7 +317,7 @@ def test_verdicts_and_certificates_come_with_the_row(monkeypatch: pytest.MonkeyP
 
 def test_the_three_verdicts_are_independent(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     row, _ = handshake(monkeypatch, ROOT.issue("other.example", days=(-9, -5)), tmp_path)
-    assert (row.chain_trusted, row.name_match, row.unexpired, row.strict_valid) == (True, False, False, False)
+    assert (row.chain_trusted, row.name_match, row.within_validity, row.strict_valid) == (True, False, False, False)
 
 
 def test_a_host_that_stumbles_over_a_large_hello_each_time_is_intolerant(

@@ -104,13 +104,13 @@ def test_the_same_store_and_rule_leave_every_table_of_the_sample_as_it_was(tmp_p
 
 def test_chains_of_every_kind_keep_their_verdicts_whenever_they_are_judged_again(run: Run, tmp_path: Path) -> None:
     assert rows_of(again(run, tmp_path / "out"), "probes") == rows_of(run.path, "probes")
-    assert len(set(by_chain(run.path, "chain_error_code", "name_match", "unexpired").values())) > 5
+    assert len(set(by_chain(run.path, "chain_error_code", "name_match", "within_validity").values())) > 5
 
 
 def test_dates_are_judged_at_the_time_of_the_probe_and_not_at_ours(tmp_path: Path) -> None:
     """Fifteen days ago an intermediate that has expired since was good, beside its successor and alone."""
     run = stored(tmp_path / "data" / "run=test", CHAINS, at=START - timedelta(15))
-    assert by_chain(run.path, "unexpired")[digests(LEAF, EXPIRED)] == (True,)
+    assert by_chain(run.path, "within_validity")[digests(LEAF, EXPIRED)] == (True,)
     assert rows_of(again(run, tmp_path / "out"), "probes") == rows_of(run.path, "probes")
 
 
@@ -141,7 +141,7 @@ def test_chains_that_lack_an_issuer_are_those_of_the_new_store(run: Run, tmp_pat
 
 def test_with_known_intermediates_a_chain_is_trusted_that_was_sent_without_one(run: Run, tmp_path: Path) -> None:
     made = again(run, tmp_path / "out", Rule(intermediates="known"))
-    columns = ("chain_trusted", "chain_error_code", "chain_error", "unexpired", "strict_valid", "chain_ordered")
+    columns = ("chain_trusted", "chain_error_code", "chain_error", "within_validity", "strict_valid", "chain_ordered")
     judged = by_chain(made, *columns)
     assert judged[digests(LEAF)] == judged[digests(LOWER_LEAF, LOWER_INTERMEDIATE)] == (True, 0, None, True, True, True)
     assert judged[digests(*CHAINS[5])][0] is False
@@ -151,10 +151,10 @@ def test_with_known_intermediates_a_chain_is_trusted_that_was_sent_without_one(r
 
 
 def test_dates_are_judged_at_a_time_that_was_asked_for(run: Run, tmp_path: Path) -> None:
-    made = by_chain(again(run, tmp_path / "out", Rule(at=START - timedelta(40))), "chain_trusted", "unexpired")
+    made = by_chain(again(run, tmp_path / "out", Rule(at=START - timedelta(40))), "chain_trusted", "within_validity")
     assert made[digests(LEAF, INTERMEDIATE)] == (True, False)
     assert made[digests(*CHAINS[9])] == (True, False)  # the leaf was good then, the intermediate not yet
-    later = by_chain(again(run, tmp_path / "later", Rule(at=START + timedelta(61))), "unexpired")
+    later = by_chain(again(run, tmp_path / "later", Rule(at=START + timedelta(61))), "within_validity")
     assert set(later.values()) == {(False,)}
 
 
@@ -188,7 +188,7 @@ def test_a_lost_leaf_leaves_every_verdict_unknown_and_none_no(run: Run, tmp_path
 def test_a_lost_intermediate_leaves_chain_and_dates_unknown_and_the_names_known(tmp_path: Path, how: str) -> None:
     run = stored(tmp_path / "lost" / "run=test", CHAINS)
     without(run, INTERMEDIATE, how)
-    judged = by_chain(again(run, tmp_path / "out"), "chain_trusted", "unexpired", "name_match", "strict_valid")
+    judged = by_chain(again(run, tmp_path / "out"), "chain_trusted", "within_validity", "name_match", "strict_valid")
     assert judged[digests(LEAF, INTERMEDIATE)] == (None, None, True, None)
     assert judged[digests(*CHAINS[8])] == (None, None, False, False)  # whoever issued it, its name is wrong
 

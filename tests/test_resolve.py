@@ -74,7 +74,7 @@ def test_an_explicit_route_with_all_that_protects_it() -> None:
         ad=True,
     )
     [row] = domains(script, targets=[Target("a.test", "A.test.", 7)])
-    assert (row.domain, row.listed, row.rank) == ("a.test", "A.test.", 7)
+    assert (row.domain, row.input, row.rank) == ("a.test", "A.test.", 7)
     assert (row.registrable_domain, row.public_suffix) == ("a.test", "test")
     assert (row.route, row.dns_error, row.rcode, row.ede, row.cnames) == (Route.EXPLICIT, None, "NOERROR", [], [])
     assert (row.mx, row.mx_dropped, row.dnssec) == ([{"host": "mx.a.test", "preference": 10}], 0, Dnssec.SECURE)
@@ -178,7 +178,7 @@ def test_switched_off_questions_are_not_asked() -> None:
 
 def test_lines_that_are_no_domain_keep_their_row() -> None:
     [row] = domains(zone(), targets=[Target(None, "not a name", 3, "character ' ' is not allowed")])
-    assert (row.domain, row.listed, row.rank, row.route) == (None, "not a name", 3, Route.INVALID)
+    assert (row.domain, row.input, row.rank, row.route) == (None, "not a name", 3, Route.INVALID)
     assert row.resolved_at is None
 
 

@@ -196,7 +196,7 @@ def test_without_a_policy_in_force_the_sender_is_opportunistic(policy: dict[str,
     "policy",
     [
         {"record": None, "fetch": None},
-        *({"fetch": end} for end in (None, "dns", "connect", "timeout", "blocked_address")),
+        *({"fetch": end} for end in (None, "dns", "connect", "timeout", "address_not_allowed")),
     ],
 )
 def test_a_policy_that_we_could_not_ask_for_leaves_everything_open(policy: dict[str, Any]) -> None:

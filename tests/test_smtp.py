@@ -61,7 +61,7 @@ def test_ehlo_is_said_whatever_the_banner() -> None:
 
 def test_helo_after_a_permanent_refusal_of_ehlo() -> None:
     stage, outcome, probe = end(GREETING + "S: 502 no\nC: HELO probe.example\nS: 250 mx\nC: QUIT\n")
-    assert (stage, outcome, probe.hello) == (Stage.CAPABILITIES, Outcome.NOT_OFFERED, "helo")
+    assert (stage, outcome, probe.hello_command) == (Stage.CAPABILITIES, Outcome.NOT_OFFERED, "helo")
     assert probe.starttls_offered is False and probe.capabilities == []
 
 

@@ -85,8 +85,8 @@ def test_bad_lines_are_targets_with_a_problem_and_never_fatal(tmp_path: Path) ->
         "an IP address, not a domain name",
         None,
     ]
-    assert got[2].listed == "caf\\xe9.example"
-    assert got[4].listed == "a" * 256
+    assert got[2].input == "caf\\xe9.example"
+    assert got[4].input == "a" * 256
 
 
 def test_bad_lines_of_a_csv_keep_what_they_say(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_bad_lines_of_a_csv_keep_what_they_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 10])
 def test_the_limit_counts_lines_of_the_list(tmp_path: Path, limit: int) -> None:
     got = targets_of(tmp_path, "# head\na.example\n\nbad line\nb.example\nc.example\n", limit)
-    assert [target.listed for target in got] == ["a.example", "bad line", "b.example", "c.example"][:limit]
+    assert [target.input for target in got] == ["a.example", "bad line", "b.example", "c.example"][:limit]
 
 
 def zipped(data: bytes, names: tuple[str, ...] = ("top-1m.csv",)) -> bytes:
@@ -206,7 +206,7 @@ def test_any_bytes_are_targets_or_an_input_error(tmp_path_factory: pytest.TempPa
         assert "\n" not in str(error)
         return
     for target in read_targets(path):
-        assert target.listed is not None
+        assert target.input is not None
         assert (target.domain is None) == (target.problem is not None)
 
 
@@ -288,7 +288,7 @@ def test_a_parquet_file_is_a_list(tmp_path: Path, columns: dict[str, Any], ranks
     targets = list(read_targets(path))
     assert [target.domain for target in targets] == ["a.test", "b.test", None]
     assert [target.rank for target in targets] == ranks
-    assert targets[2].problem and targets[2].listed == "not a name"
+    assert targets[2].problem and targets[2].input == "not a name"
     assert survey(path).lines == len(next(iter(columns.values())))
     assert len(list(read_targets(path, 2))) == 2
 
@@ -297,7 +297,7 @@ def test_a_cell_that_is_no_text_or_too_long_is_a_target_with_a_problem(tmp_path:
     cells = pa.array([b"a.test", b"\xff\xfe", b"x" * 5_000_000], pa.binary()).view(pa.string())
     first, second, third = read_targets(stored(tmp_path / "list.parquet", domain=cells, rank=[1, 2, 3]))
     assert (first.domain, second.problem, second.rank) == ("a.test", "not UTF-8 text", 2)
-    assert third.problem == f"longer than {MAX_LINE} bytes" and len(third.listed or "") < 300
+    assert third.problem == f"longer than {MAX_LINE} bytes" and len(third.input or "") < 300
 
 
 def test_an_archive_that_cannot_be_unpacked_is_one_line(tmp_path: Path) -> None:

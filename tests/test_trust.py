@@ -163,13 +163,13 @@ def test_openssl_verify_says_the_same(scene: str, tmp_path: Path) -> None:
 def test_dates_are_apart_from_trust_and_of_the_whole_path(scene: str, tmp_path: Path) -> None:
     chain, anchors, _ = SCENES[scene]
     found = judge(tmp_path, chain, anchors)
-    assert found.trusted and found.unexpired(START) is False
-    assert found.unexpired(START + timedelta(days=20 if scene == "leaf of tomorrow" else -20)) is True
+    assert found.trusted and found.within_validity(START) is False
+    assert found.within_validity(START + timedelta(days=20 if scene == "leaf of tomorrow" else -20)) is True
 
 
 def test_dates_of_certificates_off_the_path_do_not_count(tmp_path: Path) -> None:
     chain, anchors, _ = SCENES["cross-sign, expired, beside a known root"]
-    assert judge(tmp_path, chain, anchors).unexpired(START) is True
+    assert judge(tmp_path, chain, anchors).within_validity(START) is True
 
 
 OLD = OTHER.issue(MIDDLE, ca=True, days=(-30, -1))
@@ -179,7 +179,7 @@ OLD = OTHER.issue(MIDDLE, ca=True, days=(-30, -1))
 @pytest.mark.parametrize("sent", [[LEAF, OLD, INTERMEDIATE], [LEAF, INTERMEDIATE, OLD]], ids=["first", "last"])
 def test_an_expired_twin_of_an_unknown_root_hides_no_good_path(sent: list[x509.Certificate], tmp_path: Path) -> None:
     found = judge(tmp_path, sent, [ANCHOR])
-    assert found.trusted and found.unexpired(START)
+    assert found.trusted and found.within_validity(START)
     if shutil.which("openssl"):
         (tmp_path / "leaf.pem").write_text(pem(sent[0]))
         (tmp_path / "sent.pem").write_text(pem(*sent[1:]))
@@ -231,7 +231,9 @@ def test_a_chain_judged_at_another_time_has_the_verdict_of_that_time(tmp_path: P
     store = TrustStore(str(tmp_path / "roots.pem"))
     before, after = (ROOT.issue(MIDDLE, ca=True, days=days) for days in ((-30, -1), (-0.5, 60)))
     for chain in (known(LEAF, before, after), known(LEAF, after, before)):
-        found = {day: store.judge(chain, at).unexpired(at) for day in (0, -20, -0.75) if (at := START + timedelta(day))}
+        found = {
+            day: store.judge(chain, at).within_validity(at) for day in (0, -20, -0.75) if (at := START + timedelta(day))
+        }
         assert found == {0: True, -20: True, -0.75: False}
 
 

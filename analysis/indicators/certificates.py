@@ -30,7 +30,7 @@ def certificate_problems(endpoints: pd.DataFrame) -> Distribution:
             "intermediate not sent": incomplete,
             "untrusted issuer": untrusted & ~self_signed & ~incomplete,
             "names another host": judged & tls["name_match"].eq(False),
-            "outside its dates": judged & tls["unexpired"].eq(False),
+            "outside its dates": judged & tls["within_validity"].eq(False),
         },
         unknown=~judged | tls["strict_valid"].isna(),
     )

@@ -28,10 +28,10 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
         hello = yield Turn(Stage.CAPABILITIES, b"HELO " + name + b"\r\n", if_closed=Outcome.REJECTED)
         probe.hello_reply += "\n" + text(hello)
         expect(hello, 250)
-        probe.hello, probe.capabilities, probe.starttls_offered = "helo", [], False
+        probe.hello_command, probe.capabilities, probe.starttls_offered = "helo", [], False
         raise Ended(Outcome.NOT_OFFERED)
     expect(hello, 250)
-    probe.hello, probe.capabilities = "ehlo", capabilities(hello)
+    probe.hello_command, probe.capabilities = "ehlo", capabilities(hello)
     keywords = [capability.partition(" ")[0].upper() for capability in probe.capabilities]
     probe.starttls_offered = "STARTTLS" in keywords
     if not probe.starttls_offered:

@@ -108,7 +108,7 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
     members: dict[str, Domain] = {}
     for target in targets:
         if target.domain is None:
-            domains[("", target.listed or "")] = ("no domain name", {"route": Route.INVALID, "mx": ()})
+            domains[("", target.input or "")] = ("no domain name", {"route": Route.INVALID, "mx": ()})
             continue
         domain = world.domain(target.domain)
         domains[(target.domain,)] = (domain.behaviour.name, domain_verdicts(domain))
@@ -209,7 +209,7 @@ def _policy_verdicts(domain: Domain) -> Verdicts:
 
 
 def _domain_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
-    key = (row["domain"],) if row["domain"] is not None else ("", row["listed"])
+    key = (row["domain"],) if row["domain"] is not None else ("", row["input"])
     return key, {
         "route": row["route"],
         "dns_error": row["dns_error"],

@@ -142,7 +142,7 @@ class Truth:
     outcome: Outcome
     conclusive: bool
     greeting_code: int | None = None
-    hello: str | None = None
+    hello_command: str | None = None
     starttls_offered: bool | None = None
     starttls_masked: str | None = None
     starttls_code: int | None = None
@@ -155,7 +155,7 @@ class Truth:
     pq_intolerant: bool = False
     chain_trusted: bool | None = None
     name_match: bool | None = None
-    unexpired: bool | None = None
+    within_validity: bool | None = None
     strict_valid: bool | None = None
     certificates: int | None = None  #: how many are received
 
@@ -168,7 +168,7 @@ def secured(
     post_quantum: bool = False,
     trusted: bool = True,
     name_match: bool = True,
-    unexpired: bool = True,
+    within_validity: bool = True,
     certificates: int = 2,
     **seen: Any,
 ) -> Truth:
@@ -178,7 +178,7 @@ def secured(
         Outcome.OK,
         conclusive=True,
         greeting_code=220,
-        hello="ehlo",
+        hello_command="ehlo",
         starttls_offered=True,
         starttls_code=220,
         tls_version=version,
@@ -188,8 +188,8 @@ def secured(
         post_quantum=post_quantum,
         chain_trusted=trusted,
         name_match=name_match,
-        unexpired=unexpired,
-        strict_valid=trusted and name_match and unexpired,
+        within_validity=within_validity,
+        strict_valid=trusted and name_match and within_validity,
         certificates=certificates,
     )
     return replace(made, **seen)
@@ -203,13 +203,13 @@ def ended(stage: Stage | None, outcome: Outcome, *, conclusive: bool = False, **
     if reached > order.index(Stage.GREETING):
         implied["greeting_code"] = 220
     if reached > order.index(Stage.CAPABILITIES) or outcome is Outcome.NOT_OFFERED:
-        implied["hello"] = "ehlo"
+        implied["hello_command"] = "ehlo"
         implied["starttls_offered"] = outcome is not Outcome.NOT_OFFERED
     if reached > order.index(Stage.UPGRADE):
         implied["starttls_code"] = 220
     if reached > order.index(Stage.HANDSHAKE):
         implied |= {"tls_version": "TLSv1.3", "tls_group": "x25519", "forward_secret": True, "post_quantum": False}
-        implied |= dict.fromkeys(("chain_trusted", "name_match", "unexpired", "strict_valid"), True)
+        implied |= dict.fromkeys(("chain_trusted", "name_match", "within_validity", "strict_valid"), True)
         implied["certificates"] = 2
     if conclusive:
         implied["negotiated"] = False

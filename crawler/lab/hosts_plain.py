@@ -21,7 +21,7 @@ from crawler.records import Outcome, Stage
 # --- no STARTTLS --------------------------------------------------------------------------------
 
 _NOT_OFFERED = ended(Stage.CAPABILITIES, Outcome.NOT_OFFERED, conclusive=True)
-_HELO_ONLY = ended(Stage.CAPABILITIES, Outcome.NOT_OFFERED, conclusive=True, hello="helo")
+_HELO_ONLY = ended(Stage.CAPABILITIES, Outcome.NOT_OFFERED, conclusive=True, hello_command="helo")
 
 host("no-starttls", "STARTTLS is not among the keywords", share=26, truth=_NOT_OFFERED, plain={"EHLO": (EHLO_WITHOUT,)})
 host(
@@ -75,7 +75,7 @@ host(
     "private-address",
     "an address in private space, which is not contacted",
     share=0,
-    truth=ended(None, Outcome.BLOCKED_ADDRESS),
+    truth=ended(None, Outcome.ADDRESS_NOT_ALLOWED),
     port=Port.ELSEWHERE,
     address="10.25.25.25",
 )

@@ -110,21 +110,21 @@ host(
     "expired",
     "certificate expired ten days ago",
     share=20,
-    truth=secured("TLSv1.3", "x25519", unexpired=False),
+    truth=secured("TLSv1.3", "x25519", within_validity=False),
     tls=Tls(leaf=Leaf(valid=(-100, -10))),
 )
 host(
     "not-yet-valid",
     "certificate valid from tomorrow on",
     share=0.5,
-    truth=secured("TLSv1.3", "x25519", unexpired=False),
+    truth=secured("TLSv1.3", "x25519", within_validity=False),
     tls=Tls(leaf=Leaf(valid=(1, 90))),
 )
 host(
     "expired-intermediate",
     "fresh certificate under an intermediate that has expired",
     share=1,
-    truth=secured("TLSv1.3", "x25519", unexpired=False),
+    truth=secured("TLSv1.3", "x25519", within_validity=False),
     tls=Tls(leaf=Leaf(issuer="expired intermediate", chain=("expired intermediate",))),
 )
 host(
@@ -138,7 +138,7 @@ host(
     "self-signed-other-name",
     "self-signed certificate as an installer leaves it: another name, old key, expired",
     share=25,
-    truth=secured("TLSv1.2", "x25519", trusted=False, name_match=False, unexpired=False, certificates=1),
+    truth=secured("TLSv1.2", "x25519", trusted=False, name_match=False, within_validity=False, certificates=1),
     tls=Tls(
         versions=("TLSv1.2", "TLSv1.2"),
         leaf=Leaf(names=("localhost.localdomain",), issuer="itself", key="rsa", valid=(-3650, -5), chain=()),

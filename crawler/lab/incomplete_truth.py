@@ -42,5 +42,5 @@ def incomplete_rows(
             senders.setdefault(tuple(probe["received_chain"]), []).append((probe["host"], probe["address"]))
     for row in chains:
         verdicts = {"trusted_if_known": row["trusted_if_known"], "known_issuers": len(row["known_issuers"] or ())}
-        for key in senders.get(tuple(row["received_chain"]), [(row["leaf"],)]):
+        for key in senders.get(tuple(row["received_chain"]), [(row["leaf_sha256"],)]):
             yield key, verdicts

@@ -93,7 +93,7 @@ def truth_at(kind: ListedBehaviour, host: str, behaviour: HostBehaviour) -> List
     if truth.tls_version is not None:
         new_enough = _ORDER.index(truth.tls_version) >= _ORDER.index(kind.least or "TLSv1.2")
     tls = every((truth.negotiated, new_enough))
-    facts = (truth.negotiated, truth.chain_trusted, truth.unexpired, _is_named(kind, host, behaviour))
+    facts = (truth.negotiated, truth.chain_trusted, truth.within_validity, _is_named(kind, host, behaviour))
     certificate = every(facts)
     return ListedTruth(not kind.other_mx, tls, None if certificate and kind.pin else certificate)
 

@@ -29,7 +29,7 @@ _DOMAIN = ("domain", "route", "mx", "mx_dropped")
 _HOST = ("host", "addresses", "ipv4_status", "ipv6_status", "addresses_dropped")
 _PROBE = (
     *("host", "address", "conclusive", "starttls_offered", "negotiated", "tls_version"),
-    *("chain_trusted", "unexpired", "name_match", "received_chain"),
+    *("chain_trusted", "within_validity", "name_match", "received_chain"),
 )
 _CERTIFICATE = ("sha256", "names", "common_name")
 

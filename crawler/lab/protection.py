@@ -103,7 +103,7 @@ def dane_truth(tlsa: TlsaBehaviour, status: TlsaStatus, behaviour: HostBehaviour
         tls = behaviour.server.tls
         # RFC 7672 §3.2.3: unlike for PKIX, the CN counts where there is no DNS-ID.
         named = truth.name_match or (isinstance(tls, Tls) and tls.leaf.in_subject)
-        if not (truth.chain_trusted and truth.unexpired and named):
+        if not (truth.chain_trusted and truth.within_validity and named):
             return DaneStatus.MISMATCH
     return tlsa.dane
 
@@ -190,7 +190,7 @@ _announced(
 _announced("sts-no-host", "a policy host that does not exist", 0.3, MtaStsFetch.NO_HOST, has_host=False)
 _announced("sts-servfail", "a policy host whose lookup fails", 0.2, MtaStsFetch.DNS, resolves=False)
 _announced("sts-refused", "a policy host that refuses connections", 0.1, MtaStsFetch.CONNECT, listens=False)
-_announced("sts-private", "a policy host in private space", 0.1, MtaStsFetch.BLOCKED_ADDRESS, address="10.1.2.3")
+_announced("sts-private", "a policy host in private space", 0.1, MtaStsFetch.ADDRESS_NOT_ALLOWED, address="10.1.2.3")
 _announced("sts-no-tls", "a policy host that speaks no TLS", 0.1, MtaStsFetch.TLS, speaks_tls=False)
 _announced("sts-expired", "an expired certificate", 0.2, MtaStsFetch.TLS, leaf=Leaf(valid=(-90, -1)))
 _announced("sts-wrong-name", "a certificate for another name", 0.3, MtaStsFetch.TLS, leaf=Leaf(names=("www.{domain}",)))

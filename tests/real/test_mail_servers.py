@@ -24,8 +24,14 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 OURS = Authority("Mail servers test root")
 
 OK = {"stage": "done", "outcome": "ok", "conclusive": True, "negotiated": True, "starttls_offered": True}
-OK |= {"greeting_code": 220, "hello": "ehlo", "starttls_code": 220}
-TRUSTED = {"chain_trusted": True, "name_match": True, "unexpired": True, "strict_valid": True, "pq_intolerant": False}
+OK |= {"greeting_code": 220, "hello_command": "ehlo", "starttls_code": 220}
+TRUSTED = {
+    "chain_trusted": True,
+    "name_match": True,
+    "within_validity": True,
+    "strict_valid": True,
+    "pq_intolerant": False,
+}
 NO_TLS = {"tls_version": None, "tls_group": None, "strict_valid": None, "received_chain": None}
 NOT_OFFERED = NO_TLS | {"stage": "capabilities", "outcome": "not_offered", "conclusive": True}
 NOT_OFFERED |= {"starttls_offered": False, "negotiated": False}

@@ -24,7 +24,13 @@ FOREIGN = Authority("A root that nobody trusts")
 
 TLS_1_2 = {"smtpd_tls_protocols": ">=TLSv1.2, <=TLSv1.2"}
 OK = {"stage": "done", "outcome": "ok", "conclusive": True, "negotiated": True, "starttls_offered": True}
-TRUSTED = {"chain_trusted": True, "name_match": True, "unexpired": True, "strict_valid": True, "chain_error_code": 0}
+TRUSTED = {
+    "chain_trusted": True,
+    "name_match": True,
+    "within_validity": True,
+    "strict_valid": True,
+    "chain_error_code": 0,
+}
 NO_TLS = {"tls_version": None, "strict_valid": None, "received_chain": None}
 
 
@@ -53,7 +59,13 @@ LISTENERS = {
         OK
         | TRUSTED
         | {"tls_version": "TLSv1.3", "tls_cipher": "TLS_AES_256_GCM_SHA384", "tls_group": "x25519"}
-        | {"forward_secret": True, "post_quantum": False, "hello": "ehlo", "greeting_code": 220, "starttls_code": 220},
+        | {
+            "forward_secret": True,
+            "post_quantum": False,
+            "hello_command": "ehlo",
+            "greeting_code": 220,
+            "starttls_code": 220,
+        },
     ),
     "only-tls13-p384": Listener(
         {"smtpd_tls_protocols": ">=TLSv1.3", "tls_eecdh_auto_curves": "secp384r1"},
@@ -85,25 +97,25 @@ LISTENERS = {
     ),
     "expired": Listener(
         {},
-        OK | {"chain_trusted": True, "name_match": True, "unexpired": False, "strict_valid": False},
+        OK | {"chain_trusted": True, "name_match": True, "within_validity": False, "strict_valid": False},
         chain(days=(-30, -1)),
     ),
     "self-signed": Listener(
         {},
         # 18: X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
         OK
-        | {"chain_trusted": False, "name_match": True, "unexpired": True, "strict_valid": False}
+        | {"chain_trusted": False, "name_match": True, "within_validity": True, "strict_valid": False}
         | {"chain_error_code": 18, "chain_error_depth": 0},
         chain(self_signed=True),
     ),
     "untrusted-root": Listener(
         {},
-        OK | {"chain_trusted": False, "name_match": True, "unexpired": True, "strict_valid": False},
+        OK | {"chain_trusted": False, "name_match": True, "within_validity": True, "strict_valid": False},
         chain(FOREIGN),
     ),
     "wrong-name": Listener(
         {},
-        OK | {"chain_trusted": True, "name_match": False, "unexpired": True, "strict_valid": False},
+        OK | {"chain_trusted": True, "name_match": False, "within_validity": True, "strict_valid": False},
         chain(name="elsewhere.example"),
     ),
     "postscreen": Listener({"greet_wait": "3"}, OK | TRUSTED | {"tls_version": "TLSv1.3", "greeting_code": 220}),
@@ -241,7 +253,7 @@ def test_a_port_without_a_listener_is_refused(dataset: dict[str, list[Row]]) -> 
 
 def test_private_space_is_not_contacted(dataset: dict[str, list[Row]]) -> None:
     probe = probe_of(dataset, "mx.private.example")
-    assert (probe["stage"], probe["outcome"], probe["connect_ms"]) == (None, "blocked_address", None)
+    assert (probe["stage"], probe["outcome"], probe["connect_ms"]) == (None, "address_not_allowed", None)
 
 
 def test_every_name_of_the_list_has_its_route(dataset: dict[str, list[Row]]) -> None:

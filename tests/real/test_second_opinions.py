@@ -161,7 +161,7 @@ def opinions(request: pytest.FixtureRequest) -> Iterator[dict[str, Opinions]]:
 def test_a_probe_says_what_is_true_of_the_chain(opinions: dict[str, Opinions], name: str) -> None:
     kind, row = opinions[name].kind, opinions[name].probe
     assert row.received_chain == [sent.fingerprint(SHA256()).hex() for sent in kind.chain], row.outcome
-    assert (row.chain_trusted, row.name_match, row.unexpired) == (kind.trusted, kind.named, kind.current)
+    assert (row.chain_trusted, row.name_match, row.within_validity) == (kind.trusted, kind.named, kind.current)
     assert row.strict_valid is (kind.trusted and kind.named and kind.current)
 
 

@@ -91,7 +91,7 @@ def test_the_rows_say_what_was_configured(world: World, name: str) -> None:
     assert (probe["port"], probe["starttls_offered"], probe["negotiated"]) == (25, scene.starttls, scene.starttls)
     assert len(probe["received_chain"] or ()) == (2 + scene.sends_root if scene.starttls else 0)
     if scene.starttls:
-        verdicts = (probe["chain_trusted"], probe["name_match"], probe["unexpired"])
+        verdicts = (probe["chain_trusted"], probe["name_match"], probe["within_validity"])
         assert verdicts == (not scene.sha1, scene.names == "host", scene.days[1] > 0)
     dane = " ".join(word for word in (probe["dane"], probe["dane_error"]) if word)
     assert dane == scene.dane
