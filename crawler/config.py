@@ -1,7 +1,7 @@
-"""Every limit, timeout, port and rate, each with the precedent it rests on.
+"""All settings of one run.
 
-Rule of this room: numbers that shape a measurement live here and nowhere else.  A `Config` is
-built from defaults, then a TOML file, then flags; it is stored whole in the run's manifest.
+A `Config` is built from defaults, then a TOML file, then flags; it is stored whole in the run's manifest.  The
+limits, time-outs and rates stand in `setting_groups`, and can be imported from here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Sharding, Timeouts
 from crawler.settings import ConfigError, UsageError, build, check_form, check_ranges, setting
 
 __all__ = [
@@ -31,152 +32,6 @@ __all__ = [
 
 #: Standard ports; `--port NAME=PORT` says otherwise. IANA service names registry.
 STANDARD_PORTS = {"smtp": 25}
-
-
-@dataclass(frozen=True, slots=True)
-class DnsSettings:
-    """How questions are asked."""
-
-    timeout: float = setting(
-        3.0,
-        "seconds before a question is asked again (Unbound's own upper bound for a healthy server is about 1.5 s)",
-        low=0.05,
-        high=60,
-    )
-    tries: int = setting(4, "times a question is sent in all, alternating between resolvers", low=1, high=10)
-    in_flight: int = setting(2_000, "questions under way at once in one process", low=1, high=60_000)
-    sockets: int = setting(
-        8, "UDP sockets shared by all questions; each has its own random source port", low=1, high=256
-    )
-    rate: float = setting(0.0, "questions a second to one resolver, per process; 0 is no limit", low=0, high=1e7)
-    udp_payload: int = setting(1_232, "EDNS UDP size (DNS Flag Day 2020)", low=512, high=4096)
-    cache_size: int = setting(
-        20_000,
-        "answers for host and policy names kept in one process; a large one counts once for each 512 bytes",
-        low=0,
-        high=10_000_000,
-    )
-    cache_ttl: float = setting(
-        3_600.0, "seconds an answer is kept at most, and without a TTL of its own", low=0, high=86_400
-    )
-    use_0x20: bool = setting(False, "random letter case in questions (draft-vixie-dnsext-dns0x20); off on loopback")
-    max_mx: int = setting(100, "MX records kept of one domain, by preference; the rest is counted", low=1, high=10_000)
-    max_addresses: int = setting(32, "addresses of one family kept of one host", low=1, high=1_000)
-    max_tlsa: int = setting(
-        32,
-        "TLSA records kept of one host; those left out of a larger set might match where none of these does. RFC 7671 "
-        "§8.1 needs two of a key while it changes, and a datagram of 1,232 bytes holds 25 digests",
-        low=1,
-        high=1_000,
-    )
-    domains_in_flight: int = setting(500, "domains or hosts being resolved at once in one process", low=1, high=60_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long each step may take, in seconds."""
-
-    connect: float = setting(30.0, "TCP connection (Postfix smtp_connect_timeout is 30 s)", low=0.05, high=600)
-    greeting: float = setting(
-        60.0,
-        "greeting; postscreen waits 6 s, tarpits 15 s and more, RFC 5321 §4.5.3.2 allows 5 min",
-        low=0.05,
-        high=600,
-    )
-    reply: float = setting(30.0, "any later reply", low=0.05, high=600)
-    handshake: float = setting(30.0, "TLS handshake", low=0.05, high=600)
-    quit: float = setting(2.0, "the reply to QUIT, which changes no finding", low=0.0, high=60)
-    target: float = setting(
-        120.0,
-        "one attempt in all; step limits alone added up to ten minutes elsewhere (zgrab2 #526)",
-        low=0.1,
-        high=3_600,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a hostile server may make us take; beyond it the outcome is `limit_exceeded`."""
-
-    line_bytes: int = setting(
-        4_096, "one reply line with its end; RFC 5321 §4.5.3.1.5 allows 512", low=64, high=1_000_000
-    )
-    reply_lines: int = setting(256, "lines of one reply; large real EHLO replies have about 30", low=1, high=100_000)
-    reply_bytes: int = setting(32_768, "one reply", low=512, high=10_000_000)
-    replies: int = setting(16, "replies of one conversation", low=4, high=1_000)
-    handshake_bytes: int = setting(
-        131_072,
-        "bytes received during the handshake (OpenSSL's own cap for a chain is 100 KiB); inside TLS as many again and a reply",
-        low=4_096,
-        high=10_000_000,
-    )
-    certificates: int = setting(32, "certificates kept of one received chain", low=1, high=1_000)
-    plaintext_bytes: int = setting(1_024, "plaintext kept from behind the go-ahead", low=0, high=1_000_000)
-    kept_text: int = setting(4_096, "characters kept of a reply's text", low=64, high=1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Pacing:
-    """How many at once and how often; the targets' interest, not ours.
-
-    To one address there is never more than one connection at a time: big providers allow about two
-    a minute (Internet.nl #400).
-    """
-
-    in_flight: int = setting(2_000, "connections open at once in one process", low=1, high=60_000)
-    per_network: int = setting(8, "connections at once to one /24 or /48, all processes together", low=1, high=10_000)
-    per_provider: int = setting(
-        32,
-        "connections at once to the hosts of one provider (registrable domain of the mail host), all processes together",
-        low=1,
-        high=100_000,
-    )
-    address_pause: float = setting(
-        1.0, "seconds between two connections to one address, of names that share it", low=0.0, high=600
-    )
-    breaker_refusals: int = setting(
-        10, "refusals in a row after which a provider is left alone for a while; 0: never", low=0, high=10_000
-    )
-    breaker_pause: float = setting(60.0, "seconds it is left alone, doubled each time", low=0.0, high=3_600)
-    breaker_trips: int = setting(4, "times it is left alone before its endpoints are `not_run`", low=1, high=100)
-    names_per_address: int = setting(
-        16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
-    )
-    rate: float = setting(0.0, "new connections a second, all processes together; 0 is no limit", low=0, high=1e6)
-    attempts: int = setting(2, "tries of an endpoint whose first outcome was transient", low=1, high=5)
-    retry_delay: float = setting(
-        300.0, "seconds between tries; greylisting and 421 pass in minutes", low=0.0, high=86_400
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Https:
-    """How MTA-STS policies are fetched (RFC 8461 §3.3)."""
-
-    port: int = setting(443, "port of policy hosts; RFC 8461 knows no other than 443, a lab may", low=1, high=65_535)
-    timeout: float = setting(60.0, "one fetch in all; RFC 8461 §3.3 suggests a minute", low=0.05, high=600)
-    connect_timeout: float = setting(15.0, "TCP connection to one address", low=0.05, high=600)
-    policy_bytes: int = setting(65_536, "a policy; RFC 8461 §3.3 suggests 64 KiB", low=64, high=10_000_000)
-    addresses: int = setting(4, "addresses of a policy host tried until one takes the connection", low=1, high=32)
-    in_flight: int = setting(250, "fetches under way at once in one process", low=1, high=10_000)
-    waiting: int = setting(
-        2_000, "domains of one shard that wait for their policy while others are resolved", low=1, high=100_000
-    )
-    per_address: int = setting(4, "fetches at once from one address, which may serve many domains", low=1, high=1_000)
-    rate: float = setting(0.0, "new fetches a second, all processes together; 0 is no limit", low=0, high=1e6)
-    failures: int = setting(
-        5, "time-outs in a row after which an address is asked no more; a dead provider would hold up the run",
-        low=1, high=1_000_000,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Sharding:
-    """How work is cut; the units that appear whole or not at all."""
-
-    domains: int = setting(20_000, "names of the list in one RESOLVE shard, about", low=1, high=10_000_000)
-    hosts: int = setting(20_000, "mail hosts in one shard, about", low=1, high=10_000_000)
-    endpoints: int = setting(8_000, "endpoints in one PROBE shard, about", low=1, high=10_000_000)
 
 
 @dataclass(frozen=True, slots=True)

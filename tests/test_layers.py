@@ -18,6 +18,7 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
     {"crawler", "crawler.vocabulary", "crawler.records", "crawler.schema_versions", "crawler.settings"}
+    | {"crawler.setting_groups"}
     | {"crawler.config", "crawler.location"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
