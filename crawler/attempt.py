@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import anyio
@@ -28,6 +29,11 @@ from crawler.verdicts import conclude, judge_chain, judge_names
 log = logging.getLogger(__name__)
 
 Finding = tuple[Probe, list[Known]]  #: a row, and the certificates received, leaf first
+Took = Callable[[float], None]
+
+
+def _ignore(seconds: float) -> None:
+    """For who keeps no account of time."""
 
 
 class Attempts:
@@ -45,9 +51,10 @@ class Attempts:
         self._sources = {":" in source: source for source in config.source_address}
         self._ehlo_name = _ascii(config.ehlo_name)
 
-    async def once(self, endpoint: Endpoint, *, classical: bool = False) -> Finding:
+    async def once(self, endpoint: Endpoint, took: Took = _ignore, *, classical: bool = False) -> Finding:
         """Talk to the endpoint once, when the rate allows it; `classical` offers classical groups only.
 
+        `took` is told the seconds of the connection, without the time that we waited before it.
         Never raises for anything the host or the network does; a fault of ours is `internal_error`,
         with its trace in the log.
         """
@@ -66,10 +73,12 @@ class Attempts:
             lambda name: TlsClient(context, name),
             time.monotonic,
         )
+        began = time.monotonic()
         await converse(
             conversation, address, endpoint.port or 0,
             timeouts=self._config.timeouts, guard=self.exclusions.address, source=self._sources.get(":" in address),
         )  # fmt: skip
+        took(time.monotonic() - began)
         if probe.outcome in (Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.connect_ms = None  # never contacted
             return probe, []
@@ -90,17 +99,17 @@ class Attempts:
         ]
         return probe, chain
 
-    async def compared(self, endpoint: Endpoint, pause: float) -> Finding:
+    async def compared(self, endpoint: Endpoint, pause: float, took: Took = _ignore) -> Finding:
         """An attempt with classical groups; if it gets further than the hybrid hello did, that one once more.
 
         Only a host that fails with one hello, answers to the other and fails with the first again
         is intolerant of it; one that merely had a bad moment is not.
         """
-        probe, chain = await self.once(endpoint, classical=True)
+        probe, chain = await self.once(endpoint, took, classical=True)
         if not probe.negotiated:
             return probe, chain
         await anyio.sleep(pause)
-        again, chain_again = await self.once(endpoint)
+        again, chain_again = await self.once(endpoint, took)
         attempts = (probe.attempts or []) + (again.attempts or [])
         if again.negotiated:
             probe, chain = again, chain_again

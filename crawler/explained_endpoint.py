@@ -31,6 +31,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.ADDRESS_NOT_ALLOWED: "special-purpose address, not contacted (--allow-network permits it)",
     Outcome.OPTED_OUT: "opted out, not contacted",
     Outcome.SAMPLED_OUT: "not probed; another name was, at the same address",
+    Outcome.OVER_BUDGET: "not probed; its domain or network has more endpoints than one may have, or took too long",
     Outcome.NOT_RUN: "not probed",
     Outcome.INTERNAL_ERROR: "our own fault; the log has the trace",
 }

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from crawler.budgets import EndpointBudgets
 from crawler.config import STANDARD_PORTS, Config
 from crawler.pacing import Lot, network_of
 from crawler.parts import PartWriter, hidden, opened, publish, read_rows, row_count, sync_directory
@@ -64,16 +65,27 @@ def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
 
 
 def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick) -> None:
-    """Hosts x addresses x protocols, each with the TLSA records to hold its chain against."""
-    loads = [0] * _SLOTS
+    """Hosts x addresses x protocols, each with the TLSA records to hold its chain against.
+
+    An endpoint beyond a budget stays in, marked, as it gets a row.
+    """
+    budgets = EndpointBudgets(config.pacing, _salt(run))
+    for part in run.parts("domains"):
+        with opened(part) as file:
+            for batch in file.iter_batches(columns=["mx"]):
+                budgets.add_domains(batch.column(0))
+                tick(0)
+    loads, protocols = [0] * _SLOTS, len(config.protocol)
     for part in run.parts("hosts"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["addresses"]):
-                for address in pc.list_flatten(batch.column(0)).to_pylist():
-                    loads[_slot(address)] += len(config.protocol)
+            for batch in file.iter_batches(columns=["host", "addresses"]):
+                for host, addresses in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    budgets.add_host(host, addresses or ())
+                    for address in addresses or ():
+                        loads[_slot(address)] += protocols
                 tick(0)
     spread = _Spread(loads, config.shards.endpoints, workers, config.pacing.per_network)
-    rows = _endpoints(run, config)
+    rows = _endpoints(run, config, budgets)
     _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
 
 
@@ -146,7 +158,14 @@ def _mail_hosts(part: Path) -> Iterator[str]:
             yield host
 
 
-def _endpoints(run: Run, config: Config) -> Iterator[Endpoint]:
+def _salt(run: Run) -> bytes:
+    """What nobody knew when the records of the list's domains were written: when and with what this run was begun."""
+    manifest = run.manifest()
+    words = (manifest.get(name) for name in ("run", "started_at", "config_sha256", "list"))
+    return blake2b(repr(tuple(words)).encode(), digest_size=32).digest()
+
+
+def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[Endpoint]:
     ports = [(protocol, config.port_of(protocol), STANDARD_PORTS[protocol]) for protocol in config.protocol]
     for shard in run.shards(HOSTS):
         # One shard wrote both parts, so the join needs no other.
@@ -156,12 +175,15 @@ def _endpoints(run: Run, config: Config) -> Iterator[Endpoint]:
             found = {(row.host, row.port): row for row in read_rows(tlsa, Tlsa)}
         unknown = Tlsa(status=TlsaStatus.NOT_ASKED)
         for host in read_rows(hosts, Host) if hosts.exists() else ():
+            addresses = dict.fromkeys(host.addresses or ())
+            weight, within = budgets.weight(host.host), budgets.within(host.host, addresses)
             for protocol, port, standard in ports:
                 rrset = found.get((host.host, standard), unknown)
-                for address in dict.fromkeys(host.addresses or ()):
+                for address in addresses:
                     yield Endpoint(
                         protocol, host.host, address, port,
                         rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped,
+                        weight, address not in within,
                     )  # fmt: skip
 
 

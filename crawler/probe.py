@@ -9,7 +9,7 @@ been the size of our post-quantum hello.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ import anyio
 import anyio.lowlevel
 
 from crawler.attempt import Attempts, Finding
+from crawler.budgets import TimeBudget
 from crawler.certificates import Known
 from crawler.config import Config
 from crawler.names import suffixes
-from crawler.pacing import Budget, Lanes, Lot, Room
+from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.records import Endpoint, Outcome, Probe, Stage
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class _Pending:
 
     endpoint: Endpoint
     provider: str  #: registrable domain of the host
+    network: bytes  #: /24 or /48 of the address
     before: Finding | None = None  #: of the last attempt
     classical: bool = False  #: offer classical groups only
 
@@ -54,13 +56,14 @@ class Prober:
         self._config = config
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
+        self._providers = TimeBudget(config.pacing, processes)
         self._attempts = Attempts(config, self._budget)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: Lot | None = None) -> None:
         """Probe the endpoints of one shard; several shards may run at once and share the budget."""
-        shard = _Shard(emit, lot)
+        shard = _Shard(emit, lot, TimeBudget(self._config.pacing))
         pending = [item async for item in self._sampled(endpoints, shard)]
         for number in range(1, self._config.pacing.attempts + 1):
             last = number == self._config.pacing.attempts
@@ -69,6 +72,7 @@ class Prober:
             pending = await self._pass(pending, shard, last)
             if not pending:
                 break
+        self._providers.forget(key for key, _ in shard.counted if isinstance(key, str))
 
     async def _sampled(self, endpoints: Iterable[Endpoint], shard: _Shard) -> AsyncIterator[_Pending]:
         """The endpoints to be probed; the rows of the others, however many, go out at once.
@@ -83,10 +87,15 @@ class Prober:
             if self.exclusions.host(host):
                 shard.emit(_unprobed(endpoint, Outcome.OPTED_OUT))
                 continue
+            if endpoint.over_budget:
+                shard.emit(_unprobed(endpoint, Outcome.OVER_BUDGET))
+                continue
             probed = names.setdefault((endpoint.protocol, endpoint.address), [])
             if len(probed) < self._config.pacing.names_per_address:
                 probed.append(host)
-                yield _Pending(endpoint, suffixes(host)[0] or host)
+                item = _Pending(endpoint, suffixes(host)[0] or host, network_of(endpoint.address or ""))
+                self._allow_time(item, shard)
+                yield item
             else:
                 shard.emit(_unprobed(endpoint, Outcome.SAMPLED_OUT, probed[0]))
 
@@ -133,27 +142,43 @@ class Prober:
             if self._room.given_up(item.provider):
                 shard.finish(*(item.before or (_unprobed(endpoint, Outcome.NOT_RUN), [])))
                 continue
+            if shard.networks.is_spent(item.network) or self._providers.is_spent(item.provider):
+                shard.finish(*(item.before or (_unprobed(endpoint, Outcome.OVER_BUDGET), [])))
+                continue
             if spoken:
                 await anyio.sleep(self._config.pacing.address_pause)
             spoken = True
-            probe, chain = await self._attempt(item)
+            probe, chain = await self._attempt(item, shard)
             if probe.greeting_code is not None:
                 self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
             if probe.outcome in _DEAF and probe.stage in (Stage.CONNECT, Stage.GREETING):
                 deaf = endpoint.host
             if not last and (classical := self._second_try(probe, item)) is not None:
-                again.append(_Pending(endpoint, item.provider, (probe, chain), classical))
+                again.append(_Pending(endpoint, item.provider, item.network, (probe, chain), classical))
             else:
                 shard.finish(probe, chain)
         return again
 
-    async def _attempt(self, item: _Pending) -> Finding:
+    def _allow_time(self, item: _Pending, shard: _Shard) -> None:
+        """Give the endpoint's network and provider the time that is due to its host, which each counts once."""
+        weight = item.endpoint.weight or 0.0
+        for budget, key in ((shard.networks, item.network), (self._providers, item.provider)):
+            if (key, item.endpoint.host) not in shard.counted:
+                shard.counted.add((key, item.endpoint.host))
+                budget.allow(key, weight)
+
+    async def _attempt(self, item: _Pending, shard: _Shard) -> Finding:
         """One more attempt; the row holds all of them."""
+
+        def took(seconds: float) -> None:
+            shard.networks.take(item.network, seconds)
+            self._providers.take(item.provider, seconds)
+
         try:
             if item.classical:
-                probe, chain = await self._attempts.compared(item.endpoint, self._config.pacing.address_pause)
+                probe, chain = await self._attempts.compared(item.endpoint, self._config.pacing.address_pause, took)
             else:
-                probe, chain = await self._attempts.once(item.endpoint)
+                probe, chain = await self._attempts.once(item.endpoint, took)
         except Exception:  # our bug: it goes into the log, and never costs another endpoint
             log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
             probe, chain = _unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []
@@ -184,9 +209,11 @@ class Prober:
 class _Shard:
     """Where a shard's rows go; a certificate goes there once."""
 
-    def __init__(self, emit: Emit, lot: Lot | None) -> None:
+    def __init__(self, emit: Emit, lot: Lot | None, networks: TimeBudget) -> None:
         self.emit = emit
         self.lot = lot
+        self.networks = networks
+        self.counted: set[tuple[Hashable, str | None]] = set()  #: hosts whose time was given, by whom it was given to
         self._seen: set[str | None] = set()
 
     def finish(self, probe: Probe, chain: list[Known]) -> None:

@@ -368,6 +368,10 @@ class Endpoint:
     tlsa_status: TlsaStatus | None = column(TEXT, "status of the TLSA RRset")
     tlsa: list[dict[str, Any]] | None = column(TLSA_RECORDS, "TLSA records to hold the chain against")
     tlsa_dropped: int | None = column(INT, "TLSA records beyond the cap, which are not there")
+    weight: float | None = column(
+        pa.float32(), "listed domains that send mail to the host, each divided among its hosts"
+    )
+    over_budget: bool | None = column(FLAG, "cut by a budget: gets a row and no connection")
 
 
 def schema_of(row: type) -> pa.Schema:

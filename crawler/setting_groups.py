@@ -119,6 +119,29 @@ class Pacing:
     names_per_address: int = setting(
         16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
     )
+    domain_endpoints: int = setting(
+        128,
+        "endpoints that one listed domain may cause, divided among its mail hosts (each may have one); the rest is "
+        "`over_budget`. Gmail's five hosts have ten",
+        low=1,
+        high=1_000_000,
+    )
+    network_endpoints: int = setting(
+        256, "endpoints in one /24 or /48, one for each address of a /24, whoever sends mail there", low=1, high=1e9
+    )
+    network_endpoints_per_domain: int = setting(
+        32, "endpoints in it for each listed domain that sends mail there, beside those", low=0, high=1e6
+    )
+    total_seconds: float = setting(
+        900.0,
+        "seconds of connections to one network or provider in all; the rest is `over_budget`. Eight at once that are "
+        "silent for 30 s have spent it in two minutes",
+        low=1,
+        high=1e9,
+    )
+    total_seconds_per_domain: float = setting(
+        60.0, "seconds of connections for each listed domain that sends mail there, beside those", low=0, high=1e6
+    )
     rate: float = setting(0.0, "new connections a second, all processes together; 0 is no limit", low=0, high=1e6)
     attempts: int = setting(2, "tries of an endpoint whose first outcome was transient", low=1, high=5)
     retry_delay: float = setting(

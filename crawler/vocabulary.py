@@ -42,6 +42,7 @@ class Outcome(StrEnum):
     ADDRESS_NOT_ALLOWED = "address_not_allowed"  #: special-purpose space that the operator did not allow
     OPTED_OUT = "opted_out"  #: the operator of the target asked not to be probed
     SAMPLED_OUT = "sampled_out"  #: another name at the same address was probed in its stead
+    OVER_BUDGET = "over_budget"  #: its domain, network or provider has had all the endpoints or time it may have
     NOT_RUN = "not_run"  #: the run ended (or a circuit breaker opened) before its turn
     INTERNAL_ERROR = "internal_error"  #: our bug; the trace is in the log
 

@@ -133,6 +133,7 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
     "address_not_allowed": (None, Outcome.ADDRESS_NOT_ALLOWED, None, {}),
     "opted_out": (None, Outcome.OPTED_OUT, None, {}),
     "not_run": (None, Outcome.NOT_RUN, None, {}),
+    "over_budget": (None, Outcome.OVER_BUDGET, None, {}),
     "internal_error": (Stage.HANDSHAKE, Outcome.INTERNAL_ERROR, None, {}),
     "sampled_out": (None, Outcome.SAMPLED_OUT, None, {}),
 }

@@ -104,7 +104,7 @@ def test_every_verdict_on_protection_exists() -> None:
 
 def test_every_outcome_that_a_host_can_cause_exists_at_its_stages() -> None:
     shown = {(behaviour.truth.stage, behaviour.truth.outcome) for behaviour in HOSTS.values()}
-    ours = {Outcome.SAMPLED_OUT, Outcome.NOT_RUN, Outcome.INTERNAL_ERROR}
+    ours = {Outcome.SAMPLED_OUT, Outcome.OVER_BUDGET, Outcome.NOT_RUN, Outcome.INTERNAL_ERROR}
     assert {outcome for _, outcome in shown} == set(Outcome) - ours
     assert {stage for stage, _ in shown} == {None, *Stage}
     for outcome in (Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET):

@@ -26,6 +26,7 @@ STOREYS = (
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
+    | {"crawler.budgets"}
     | {
         "crawler.parts",
         "crawler.storage",

@@ -144,6 +144,15 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     put(run, "hosts", "hosts-0000", Host, hosts)
     put(run, "tlsa", "hosts-0000", Tlsa, tlsa)
     put(run, "hosts", "hosts-0001", Host, [Host(host="e.example", addresses=["198.51.100.1"])])
+    mx = [{"host": host, "preference": 10} for host in ("a.example", "b.example")]
+    own = [{"host": "e.example", "preference": 0}]
+    put(
+        run,
+        "domains",
+        "domains-0000",
+        Domain,
+        [Domain(domain="one.example", mx=mx), Domain(domain="e.example", mx=own)],
+    )
     (run.work / "hosts").mkdir()
     for shard in (0, 1):
         put(run, "_work/hosts", f"{shard:04d}", MailHost, [])
@@ -152,11 +161,31 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     (endpoints,) = cut(run, PROBES).values()
     real = ("real.example", TlsaStatus.USABLE, records)
     assert endpoints == [
-        Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real),
-        Endpoint("smtp", "a.example", "2001:db8::1", 2525, *real),
-        Endpoint("smtp", "b.example", "192.0.2.1", 2525, "b.example", TlsaStatus.ABSENT),
-        Endpoint("smtp", "e.example", "198.51.100.1", 2525, None, TlsaStatus.NOT_ASKED),
+        Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real, None, 0.5, False),
+        Endpoint("smtp", "a.example", "2001:db8::1", 2525, *real, None, 0.5, False),
+        Endpoint("smtp", "b.example", "192.0.2.1", 2525, "b.example", TlsaStatus.ABSENT, None, None, 0.5, False),
+        Endpoint("smtp", "e.example", "198.51.100.1", 2525, None, TlsaStatus.NOT_ASKED, None, None, 1.0, False),
     ]
+
+
+def test_an_endpoint_beyond_a_budget_is_planned_and_marked(run: Run) -> None:
+    """It gets a row that says so, and the domain's neighbours lose nothing."""
+    addresses = [f"2001:db8:{net:x}::1" for net in range(40)]
+    hosts = [Host(host=f"mx{n}.flood.example", addresses=addresses) for n in range(50)]
+    hosts += [Host(host="mx.honest.example", addresses=addresses)]
+    flood = [{"host": host.host, "preference": 10} for host in hosts[:-1]]
+    honest = [{"host": "mx.honest.example", "preference": 10}]
+    domains = [Domain(domain="flood.example", mx=flood), Domain(domain="honest.example", mx=honest), Domain()]
+    put(run, "domains", "domains-0000", Domain, domains)
+    put(run, "hosts", "hosts-0000", Host, hosts)
+    (run.work / "hosts").mkdir()
+    put(run, "_work/hosts", "0000", MailHost, [])
+    cut_endpoints(run, config(), 1, nothing)
+    endpoints = [row for rows in cut(run, PROBES).values() for row in rows]
+    assert len(endpoints) == 51 * 40
+    kept = [row.host for row in endpoints if not row.over_budget]
+    assert kept.count("mx.honest.example") == 40
+    assert 50 <= len(kept) - 40 <= 128 + 50
 
 
 def test_addresses_of_one_network_meet_in_one_shard(run: Run) -> None:

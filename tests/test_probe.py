@@ -385,3 +385,59 @@ def test_shards_of_one_process_share_the_room_of_a_provider() -> None:
         assert await other.take() is not None
 
     anyio.run(run)
+
+
+# --- what a network may take in all -----------------------------------------------------------------
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let every connection be taken to last so long."""
+    genuine = room.Attempts.once
+
+    async def once(self: room.Attempts, endpoint: Endpoint, took: room.Took, **options: Any) -> room.Finding:
+        found = await genuine(self, endpoint, **options)
+        took(seconds)
+        return found
+
+    monkeypatch.setattr(room.Attempts, "once", once)
+
+
+def test_a_network_that_took_its_time_costs_the_run_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred silent addresses held up a run for as long as they liked; another network is none the worse."""
+    timed(monkeypatch, 30.0)
+    played = Played(
+        monkeypatch,
+        lambda address, _: Outcome.TIMEOUT if address.startswith("127.0.0.") else "554 no\r\n",
+        total_seconds=300.0, per_network=8,
+    )  # fmt: skip
+    silent = [(f"mx{n}.flood.example", f"127.0.0.{n}") for n in range(1, 201)]
+    rows = played.probe(*silent, ("mx.honest.test", "127.0.1.1"))
+    outcomes = Counter(row.outcome for row in rows)
+    assert sum(outcomes.values()) == 201 and outcomes[Outcome.REJECTED] == 1
+    assert outcomes[Outcome.OVER_BUDGET] >= 180 and 10 <= sum(played.tries.values()) - 1 <= 17
+    assert all(row.conclusive is False for row in rows if row.outcome is Outcome.OVER_BUDGET)
+
+
+def test_what_was_found_before_the_time_was_up_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed(monkeypatch, 30.0)
+    played = Played(monkeypatch, lambda *_: Outcome.TIMEOUT, total_seconds=25.0)
+    (row,) = played.probe(("mx.example", "127.0.0.1"))
+    assert attempts(row) == [(Outcome.TIMEOUT, None)], "no second try, and no other word for the first"
+
+
+def test_a_provider_has_its_time_across_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed(monkeypatch, 30.0)
+    played = Played(monkeypatch, lambda *_: Outcome.TIMEOUT, total_seconds=300.0, per_provider=4)
+    rows = played.probe(*((f"mx{n}.flood.example", f"127.0.{n}.1") for n in range(100)))
+    assert Counter(row.outcome for row in rows)[Outcome.OVER_BUDGET] >= 85
+
+
+def test_an_endpoint_beyond_its_budget_gets_a_row_and_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n")
+    rows = [Endpoint("smtp", "mx.example", f"127.0.0.{n}", 25, over_budget=n > 1) for n in (1, 2, 3)]
+    anyio.run(played.prober.probe_endpoints, rows, played.rows.append)
+    assert {row.address: row.outcome for row in played.rows} == {
+        "127.0.0.1": Outcome.REJECTED, "127.0.0.2": Outcome.OVER_BUDGET, "127.0.0.3": Outcome.OVER_BUDGET,
+    }  # fmt: skip
+    assert set(played.tries) == {"127.0.0.1"}
+    assert all(row.stage is row.started_at is row.attempts is None for row in played.rows if row.address != "127.0.0.1")

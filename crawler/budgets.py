@@ -1,0 +1,153 @@
+"""What one domain, mail host, network or provider may cost in all: endpoints when they are planned, time while they are probed.
+
+Limits on what happens at once (`pacing`) bound a rate.  A domain that publishes 100 mail hosts with 64 silent
+addresses each would still hold up a run for hours, and aim thousands of connections at a network of its choice.  So
+each is given a share, by the number of listed domains that send mail there:
+
+- The *weight* of a mail host counts those domains; a domain with n mail hosts gives each of them 1/n.  The weights of
+  all hosts of a domain add up to 1, whatever it publishes.  A host that thousands of domains share is no flood.
+- A host may have `domain_endpoints` times its weight, and one in any case.
+- A network may have `network_endpoints`, and `network_endpoints_per_domain` times the weight of the hosts there.
+- A network, and a provider, may take `total_seconds`, and `total_seconds_per_domain` times that weight.
+
+What is beyond gets a row with the outcome `over_budget`, and is counted in the manifest by it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable
+from hashlib import blake2b
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from crawler.config import Pacing
+from crawler.pacing import network_of
+
+_HOST_SLOTS = 1 << 22
+"""Hashes by which weights of hosts are kept: 16 MiB.  Hosts that share one have the weight of both, so none gets too little.
+
+Python's own hash has a secret for each process, so that nobody can choose a name that shares a large provider's.
+"""
+
+_NETWORK_SLOTS = 1 << 16
+
+_SCALE = float(1 << 48)
+
+_REMEMBERED_SECONDS = 60.0
+"""Seconds of connections after which a provider is remembered beyond the shard that it was met in."""
+
+
+class EndpointBudgets:
+    """Which endpoints of a run are within budget, in bounded memory.
+
+    Every domain is added, then every host; after that `within` answers.  `salt` decides which addresses of a host beyond its
+    budget are kept; it must not be known to those who choose the addresses.
+    """
+
+    def __init__(self, pacing: Pacing, salt: bytes) -> None:
+        self._pacing = pacing
+        self._salt = salt
+        self._weights = array("f", bytes(4 * _HOST_SLOTS))
+        self._network_weights = array("d", bytes(8 * _NETWORK_SLOTS))
+        self._network_loads = array("Q", bytes(8 * _NETWORK_SLOTS))
+        self._full: frozenset[int] | None = None
+
+    def add_domains(self, mx: pa.Array) -> None:
+        """Count the domains of one batch of table `domains`, given its column `mx`."""
+        sizes = pc.list_value_length(mx)
+        shares = pc.divide(1.0, pc.cast(pc.take(sizes, pc.list_parent_indices(mx)), pa.float64()))
+        hosts = pc.struct_field(pc.list_flatten(mx), "host")
+        summed = pa.table({"host": hosts, "share": shares}).group_by("host").aggregate([("share", "sum")])
+        for host, weight in zip(summed["host"].to_pylist(), summed["share_sum"].to_pylist(), strict=True):
+            if host:
+                self._weights[hash(host) % _HOST_SLOTS] += weight
+
+    def add_host(self, host: str, addresses: Collection[str]) -> None:
+        """Count the endpoints of a host towards their networks."""
+        weight = self.weight(host)
+        networks = [_network_slot(address) for address in self._within_host(host, addresses, weight)]
+        for network in networks:
+            self._network_loads[network] += 1
+        for network in set(networks):
+            self._network_weights[network] += weight
+
+    def weight(self, host: str) -> float:
+        """How many listed domains send mail to a host, each divided among its mail hosts."""
+        return self._weights[hash(host) % _HOST_SLOTS]
+
+    def within(self, host: str, addresses: Collection[str]) -> Collection[str]:
+        """Those addresses of a host that are within the budgets of the host and of their networks."""
+        if self._full is None:
+            budgets = map(self._network_budget, range(_NETWORK_SLOTS))
+            loads = zip(self._network_loads, budgets, strict=True)
+            self._full = frozenset(slot for slot, (load, budget) in enumerate(loads) if load > budget)
+        weight = self.weight(host)
+        kept = self._within_host(host, addresses, weight)
+        if not self._full:
+            return kept
+        networks = {address: _network_slot(address) for address in kept}
+        if self._full.isdisjoint(networks.values()):
+            return kept
+        loads_here = Counter(networks.values())
+        return {
+            address
+            for address, network in networks.items()
+            if network not in self._full
+            or self._chance(host, address, "network") < self._share(network, weight) / loads_here[network]
+        }
+
+    def _within_host(self, host: str, addresses: Collection[str], weight: float) -> Collection[str]:
+        most = max(1, int(self._pacing.domain_endpoints * weight))
+        if len(addresses) <= most:
+            return addresses
+        return sorted(set(addresses), key=lambda address: self._chance(host, address, "host"))[:most]
+
+    def _network_budget(self, network: int) -> float:
+        per_domain = self._pacing.network_endpoints_per_domain
+        return self._pacing.network_endpoints + per_domain * self._network_weights[network]
+
+    def _share(self, network: int, weight: float) -> float:
+        """Endpoints of a full network's budget that belong to a host of this weight."""
+        return self._network_budget(network) * weight / max(self._network_weights[network], weight, 1e-9)
+
+    def _chance(self, host: str, address: str, purpose: str) -> float:
+        """A number from 0 to 1 that who chose the name and the address cannot foresee; another for each purpose."""
+        key = blake2b(f"{purpose} {host} {address}".encode(), digest_size=6, key=self._salt)
+        return int.from_bytes(key.digest()) / _SCALE
+
+
+class TimeBudget:
+    """Seconds that connections to each network or provider took, against those that they may take in all."""
+
+    def __init__(self, pacing: Pacing, processes: int = 1) -> None:
+        """`processes` divide the budget of a provider among them; a network is with one."""
+        self._base = pacing.total_seconds / processes
+        self._per_domain = pacing.total_seconds_per_domain
+        self._allowed: dict[Hashable, float] = {}
+        self._taken: dict[Hashable, float] = {}
+
+    def allow(self, key: Hashable, weight: float) -> None:
+        """A host of this weight is among those of the network or provider."""
+        self._allowed[key] = self._allowed.get(key, self._base) + self._per_domain * weight
+
+    def take(self, key: Hashable, seconds: float) -> None:
+        """A connection took this long."""
+        self._taken[key] = self._taken.get(key, 0.0) + seconds
+
+    def is_spent(self, key: Hashable) -> bool:
+        """Whether the network or provider may take no more connections."""
+        return self._taken.get(key, 0.0) >= self._allowed.get(key, self._base)
+
+    def forget(self, keys: Iterable[Hashable]) -> None:
+        """Keep nothing more of those that took little time; there are as many as a list has providers."""
+        for key in keys:
+            if self._taken.get(key, 0.0) < _REMEMBERED_SECONDS:
+                self._allowed.pop(key, None)
+                self._taken.pop(key, None)
+
+
+def _network_slot(address: str) -> int:
+    return hash(network_of(address)) % _NETWORK_SLOTS
