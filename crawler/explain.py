@@ -101,9 +101,18 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
         names = [name] if as_host else [mx["host"] for mx in (findings.domain and findings.domain.mx) or ()]
         await resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], dns, config, emit)
     findings.hosts.sort(key=lambda host: names.index(host.host or ""))
-    for endpoint in _endpoints(findings, config, address, prober.exclusions):
+    endpoints = list(_endpoints(findings, config, address, prober.exclusions))
+    for number, endpoint in enumerate(endpoints, 1):
+        if len(endpoints) > 1:  # which may take a while, as silent ones are waited for
+            say(f"{number} of {len(endpoints)}: {endpoint.host} at {endpoint.address}, port {endpoint.port}")
         findings.probes.append(await prober.probe_one(endpoint))  # one after the other: this is no scan
     return findings
+
+
+def say(line: str) -> None:
+    """What is being done, on standard error, so that the answer stays by itself."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _endpoints(findings: Findings, config: Config, only: str | None, excluded: Exclusions) -> Iterator[Endpoint]:

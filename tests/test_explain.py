@@ -21,6 +21,7 @@ from crawler.records import (
     DaneError,
     DaneStatus,
     Domain,
+    Endpoint,
     Host,
     MtaStsMode,
     Outcome,
@@ -273,3 +274,25 @@ def test_a_domain_without_mail_is_an_answer_and_one_that_was_not_asked_is_none(
     monkeypatch.setattr("crawler.explain.check_identity", lambda config: None)
     assert run(Config(ehlo_name="probe.example"), "example.org", as_host=False, address=None, as_json=False) == code
     assert ROUTES[route] in capsys.readouterr().out
+
+
+def test_a_domain_with_many_endpoints_says_which_one_it_is_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Silent ones are waited for one after the other; nobody should have to guess at what."""
+    found = [f"192.0.2.{n}" for n in range(1, 4)]
+
+    async def resolved(rows: Any, dns: Any, config: Any, emit: Any) -> None:
+        for row in rows:
+            emit(Host(host=row.host, addresses=found))
+
+    async def once(self: Any, endpoint: Endpoint) -> tuple[Probe, list[Any]]:
+        return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
+
+    monkeypatch.setattr("crawler.explain.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.attempt.Attempts.once", once)
+    config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",))
+    assert run(config, "mx.example", as_host=True, address=None, as_json=True) == 1
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [f"{n} of 3: mx.example at {at}, port 25" for n, at in enumerate(found, 1)]
+    assert len(json.loads(out)["probes"]) == 3, "the answer stays by itself"
