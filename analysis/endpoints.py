@@ -28,14 +28,23 @@ as where the connection broke inside TLS after a self-signed certificate was see
 What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in `analysis.senders`.
 
 **Basis.**  `observed`: the endpoint's own probe was conclusive.  `inferred`: it was `sampled_out`, and
-the probe of its representative (another name at the same address, port and protocol) was conclusive;
-TLS facts are taken as they are, but `name_match` is judged again, from the names of the
-representative's leaf, and `strict_valid` with it.  That assumes one certificate for all names at the
+the probe of its representative (another name at the same address, port and protocol) was conclusive.
+Else `unknown`.  A representative without a probe of its own leaves everything null.
+
+What is inferred depends on what the fact depends on:
+
+- On the address: whether STARTTLS is offered, whether TLS is negotiated, version, cipher, group.  It is inferred where
+  all names that were probed at the address agree, be it yes or no; where they do not, it is unknown.
+- On the name, as the host chooses a certificate by it: the chain and every verdict on it.  It is inferred from a
+  representative of the same registrable domain (`representative_related`) alone.  Across registrable domains it is
+  unknown, neither yes nor no, as anybody can point a name at an address of somebody else.
+
+Within a registrable domain `name_match` is judged again, from the names of the representative's leaf, and
+`strict_valid` with it.  That assumes one certificate for all names of a registrable domain at the
 address.  TLSA records are the host's own (`tlsa`, null where not learnt), and `dane` is judged from them as far
 as the digests of the representative's leaf go: a DANE-EE record in force with SHA-256 (3 0 1, 3 1 1) that has
 the digest is a match, whatever the rest; no match is known only where every usable record is of that kind and
 none was left out.  Else `dane` is null: nobody held the other records against the chain.
-Else `unknown`.  A representative without a probe of its own leaves everything null.
 
 **accepts**: null if the endpoint was never contacted (opted out, not run); false if the probe ended in
 stage `connect`, or the address is special-purpose space where no stranger's mail can arrive; else true.
@@ -59,11 +68,19 @@ CRITERIA = {
         WHEN dane = 'match' THEN true WHEN dane = 'mismatch' THEN false END""",
 }
 
-#: Facts of an endpoint that its own probe, or its representative's, supplies.
-_FACTS = """
-    stage, outcome, conclusive, starttls_offered, negotiated, forward_secret, post_quantum, pq_intolerant,
-    tls_version, tls_cipher, tls_group, chain_trusted, chain_error_code, chain_error, within_validity, received_chain, started_at
-"""
+#: Facts of an address: those of the names probed there, where they agree.
+_ADDRESS_FACTS = (
+    "starttls_offered", "tls", "forward_secret", "post_quantum", "pq_intolerant", "tls_version", "tls_cipher", "tls_group",
+)  # fmt: skip
+
+#: Facts that depend on the name: those of a representative of the same registrable domain.
+_NAME_FACTS = ("chain_trusted", "chain_error_code", "chain_error", "within_validity", "received_chain")
+
+#: Facts of an endpoint that its own probe supplies, or what is inferred.
+_FACTS = ", ".join(("stage", "outcome", "conclusive", "started_at", *_ADDRESS_FACTS, *_NAME_FACTS))
+
+_AGREED = ", ".join(f"CASE WHEN min({fact}) = max({fact}) THEN min({fact}) END AS {fact}" for fact in _ADDRESS_FACTS)
+_OF_RELATED = ", ".join(f"CASE WHEN sample.representative_related THEN {fact} END AS {fact}" for fact in _NAME_FACTS)
 
 #: When certificates were held against their dates: at the probe, unless a run was judged again for another time.
 _AT = "coalesce(getvariable('judged_at')::TIMESTAMPTZ, started_at)"
@@ -120,33 +137,46 @@ def columns(criteria: dict[str, str]) -> str:
 #: Everything known of the endpoints that have a probe row.
 JUDGED = f"""
 CREATE VIEW judged AS
-WITH facts AS (
-    SELECT protocol, host, address, port, false AS inferred, name_match, strict_valid, {_DANE}, {_FACTS}
+WITH probed AS (
+    SELECT *, CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
     FROM probes WHERE outcome <> 'sampled_out'
+), sample AS (
+    SELECT protocol, host, address, port, outcome, representative_host, representative_related
+    FROM probes WHERE outcome = 'sampled_out'
+), agreed AS (
+    SELECT protocol, address, port, {_AGREED}
+    FROM probed SEMI JOIN sample USING (protocol, address, port) GROUP BY ALL
+), facts AS (
+    SELECT protocol, host, address, port, false AS inferred, name_match, strict_valid, {_DANE}, {_FACTS}
+    FROM probed
     UNION ALL BY NAME
     SELECT protocol, host, address, port, inferred, {_FACTS}, spki_sha256,
         names_host(names, host) AS name_match, chain_trusted AND within_validity AND names_host(names, host) AS strict_valid
     FROM (
         SELECT sample.protocol, sample.host, sample.address, sample.port,
             representative.outcome IS NOT NULL AS inferred, certificate.names, certificate.spki_sha256,
-            representative.* EXCLUDE (protocol, host, address, port)
-                REPLACE (coalesce(representative.outcome, sample.outcome) AS outcome)
-        FROM probes AS sample
-        LEFT JOIN (FROM probes WHERE outcome <> 'sampled_out') AS representative
+            coalesce(representative.outcome, sample.outcome) AS outcome, stage, conclusive, started_at,
+            agreed.* EXCLUDE (protocol, address, port), {_OF_RELATED}
+        FROM sample
+        LEFT JOIN (
+            SELECT protocol, host, address, port, stage, outcome, conclusive, started_at, {", ".join(_NAME_FACTS)} FROM probed
+        ) AS representative
             ON representative.host = sample.representative_host AND representative.address = sample.address
             AND representative.port = sample.port AND representative.protocol = sample.protocol
+        LEFT JOIN agreed
+            ON representative.address = agreed.address
+            AND representative.port = agreed.port AND representative.protocol = agreed.protocol
         LEFT JOIN (
             SELECT sha256, CASE WHEN parse_error IS NULL THEN coalesce(names, []) END AS names, spki_sha256
             FROM certificates
         ) AS certificate
-            ON certificate.sha256 = representative.received_chain[1]
-        WHERE sample.outcome = 'sampled_out'
+            ON sample.representative_related AND certificate.sha256 = representative.received_chain[1]
     )
 ), upgraded AS (
     SELECT * REPLACE (
             CASE WHEN inferred THEN by_digest ELSE dane END AS dane,
             CASE WHEN NOT inferred THEN dane_error WHEN by_digest = 'mismatch' THEN 'no_match' END AS dane_error
-        ), CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls,
+        ),
         CASE WHEN chain_error_code IN {MISSING_ISSUER} THEN completed ELSE chain_trusted END AS trusted_with_known,
         CASE WHEN completed THEN {_AT} BETWEEN valid_from AND valid_until ELSE within_validity END AS within_validity_with_known
     FROM (SELECT *, {_BY_DIGEST} AS by_digest FROM facts LEFT JOIN ({_RRSET}) USING (host))

@@ -113,6 +113,10 @@ class EndpointBudgets:
         """Endpoints of a full network's budget that belong to a host of this weight."""
         return self._network_budget(network) * weight / max(self._network_weights[network], weight, 1e-9)
 
+    def chance(self, host: str) -> float:
+        """A number from 0 to 1 that who chose the name cannot foresee."""
+        return self._chance(host, "", "order")
+
     def _chance(self, host: str, address: str, purpose: str) -> float:
         """A number from 0 to 1 that who chose the name and the address cannot foresee; another for each purpose."""
         key = blake2b(f"{purpose} {host} {address}".encode(), digest_size=6, key=self._salt)

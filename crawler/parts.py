@@ -244,6 +244,18 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """The rows of a part, to be gone through any number of times in bounded memory."""
+
+    path: Path
+    row: type
+
+    def __iter__(self) -> Iterator[Any]:
+        """Raises `Damaged`."""
+        return read_rows(self.path, self.row)
+
+
 def read_rows(path: Path, row: type) -> Iterator[Any]:
     """The rows of a part, in flat memory; words of the vocabulary come back as its members.
 

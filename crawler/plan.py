@@ -176,14 +176,18 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
         unknown = Tlsa(status=TlsaStatus.NOT_ASKED)
         for host in read_rows(hosts, Host) if hosts.exists() else ():
             addresses = dict.fromkeys(host.addresses or ())
-            weight, within = budgets.weight(host.host), budgets.within(host.host, addresses)
+            weight, chance, within = (
+                budgets.weight(host.host),
+                budgets.chance(host.host),
+                budgets.within(host.host, addresses),
+            )
             for protocol, port, standard in ports:
                 rrset = found.get((host.host, standard), unknown)
                 for address in addresses:
                     yield Endpoint(
                         protocol, host.host, address, port,
                         rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped,
-                        weight, address not in within,
+                        weight, chance, address not in within,
                     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ been the size of our post-quantum hello.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from crawler.config import Config
 from crawler.names import suffixes
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.records import Endpoint, Outcome, Probe, Stage
+from crawler.sampling import Candidate, Candidates, owners, representative_of
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +34,26 @@ _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
 _HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
 _DEAF = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE})
 _ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
+_CANDIDATES = 4  # names kept of an address for each that may be probed: strangers in front must not hide its owner
 
 
 @dataclass(slots=True)
 class _Pending:
     """An endpoint that will be tried."""
 
-    endpoint: Endpoint
-    provider: str  #: registrable domain of the host
+    candidate: Candidate
     network: bytes  #: /24 or /48 of the address
     before: Finding | None = None  #: of the last attempt
     classical: bool = False  #: offer classical groups only
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.candidate.endpoint
+
+    @property
+    def provider(self) -> str:
+        """Registrable domain of the host."""
+        return self.candidate.provider
 
 
 class Prober:
@@ -62,9 +73,14 @@ class Prober:
         self.probe_one = self._attempts.once
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: Lot | None = None) -> None:
-        """Probe the endpoints of one shard; several shards may run at once and share the budget."""
+        """Probe the endpoints of one shard; several shards may run at once and share the budget.
+
+        `endpoints` are gone through twice, so that it need not be known at once who at an address is not probed.
+        """
+        if iter(endpoints) is endpoints:
+            raise TypeError("endpoints that can be gone through once only")
         shard = _Shard(emit, lot, TimeBudget(self._config.pacing))
-        pending = [item async for item in self._sampled(endpoints, shard)]
+        pending = await self._chosen(endpoints, shard)
         for number in range(1, self._config.pacing.attempts + 1):
             last = number == self._config.pacing.attempts
             if number > 1:
@@ -73,31 +89,47 @@ class Prober:
             if not pending:
                 break
         self._providers.forget(key for key, _ in shard.counted if isinstance(key, str))
+        if len(shard.done) < shard.expected:
+            await self._finish_others(endpoints, shard)
 
-    async def _sampled(self, endpoints: Iterable[Endpoint], shard: _Shard) -> AsyncIterator[_Pending]:
-        """The endpoints to be probed; the rows of the others, however many, go out at once.
-
-        Of the names at one address the first few are probed; the rest is represented by the first.
-        """
-        names: dict[tuple[str | None, str | None], list[str | None]] = {}
-        for number, endpoint in enumerate(endpoints):
-            if number % _ROWS_IN_ONE_GO == 0:
-                await anyio.lowlevel.checkpoint()
+    async def _chosen(self, endpoints: Iterable[Endpoint], shard: _Shard) -> list[_Pending]:
+        """The endpoints that may be probed: at each address the best, and more than will be, as it may show who owns it."""
+        most = _CANDIDATES * self._config.pacing.names_per_address
+        at: dict[tuple[str | None, str | None], Candidates] = {}
+        async for endpoint in _in_turns(endpoints):
+            shard.expected += 1
             host = endpoint.host or ""
+            if not endpoint.over_budget and not self.exclusions.host(host):
+                names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
+                names.add(Candidate(endpoint, suffixes(host)[0] or host))
+        pending = []
+        for names in at.values():
+            for candidate in names.best():
+                item = _Pending(candidate, network_of(candidate.endpoint.address or ""))
+                self._allow_time(item, shard)
+                pending.append(item)
+        return pending
+
+    async def _finish_others(self, endpoints: Iterable[Endpoint], shard: _Shard) -> None:
+        """The rows of all that were not probed, each with the reason."""
+        async for endpoint in _in_turns(endpoints):
+            if _key(endpoint) in shard.done:
+                continue
+            host = endpoint.host or ""
+            address = endpoint.protocol, endpoint.address
             if self.exclusions.host(host):
                 shard.emit(_unprobed(endpoint, Outcome.OPTED_OUT))
-                continue
-            if endpoint.over_budget:
+            elif endpoint.over_budget:
                 shard.emit(_unprobed(endpoint, Outcome.OVER_BUDGET))
-                continue
-            probed = names.setdefault((endpoint.protocol, endpoint.address), [])
-            if len(probed) < self._config.pacing.names_per_address:
-                probed.append(host)
-                item = _Pending(endpoint, suffixes(host)[0] or host, network_of(endpoint.address or ""))
-                self._allow_time(item, shard)
-                yield item
+            elif probed := shard.probed.get(address):
+                provider = suffixes(host)[0] or host
+                chosen = representative_of(provider, probed)
+                row = _unprobed(endpoint, Outcome.SAMPLED_OUT)
+                row.representative_host = chosen.endpoint.host
+                row.representative_related = chosen.provider == provider
+                shard.emit(row)
             else:
-                shard.emit(_unprobed(endpoint, Outcome.SAMPLED_OUT, probed[0]))
+                shard.emit(_unprobed(endpoint, shard.given_up.get(address, Outcome.NOT_RUN)))
 
     async def _pass(self, pending: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
@@ -122,42 +154,54 @@ class Prober:
         return again
 
     async def _lane(self, lane: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
-        """Probe the names of one address one after the other, with a pause between them.
+        """Probe names of one address one after the other, with a pause between them, and as many as may be.
 
         An address that does not answer is not asked again under its next name.
         """
         again = []
-        spoken = False
-        deaf: str | None = None
-        for item in lane:
+        most = self._config.pacing.names_per_address
+        spoken = 0
+        is_deaf = False
+        waiting = deque(lane)
+        while waiting:
+            item = waiting.popleft()
             endpoint = item.endpoint
+            if item.before is None and (is_deaf or spoken >= most):
+                continue  # its row comes with those of all others that were not probed
             if self.exclusions.host(endpoint.host or ""):  # since the pass began
                 row = _unprobed(endpoint, Outcome.OPTED_OUT)
                 row.attempts = item.before[0].attempts if item.before else None
-                shard.emit(row)
+                shard.finish(row, [])
                 continue
-            if deaf is not None and item.before is None:
-                shard.emit(_unprobed(endpoint, Outcome.SAMPLED_OUT, deaf))
-                continue
-            if self._room.given_up(item.provider):
-                shard.finish(*(item.before or (_unprobed(endpoint, Outcome.NOT_RUN), [])))
-                continue
-            if shard.networks.is_spent(item.network) or self._providers.is_spent(item.provider):
-                shard.finish(*(item.before or (_unprobed(endpoint, Outcome.OVER_BUDGET), [])))
+            if (reason := self._reason_to_stop(item, shard)) is not None:
+                shard.give_up(item, reason)
                 continue
             if spoken:
                 await anyio.sleep(self._config.pacing.address_pause)
-            spoken = True
+            spoken += 1
+            if item.before is None:
+                shard.probed.setdefault((endpoint.protocol, endpoint.address), []).append(item.candidate)
             probe, chain = await self._attempt(item, shard)
             if probe.greeting_code is not None:
                 self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
             if probe.outcome in _DEAF and probe.stage in (Stage.CONNECT, Stage.GREETING):
-                deaf = endpoint.host
+                is_deaf = True
+            if spoken == 1 and len(waiting) >= most:
+                own = owners(probe, chain)
+                waiting = deque(sorted(waiting, key=lambda other: other.provider not in own))
             if not last and (classical := self._second_try(probe, item)) is not None:
-                again.append(_Pending(endpoint, item.provider, item.network, (probe, chain), classical))
+                again.append(_Pending(item.candidate, item.network, (probe, chain), classical))
             else:
                 shard.finish(probe, chain)
         return again
+
+    def _reason_to_stop(self, item: _Pending, shard: _Shard) -> Outcome | None:
+        """Why an endpoint is not connected to any more; None: it may be."""
+        if self._room.given_up(item.provider):
+            return Outcome.NOT_RUN
+        if shard.networks.is_spent(item.network) or self._providers.is_spent(item.provider):
+            return Outcome.OVER_BUDGET
+        return None
 
     def _allow_time(self, item: _Pending, shard: _Shard) -> None:
         """Give the endpoint's network and provider the time that is due to its host, which each counts once."""
@@ -206,28 +250,55 @@ class Prober:
         return None
 
 
+_EndpointKey = tuple[str | None, str | None, str | None]
+
+
 class _Shard:
-    """Where a shard's rows go; a certificate goes there once."""
+    """Where a shard's rows go, and what is known of it; a certificate goes there once."""
 
     def __init__(self, emit: Emit, lot: Lot | None, networks: TimeBudget) -> None:
         self.emit = emit
         self.lot = lot
         self.networks = networks
+        self.expected = 0  #: endpoints of the shard
+        self.done: set[_EndpointKey] = set()  #: endpoints that have their row, as they were probed or were to be
+        self.probed: dict[
+            tuple[str | None, str | None], list[Candidate]
+        ] = {}  #: by protocol and address, in their order
+        self.given_up: dict[tuple[str | None, str | None], Outcome] = {}  #: why at an address nobody was probed
         self.counted: set[tuple[Hashable, str | None]] = set()  #: hosts whose time was given, by whom it was given to
         self._seen: set[str | None] = set()
 
     def finish(self, probe: Probe, chain: list[Known]) -> None:
         """The endpoint's one row, and what certificates came with it."""
+        self.done.add(_key(probe))
         self.emit(probe)
         for known in chain:
             if known.row.sha256 not in self._seen:
                 self._seen.add(known.row.sha256)
                 self.emit(known.row)
 
+    def give_up(self, item: _Pending, outcome: Outcome) -> None:
+        """Leave an endpoint with what was found before; with nothing, the outcome says why."""
+        self.given_up.setdefault((item.endpoint.protocol, item.endpoint.address), outcome)
+        self.finish(*(item.before or (_unprobed(item.endpoint, outcome), [])))
 
-def _unprobed(endpoint: Endpoint, outcome: Outcome, representative: str | None = None) -> Probe:
+
+def _key(row: Endpoint | Probe) -> _EndpointKey:
+    return row.protocol, row.host, row.address
+
+
+async def _in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:
+    """The endpoints, however many, with turns for the rest of the event loop between them."""
+    for number, endpoint in enumerate(endpoints):
+        if number % _ROWS_IN_ONE_GO == 0:
+            await anyio.lowlevel.checkpoint()
+        yield endpoint
+
+
+def _unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
     return Probe(
         protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
-        outcome=outcome, conclusive=False, representative_host=representative,
+        outcome=outcome, conclusive=False,
     )  # fmt: skip

@@ -187,6 +187,10 @@ class Probe:
     )
     attempts: list[dict[str, Any]] | None = column(ATTEMPTS, "every attempt of this run, first to last")
     representative_host: str | None = column(TEXT, "for `sampled_out`: the name probed at the same address")
+    representative_related: bool | None = column(
+        FLAG,
+        "for `sampled_out`: whether that name has the same registrable domain; else it says nothing of certificates",
+    )
     greeting: str | None = column(TEXT, "the host's greeting, lines joined by LF, other bytes backslash-escaped")
     greeting_code: int | None = column(SMALL, "reply code of the greeting")
     hello_command: str | None = column(TEXT, "`ehlo` or `helo`: which was answered")
@@ -370,6 +374,9 @@ class Endpoint:
     tlsa_dropped: int | None = column(INT, "TLSA records beyond the cap, which are not there")
     weight: float | None = column(
         pa.float32(), "listed domains that send mail to the host, each divided among its hosts"
+    )
+    chance: float | None = column(
+        pa.float32(), "0 to 1, not to be foreseen by who chose the name: decides between equals"
     )
     over_budget: bool | None = column(FLAG, "cut by a budget: gets a row and no connection")
 

@@ -35,7 +35,7 @@ from anyio.abc import TaskGroup
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.failures import foremost, is_disk_trouble
-from crawler.parts import Damaged, distinct, read_rows, row_count
+from crawler.parts import Damaged, StoredRows, distinct, read_rows, row_count
 from crawler.plan import lot_of
 from crawler.policy_fetch import PolicyFetcher
 from crawler.preflight import disk_trouble
@@ -123,7 +123,7 @@ class Worker:
             elif step is HOSTS:
                 await resolve_hosts(rows, self._dns, self._config, output.emit)
             else:
-                await self._prober.probe_endpoints(rows, output.emit, lot_of(path))
+                await self._prober.probe_endpoints(StoredRows(path, step.row), output.emit, lot_of(path))
             written = output.rows().get(step.tables[0], 0)
             if written + dropped[0] != expected:
                 raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {expected} in")

@@ -135,7 +135,7 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
     "not_run": (None, Outcome.NOT_RUN, None, {}),
     "over_budget": (None, Outcome.OVER_BUDGET, None, {}),
     "internal_error": (Stage.HANDSHAKE, Outcome.INTERNAL_ERROR, None, {}),
-    "sampled_out": (None, Outcome.SAMPLED_OUT, None, {}),
+    "sampled_out": (None, Outcome.SAMPLED_OUT, None, {"representative_related": True}),
 }
 
 

@@ -288,6 +288,67 @@ def test_what_a_representative_did_not_show_stays_unknown(
         assert values(run, "SELECT offered, negotiated, strict_valid, basis FROM deliveries") == [truth]
 
 
+@pytest.mark.parametrize("related", [False, None])
+@pytest.mark.parametrize("kind", ["strict", "untrusted", "self_signed"])
+def test_nothing_about_certificates_is_inferred_from_a_name_of_another_domain(kind: str, related: bool | None) -> None:
+    """Anybody can point a name at a bank's address, where the bank's host sends it whatever certificate it likes."""
+    with opened(
+        domain("bank.example", "mx.bank.example"),
+        host("mx.bank.example", "192.0.2.1"),
+        probe("mx.evil.test", "192.0.2.1", kind),
+        probe(
+            "mx.bank.example",
+            "192.0.2.1",
+            "sampled_out",
+            representative_host="mx.evil.test",
+            representative_related=related,
+        ),
+        certificate(LEAF, "mx.bank.example"),
+    ) as run:
+        found = values(
+            run,
+            "SELECT offered, negotiated, forward_secret, tls_version, strict_valid, strict_valid_if_known, name_match,"
+            " chain_trusted, leaf, dane_match, basis FROM deliveries",
+        )
+    assert found == [(Y, Y, Y, "TLSv1.3", U, U, U, U, U, U, "inferred")]
+
+
+def test_without_tls_at_an_address_no_name_there_has_a_valid_certificate() -> None:
+    with opened(
+        domain("bank.example", "mx.bank.example"),
+        host("mx.bank.example", "192.0.2.1"),
+        probe("mx.evil.test", "192.0.2.1", "not_offered"),
+        probe(
+            "mx.bank.example",
+            "192.0.2.1",
+            "sampled_out",
+            representative_host="mx.evil.test",
+            representative_related=False,
+        ),
+    ) as run:
+        assert values(run, "SELECT offered, negotiated, strict_valid, basis FROM deliveries") == [(N, N, N, "inferred")]
+
+
+@pytest.mark.parametrize(
+    ("others", "truth"),
+    [
+        (["strict", "strict"], (Y, Y, "TLSv1.3")),
+        (["strict", "greeting_timeout"], (Y, Y, "TLSv1.3")),
+        (["strict", "not_offered"], (U, U, "TLSv1.3")),
+        (["not_offered", "not_offered"], (N, N, U)),
+    ],
+)
+def test_an_address_is_what_all_names_probed_there_agree_on(others: list[str], truth: tuple[Any, ...]) -> None:
+    names = [f"mx{number}.example" for number in range(len(others))]
+    with opened(
+        domain("a.example", "left.example"),
+        host("left.example", "192.0.2.1"),
+        *(probe(name, "192.0.2.1", kind) for name, kind in zip(names, others, strict=True)),
+        probe("left.example", "192.0.2.1", "sampled_out", representative_host=names[0]),
+    ) as run:
+        assert values(run, "SELECT offered, negotiated, tls_version FROM deliveries") == [truth]
+
+
 def test_a_verdict_is_inferred_only_where_observation_alone_does_not_decide_it() -> None:
     with opened(
         domain("a.example", "seen.example", "sampled.example"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import anyio
@@ -132,7 +132,11 @@ def test_memory_does_not_grow_with_the_names_at_one_address(monkeypatch: pytest.
         def emit(row: Probe) -> None:
             counted[row.outcome] += 1
 
-        endpoints = (Endpoint("smtp", f"mx{n}.example", "127.0.0.1", 25) for n in range(names))
+        class Stored:
+            def __iter__(self) -> Iterator[Endpoint]:
+                return (Endpoint("smtp", f"mx{n}.example", "127.0.0.1", 25) for n in range(names))
+
+        endpoints = Stored()
         tracemalloc.start()
         anyio.run(played.prober.probe_endpoints, endpoints, emit)
         _, most = tracemalloc.get_traced_memory()
@@ -385,6 +389,61 @@ def test_shards_of_one_process_share_the_room_of_a_provider() -> None:
         assert await other.take() is not None
 
     anyio.run(run)
+
+
+# --- which names at an address are probed -----------------------------------------------------------
+
+
+def names_at(address: str, weights: dict[str, float]) -> list[Endpoint]:
+    return [
+        Endpoint("smtp", host, address, 25, weight=weight, chance=number / 1_000)
+        for number, (host, weight) in enumerate(weights.items())
+    ]
+
+
+def probed(rows: list[Any]) -> set[str]:
+    return {row.host for row in rows if isinstance(row, Probe) and row.outcome is not Outcome.SAMPLED_OUT}
+
+
+def test_the_names_that_more_domains_use_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", names_per_address=2)
+    weights = {f"mx{n}.d{n}.example": float(n) for n in range(10)}
+    anyio.run(played.prober.probe_endpoints, names_at("127.0.0.1", weights), played.rows.append)
+    assert probed(played.rows) == {"mx9.d9.example", "mx8.d8.example"}
+
+
+def test_many_names_of_one_domain_take_no_turns_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen names that point at a bank's address took the place of the bank's own."""
+    played = Played(monkeypatch, lambda *_: "554 no\r\n")
+    weights = {f"a{n}.evil.test": 1.0 for n in range(100)} | {"mx.bank.example": 0.5}
+    anyio.run(played.prober.probe_endpoints, names_at("127.0.0.1", weights), played.rows.append)
+    assert "mx.bank.example" in probed(played.rows) and len(probed(played.rows)) == 16
+
+
+def test_names_of_the_domain_that_greets_come_before_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty domains of somebody's, each with more weight; and the address says whose it is."""
+    played = Played(monkeypatch, lambda *_: "554 mx.bank.example no\r\n")
+    weights = {f"mx.evil{n}.test": 1.0 for n in range(40)} | {"mx.bank.example": 0.5, "mx2.bank.example": 0.5}
+    anyio.run(played.prober.probe_endpoints, names_at("127.0.0.1", weights), played.rows.append)
+    assert {"mx.bank.example", "mx2.bank.example"} <= probed(played.rows) and len(probed(played.rows)) == 16
+
+
+def test_a_name_that_is_left_out_is_represented_by_one_of_its_own_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", names_per_address=2)
+    weights = {"mx1.a.example": 3.0, "mx2.b.example": 2.0, "mx3.b.example": 1.0, "mx4.c.example": 1.0}
+    anyio.run(played.prober.probe_endpoints, names_at("127.0.0.1", weights), played.rows.append)
+    left = {row.host: row for row in played.rows if row.outcome is Outcome.SAMPLED_OUT}
+    assert {host: (row.representative_host, row.representative_related) for host, row in left.items()} == {
+        "mx3.b.example": ("mx2.b.example", True),
+        "mx4.c.example": ("mx1.a.example", False),
+    }
+
+
+def test_endpoints_that_can_be_gone_through_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of those that are not probed would be missing."""
+    played = Played(monkeypatch, lambda *_: "554 no\r\n")
+    with pytest.raises(TypeError):
+        anyio.run(played.prober.probe_endpoints, iter(names_at("127.0.0.1", {"mx.example": 1.0})), played.rows.append)
 
 
 # --- what a network may take in all -----------------------------------------------------------------

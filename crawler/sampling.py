@@ -1,0 +1,94 @@
+"""Which names at one address are probed when it has more than may be.
+
+Whoever runs a domain can point any number of names at an address of somebody else.  So no order that a name can
+choose decides: a registrable domain has one turn after the other, those that more listed domains send mail to come
+first, chance decides between equals, and once the host has shown a certificate, the names of its registrable
+domains come before strangers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crawler.certificates import Known
+from crawler.names import InvalidName, a_label, suffixes
+from crawler.records import Endpoint, Probe
+
+NAMES_LOOKED_AT = 100
+"""Names of a leaf that are asked for their registrable domain; a certificate with more is no single owner's."""
+
+_GREETED = re.compile(r"[0-9]{3}[ -](\S{1,253})").match
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An endpoint that may be probed."""
+
+    endpoint: Endpoint
+    provider: str  #: registrable domain of the host
+
+
+class Candidates:
+    """The best names at one address, of however many there are."""
+
+    __slots__ = ("_kept", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[Candidate] = []
+
+    def add(self, candidate: Candidate) -> None:
+        """One more name; with too many of them the worst are forgotten."""
+        self._kept.append(candidate)
+        if len(self._kept) > 2 * self._most:
+            self._kept = fair_order(self._kept)[: self._most]
+
+    def best(self) -> list[Candidate]:
+        """Those to be probed, in this order, as long as there is room."""
+        return fair_order(self._kept)[: self._most] if len(self._kept) > 1 else self._kept
+
+
+def fair_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """One name of each registrable domain, then a second of each, and so on; the domains by the mail that they take."""
+    groups: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.provider, []).append(candidate)
+    by_mail = sorted(groups.values(), key=lambda group: min((-_weight_of(group), _chance(one)) for one in group))
+    turns = [
+        (turn, place, candidate)
+        for place, group in enumerate(by_mail)
+        for turn, candidate in enumerate(sorted(group, key=lambda one: (-(one.endpoint.weight or 0.0), _chance(one))))
+    ]
+    return [candidate for _, _, candidate in sorted(turns, key=lambda entry: entry[:2])]
+
+
+def _weight_of(group: list[Candidate]) -> float:
+    return sum(candidate.endpoint.weight or 0.0 for candidate in group)
+
+
+def _chance(candidate: Candidate) -> float:
+    return candidate.endpoint.chance or 0.0
+
+
+def owners(probe: Probe, chain: list[Known]) -> set[str]:
+    """The registrable domains that an address shows as its own: those of its certificate and of its greeting.
+
+    A host could name others there; it would speak for them at its own address alone.
+    """
+    names = list((chain[0].row.names or ())[:NAMES_LOOKED_AT]) if chain else []
+    if greeted := _GREETED(probe.greeting or ""):
+        names.append(greeted[1])
+    found = set()
+    for name in names:
+        try:
+            found.add(suffixes(a_label(name.removeprefix("*.")))[0] or "")
+        except InvalidName:
+            continue
+    return found - {""}
+
+
+def representative_of(provider: str, probed: list[Candidate]) -> Candidate:
+    """Who of those that were probed at an address stands for a name there: one of its registrable domain, else the first."""
+    return next((one for one in probed if one.provider == provider), probed[0])
