@@ -22,7 +22,7 @@ from crawler.names import InvalidName, a_label
 from crawler.network import converse
 from crawler.pacing import Budget
 from crawler.records import Endpoint, Outcome, Probe, Stage
-from crawler.tls import TlsClient, TlsContexts
+from crawler.tls import Offer, TlsClient, TlsContexts
 from crawler.trust import TrustStore
 from crawler.verdicts import conclude, judge_chain, judge_names
 
@@ -47,12 +47,12 @@ class Attempts:
         self.trust = TrustStore(config.ca_file)
         self._config = config
         self._budget = budget
-        self._contexts = TlsContexts()
+        self._contexts = TlsContexts(post_quantum=config.post_quantum)
         self._sources = {":" in source: source for source in config.source_address}
         self._ehlo_name = _ascii(config.ehlo_name)
 
-    async def once(self, endpoint: Endpoint, took: Took = _ignore, *, classical: bool = False) -> Finding:
-        """Talk to the endpoint once, when the rate allows it; `classical` offers classical groups only.
+    async def once(self, endpoint: Endpoint, took: Took = _ignore, *, offer: Offer = Offer.MODERN) -> Finding:
+        """Talk to the endpoint once, when the rate allows it.
 
         `took` is told the seconds of the connection, without the time that we waited before it.
         Never raises for anything the host or the network does; a fault of ours is `internal_error`,
@@ -64,7 +64,7 @@ class Attempts:
             vantage=self._config.vantage or None, started_at=datetime.now(UTC),
         )  # fmt: skip
         address = endpoint.address or ""
-        context = self._contexts.classical if classical or not self._config.post_quantum else self._contexts.modern
+        context = self._contexts[offer]
         conversation = Conversation(
             probe,
             protocol(endpoint.protocol or "smtp"),
@@ -105,7 +105,7 @@ class Attempts:
         Only a host that fails with one hello, answers to the other and fails with the first again
         is intolerant of it; one that merely had a bad moment is not.
         """
-        probe, chain = await self.once(endpoint, took, classical=True)
+        probe, chain = await self.once(endpoint, took, offer=Offer.CLASSICAL)
         if not probe.negotiated:
             return probe, chain
         await anyio.sleep(pause)

@@ -213,6 +213,8 @@ class Conversation:
             self._last_reply = bytes(self._buffer)
         if self._last_reply:
             probe.last_reply = printable(self._last_reply[: self._limits.kept_text].replace(b"\r\n", b"\n").rstrip())
+        if self._replies.stray:
+            probe.stray_bytes = bytes(self._replies.stray[: self._limits.plaintext_bytes])
         self._trim()
         self._enter(Stage.DONE if outcome is Outcome.OK else stage)
         probe.stage, probe.outcome = self.stage, outcome

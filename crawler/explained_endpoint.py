@@ -95,6 +95,11 @@ def about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
         yield Text(f"    {probe.starttls_masked} looks like STARTTLS masked on the way", style="red")
     if probe.plaintext_after_upgrade:
         yield Text(f"    {len(probe.plaintext_after_upgrade)} bytes of plaintext behind the go-ahead", style="red")
+    if probe.stray_bytes:
+        yield Text(
+            "    an empty line stands in front of a reply; Postfix reads over it, Exim delivers nothing here",
+            style="yellow",
+        )
     if chain:
         yield from _about_chain(probe, chain)
 

@@ -9,37 +9,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from crawler.records import MtaStsMode, MtaStsRecord, printable
+from crawler.text_records import fields_of, is_field, records_among
 
-_BEGINS = re.compile(rb"v=STSv1[ \t]*;").match
-_ALMOST = re.compile(rb"[ \t]*v[ \t]*=[ \t]*sts", re.IGNORECASE).match
-# sts-text-record: fields divided by ";" with white space about it, a last ";" allowed.
-_RECORD = re.compile(
-    rb"v=STSv1(?P<fields>(?:[ \t]*;[ \t]*[A-Za-z0-9][A-Za-z0-9_.-]{0,31}=[\x21-\x3A\x3C\x3E-\x7E]+)+)(?:[ \t]*;[ \t]*)?"
-).fullmatch
-_ID = re.compile(rb";[ \t]*id=([^; \t]*)").findall
 _GOOD_ID = re.compile(rb"[A-Za-z0-9]{1,32}").fullmatch
 
 
-def record_state(texts: Iterable[bytes]) -> tuple[MtaStsRecord, str | None]:
-    """State of the TXT records at `_mta-sts.<domain>`, and the `id` of a valid one.
+class RecordState(NamedTuple):
+    """What the TXT records at `_mta-sts.<domain>` say."""
 
-    Texts that do not begin with `v=STSv1;` are no MTA-STS records (RFC 8461 §3.1) and do not count,
-    unless one of them is plainly meant as one: that is `invalid` rather than `absent`.  Of an `id`
-    given twice the first counts, and unknown fields do not (§3.2, last paragraph).
+    record: MtaStsRecord
+    id: str | None = None  #: of a valid record
+    ambiguous: bool = False  #: a text has a blank before its first `;`
+
+
+def record_state(texts: Iterable[bytes]) -> RecordState:
+    """State of the TXT records at `_mta-sts.<domain>`.
+
+    Which texts are records says `text_records`.  Without a record, a text that is plainly meant as one makes the
+    state `invalid` rather than `absent`.  Of an `id` given twice the first counts, and unknown fields do not (§3.2,
+    last paragraph).
     """
-    texts = list(texts)
-    records = [text for text in texts if _BEGINS(text)]
-    if len(records) > 1:
-        return MtaStsRecord.MULTIPLE, None
-    if not records:
-        return MtaStsRecord.INVALID if any(_ALMOST(text) for text in texts) else MtaStsRecord.ABSENT, None
-    match = _RECORD(records[0])
-    ids = _ID(match["fields"]) if match else []
-    if not ids or not _GOOD_ID(ids[0]):
-        return MtaStsRecord.INVALID, None
-    return MtaStsRecord.VALID, ids[0].decode("ascii")
+    records = records_among(texts, b"STSv1")
+    if len(records.texts) > 1:
+        return RecordState(MtaStsRecord.MULTIPLE, None, records.ambiguous)
+    if not records.texts:
+        state = MtaStsRecord.INVALID if records.is_meant else MtaStsRecord.ABSENT
+        return RecordState(state, None, records.ambiguous)
+    fields = fields_of(records.texts[0])
+    ids = [field[3:] for field in fields if field.startswith(b"id=")]
+    if not all(map(is_field, fields)) or not ids or not _GOOD_ID(ids[0]):
+        return RecordState(MtaStsRecord.INVALID, None, records.ambiguous)
+    return RecordState(MtaStsRecord.VALID, ids[0].decode("ascii"), records.ambiguous)
 
 
 # --- the policy, §3.2 ---------------------------------------------------------------------------

@@ -163,7 +163,7 @@ class PolicyFetcher:
             try:
                 return await self._request(host, stream)
             except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-                said = f"{type(error).__name__}: {error}"
+                said = str(error) or "the connection broke off"
                 raise _NoPolicy(MtaStsFetch.HTTP, printable(said.encode())[:500]) from error
         finally:
             with anyio.move_on_after(1, shield=True):
@@ -179,7 +179,12 @@ class PolicyFetcher:
             "Connection": "close",
         }
         connection = httpcore.AsyncHTTP11Connection(url.origin, stream)
-        return await self._body(await connection.handle_async_request(httpcore.Request("GET", url, headers=headers)))
+        response = await connection.handle_async_request(httpcore.Request("GET", url, headers=headers))
+        text = await self._body(response)
+        if not _says_its_length(response) and not _was_closed(stream):
+            # Where only the end of the connection ends the body, TLS must say that it is the end (RFC 9112 §9.8).
+            raise _NoPolicy(MtaStsFetch.HTTP, "cut off: neither a length nor the end of TLS says that this was all")
+        return text
 
     async def _connected(self, addresses: list[str]) -> httpcore.AsyncNetworkStream:
         """A connection to the first address that takes one."""
@@ -213,3 +218,17 @@ class PolicyFetcher:
             if len(text) > self._settings.policy_bytes:
                 raise _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {self._settings.policy_bytes} bytes")
         return bytes(text)
+
+
+def _says_its_length(response: httpcore.Response) -> bool:
+    """Whether the end of the body shows by itself: a Content-Length, or chunks with a last one (RFC 9112 §6.3)."""
+    return any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in response.headers)
+
+
+def _was_closed(stream: httpcore.AsyncNetworkStream) -> bool:
+    """Whether the host closed TLS (close_notify) before the connection ended."""
+    connection = stream.get_extra_info("ssl_object")
+    try:
+        return connection is not None and connection.read(1) == b""
+    except ssl.SSLError:
+        return False

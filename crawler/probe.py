@@ -25,6 +25,7 @@ from crawler.names import suffixes
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.records import Endpoint, Outcome, Probe, Stage
 from crawler.sampling import Candidate, Candidates, owners, representative_of
+from crawler.tls import DHE_REFUSED, Offer
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class _Pending:
     candidate: Candidate
     network: bytes  #: /24 or /48 of the address
     before: Finding | None = None  #: of the last attempt
-    classical: bool = False  #: offer classical groups only
+    offer: Offer = Offer.MODERN
 
     @property
     def endpoint(self) -> Endpoint:
@@ -189,8 +190,8 @@ class Prober:
             if spoken == 1 and len(waiting) >= most:
                 own = owners(probe, chain)
                 waiting = deque(sorted(waiting, key=lambda other: other.provider not in own))
-            if not last and (classical := self._second_try(probe, item)) is not None:
-                again.append(_Pending(item.candidate, item.network, (probe, chain), classical))
+            if not last and (offer := self._second_try(probe, item)) is not None:
+                again.append(_Pending(item.candidate, item.network, (probe, chain), offer))
             else:
                 shard.finish(probe, chain)
         return again
@@ -219,34 +220,39 @@ class Prober:
             self._providers.take(item.provider, seconds)
 
         try:
-            if item.classical:
+            if item.offer is Offer.CLASSICAL:
                 probe, chain = await self._attempts.compared(item.endpoint, self._config.pacing.address_pause, took)
             else:
-                probe, chain = await self._attempts.once(item.endpoint, took)
+                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer)
         except Exception:  # our bug: it goes into the log, and never costs another endpoint
             log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
             probe, chain = _unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []
-        if probe.tls_version is not None and self._config.post_quantum and not item.classical:
+        if probe.tls_version is not None and self._config.post_quantum and item.offer is not Offer.CLASSICAL:
             probe.pq_intolerant = False
         if item.before is not None:
-            probe.attempts = (item.before[0].attempts or []) + (probe.attempts or [])
+            attempts = (item.before[0].attempts or []) + (probe.attempts or [])
+            if item.offer is Offer.WITHOUT_DHE and not probe.negotiated:
+                probe, chain = item.before  # what the host does with DHE is what is not known; this is no answer to it
+            probe.attempts = attempts
         return probe, chain
 
-    def _second_try(self, probe: Probe, item: _Pending) -> bool | None:
-        """Whether to try again, and if so whether with classical groups only.  None: leave it.
+    def _second_try(self, probe: Probe, item: _Pending) -> Offer | None:
+        """What to offer in another try.  None: leave it.
 
         Permanent refusals (5yz) and refused connections are left; our own limits and faults too.
         """
         outcome = probe.outcome
+        if probe.stage is Stage.HANDSHAKE and probe.tls_reason in DHE_REFUSED:
+            return None if item.offer is Offer.WITHOUT_DHE else Offer.WITHOUT_DHE
         if probe.stage is Stage.HANDSHAKE and outcome in _HELLO_MAY_BE_TOO_LARGE:
             if self._config.post_quantum:
-                return True
-            return False if outcome in _PASSING else None
+                return Offer.CLASSICAL
+            return Offer.MODERN if outcome in _PASSING else None
         if outcome in _PASSING or outcome is Outcome.UNREACHABLE:
-            return item.classical
+            return item.offer
         code = (probe.attempts or [{}])[-1].get("reply_code")
         if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and code is not None and 400 <= code < 500:
-            return item.classical
+            return item.offer
         return None
 
 

@@ -121,6 +121,9 @@ class Domain:
         TEXT, "`absent valid invalid multiple`; null: not asked or lookup failed"
     )
     mta_sts_id: str | None = column(TEXT, "`id` of a valid `_mta-sts` record")
+    mta_sts_ambiguous: bool | None = column(
+        FLAG, "a text there begins `v=STSv1` with a blank before the `;`: a record when alone, none beside others"
+    )
     mta_sts_fetch: MtaStsFetch | None = column(
         TEXT, "`ok no_host dns connect tls http timeout too_large syntax address_not_allowed`; null: not tried"
     )
@@ -134,6 +137,7 @@ class Domain:
     policy_sha256: str | None = column(TEXT, "SHA-256 (hex) of the policy text, key of table `policies`")
     tlsrpt: TlsrptStatus | None = column(TEXT, "`absent valid invalid`; null: not asked or lookup failed")
     tlsrpt_rua: list[str] | None = column(TEXTS, "report addresses of a valid TLSRPT record")
+    tlsrpt_ambiguous: bool | None = column(FLAG, "the same as `mta_sts_ambiguous`, of `v=TLSRPTv1`")
 
 
 @dataclass(slots=True)
@@ -209,6 +213,9 @@ class Probe:
     last_reply: str | None = column(TEXT, "the reply, or the bytes, at which it ended")
     plaintext_after_upgrade: bytes | None = column(
         BINARY, "plaintext received behind the go-ahead; recorded and discarded"
+    )
+    stray_bytes: bytes | None = column(
+        BINARY, "empty lines in front of replies, which we read over, as Postfix does and Exim does not; null: none"
     )
     tls_version: str | None = column(TEXT, "`TLSv1 TLSv1.1 TLSv1.2 TLSv1.3`; null: no handshake was completed")
     tls_cipher: str | None = column(TEXT, "negotiated cipher, OpenSSL's name")

@@ -149,9 +149,9 @@ async def _fill_domain(row: Domain, domain: str, dns: DnsClient, config: Config)
         addresses = await _addresses(domain, dns, config)
         _note(row, route.without_mx(domain, [address.status for address in addresses]))
     if policy is not None and (texts := _texts(await policy)) is not None:
-        row.mta_sts_record, row.mta_sts_id = mta_sts.record_state(texts)
+        row.mta_sts_record, row.mta_sts_id, row.mta_sts_ambiguous = mta_sts.record_state(texts)
     if reporting is not None and (texts := _texts(await reporting)) is not None:
-        row.tlsrpt, row.tlsrpt_rua = tlsrpt.record_state(texts)
+        row.tlsrpt, row.tlsrpt_rua, row.tlsrpt_ambiguous = tlsrpt.record_state(texts)
 
 
 def _note(row: Domain, routing: route.Routing) -> None:

@@ -31,18 +31,17 @@ def by_mx(records: Iterable[tuple[int, str]], max_mx: int) -> Routing:
     in dotted form, the domain itself) does not matter here: looking it up shows where it leads.
     """
     best: dict[str, int] = {}
-    null = False
+    nulls: set[int] = set()
     for preference, exchange in records:
         host = exchange.lower()
         if host == ".":
-            null = True
-            null_preference = preference
+            nulls.add(preference)
         elif preference < best.get(host, 65_536):
             best[host] = preference
-    if null and not best and null_preference == 0:
+    if nulls == {0} and not best:
         return Routing(Route.NULL_MX)
     # RFC 7505 §3: a null MX stands alone, with preference 0.  Hosts named beside it do get mail.
-    route = Route.NULL_MX_INVALID if null else Route.EXPLICIT
+    route = Route.NULL_MX_INVALID if nulls else Route.EXPLICIT
     ordered = sorted((preference, host) for host, preference in best.items())
     return Routing(
         route,

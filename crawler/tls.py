@@ -11,6 +11,7 @@ reason is `tls_unsupported_by_us`.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -20,52 +21,103 @@ from crawler.records import Outcome
 
 #: Anonymous suites would yield no certificate, NULL ones no encryption.
 CIPHERS = b"ALL:!aNULL:!eNULL:@SECLEVEL=0"
+#: For a second try with hosts that choose a finite-field group which our library does not take.
+CIPHERS_WITHOUT_DHE = b"ALL:!aNULL:!eNULL:!kDHE:@SECLEVEL=0"
 #: For a second try with hosts that stumble over the size of a post-quantum hello.
 CLASSICAL_GROUPS = b"X25519:P-256:X448:P-384:P-521"
 
 _READ = 16_384
-_OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNORE_UNEXPECTED_EOF
+_TLSEXT_PADDING = 0x10
+"""SSL_OP_TLSEXT_PADDING, which pyOpenSSL does not name: no hello of 256 to 511 bytes, at which some load balancers
+hang (RFC 7685 §4).  OpenSSL's SSL_OP_ALL has it, which mail servers set."""
+_OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNORE_UNEXPECTED_EOF | _TLSEXT_PADDING
 
-#: OpenSSL's reasons that mean 'our library cannot', by their beginning.
-_OURS = (
+#: Reasons of OpenSSL about a finite-field Diffie-Hellman group that it does not take.
+DHE_REFUSED = frozenset({"dh key too small", "modulus too small", "modulus too large"})
+
+#: Reasons that mean 'our library cannot', or 'will not by its own policy': the host may serve others well.
+_OURS = DHE_REFUSED | {
+    # versions and ciphers that the wheel lacks
     "unsupported protocol",
     "wrong ssl version",
+    "unsupported ssl version",
+    "unknown protocol",
     "unknown cipher returned",
     "wrong cipher returned",
-    "unknown protocol",
     "no ciphers available",
+    # curves that it lacks, or that we do not offer
+    "wrong curve",
     "unsupported elliptic curve",
-    "unsupported ssl version",
-)
+    "unable to find ecdh parameters",
+    "explicit params not supported",
+    "gf2m not supported",
+    "unknown group",
+    "field too large",
+    # signature algorithms from before TLS 1.2, such as RSA with MD5
+    "wrong signature type",
+    "legacy sigalg disallowed or unsupported",
+    "no suitable signature algorithm",
+    "unknown signature algorithm",
+    "unknown digest",
+    # keys: of algorithms that it lacks, or outside the sizes that it takes
+    "unknown certificate type",
+    "unknown pkey type",
+    "unknown key type",
+    "unknown public key type",
+    "unsupported public key type",
+    "unsupported algorithm",
+    "unable to find public key parameters",
+    "bad e value",
+    "key size too small",
+    "ee key too small",
+    "ca key too small",
+    "ca md too weak",
+}
 #: … and that mean 'more than we take'.
-_TOO_MUCH = ("excessive message size", "too many key updates", "certificate list too large")
+_TOO_MUCH = frozenset({"excessive message size", "too many key updates", "certificate list too large"})
 
 
 class TlsFailure(Exception):
     """The handshake failed, or what came later was not TLS.
 
-    `outcome` is `tls_alert` (with `alert`), `tls_unsupported_by_us`, `limit_exceeded` or `tls_error`;
-    `reason` is OpenSSL's own words.
+    `outcome` is `tls_alert` (with `alert`), `tls_unsupported_by_us`, `limit_exceeded`, `tls_error`, or
+    `closed`: the host closed TLS (close_notify), which says nothing of why.  `reason` is OpenSSL's own words;
+    None where it has none.
     """
 
-    def __init__(self, outcome: Outcome, reason: str, alert: str | None = None) -> None:
+    def __init__(self, outcome: Outcome, reason: str | None, alert: str | None = None) -> None:
         super().__init__(reason)
         self.outcome, self.reason, self.alert = outcome, reason, alert
 
 
-class TlsContexts:
-    """The two client contexts of a process: with post-quantum hybrid groups, and classical only."""
+class Offer(Enum):
+    """What a ClientHello offers."""
 
-    def __init__(self) -> None:
+    MODERN = "modern"  #: post-quantum hybrid groups, and classical ones
+    CLASSICAL = "classical"  #: classical groups only: a hello of a third of the size
+    WITHOUT_DHE = "without_dhe"  #: no finite-field Diffie-Hellman, of which our library does not take every group
+
+
+class TlsContexts:
+    """The client contexts of a process, by what they offer."""
+
+    def __init__(self, *, post_quantum: bool = True) -> None:
         self.modern = _context()
         self.classical = _context()
+        self.without_dhe = _context(CIPHERS_WITHOUT_DHE)
         restrict_groups(self.classical, CLASSICAL_GROUPS)
+        if not post_quantum:
+            self.modern = self.classical
+            restrict_groups(self.without_dhe, CLASSICAL_GROUPS)
+
+    def __getitem__(self, offer: Offer) -> SSL.Context:
+        return {Offer.MODERN: self.modern, Offer.CLASSICAL: self.classical, Offer.WITHOUT_DHE: self.without_dhe}[offer]
 
 
-def _context() -> SSL.Context:
+def _context(ciphers: bytes = CIPHERS) -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_VERSION)
-    context.set_cipher_list(CIPHERS)
+    context.set_cipher_list(ciphers)
     context.set_options(_OPTIONS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_ocsp_client_callback(_keep_staple)
@@ -175,17 +227,21 @@ class TlsClient:
 
 
 def _failure(error: SSL.Error) -> TlsFailure:
-    """The first error OpenSSL queued is the cause; later ones are consequences."""
+    """What OpenSSL queued: a reason that is ours wherever it stands, else the first, of which later ones are consequences."""
+    if isinstance(error, SSL.ZeroReturnError):
+        return TlsFailure(Outcome.CLOSED, None)
     queued = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    reason = queued[0][2] if queued else type(error).__name__
-    before, found, alert = reason.partition(" alert ")
+    reasons = [reason for _, _, reason in queued]
+    if ours := next((reason for reason in reasons if reason in _OURS), None):
+        return TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, ours)
+    if not reasons:
+        return TlsFailure(Outcome.TLS_ERROR, None)
+    before, found, alert = reasons[0].partition(" alert ")
     if found and before in ("tlsv1", "ssl/tls", "sslv3", "tlsv13", "tls"):
-        return TlsFailure(Outcome.TLS_ALERT, reason, alert)
-    if reason.startswith(_OURS):
-        return TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, reason)
-    if reason.startswith(_TOO_MUCH):
-        return TlsFailure(Outcome.LIMIT_EXCEEDED, reason)
-    return TlsFailure(Outcome.TLS_ERROR, reason)
+        return TlsFailure(Outcome.TLS_ALERT, reasons[0], alert)
+    if too_much := next((reason for reason in reasons if reason in _TOO_MUCH), None):
+        return TlsFailure(Outcome.LIMIT_EXCEEDED, too_much)
+    return TlsFailure(Outcome.TLS_ERROR, reasons[0])
 
 
 def is_forward_secret(version: str, cipher: str) -> bool:
@@ -200,8 +256,8 @@ def is_post_quantum(group: str | None) -> bool:
 
 def offered(*, post_quantum: bool = True) -> dict[str, Any]:
     """What our ClientHello offers, for the manifest: versions, ciphers, groups, SNI rule, one hello in hex."""
-    contexts = TlsContexts()
-    context = contexts.modern if post_quantum else contexts.classical
+    contexts = TlsContexts(post_quantum=post_quantum)
+    context = contexts.modern
     hello = TlsClient(context, b"mx.example").start()
     return {
         "library": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),

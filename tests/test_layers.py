@@ -21,7 +21,14 @@ STOREYS = (
     | {"crawler.setting_groups"}
     | {"crawler.config", "crawler.location"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
-    | {"crawler.certificates", "crawler.dane", "crawler.mta_sts", "crawler.tlsrpt", "crawler.policy_list"}
+    | {
+        "crawler.certificates",
+        "crawler.dane",
+        "crawler.mta_sts",
+        "crawler.tlsrpt",
+        "crawler.text_records",
+        "crawler.policy_list",
+    }
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},

@@ -18,6 +18,7 @@ from crawler.conversation import Conversation
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probe import Prober
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
+from crawler.tls import Offer
 from tests.kit import LEAF, ROOT, Leaf
 
 LOOPBACK = ("127.0.0.0/8",)
@@ -500,3 +501,32 @@ def test_an_endpoint_beyond_its_budget_gets_a_row_and_no_connection(monkeypatch:
     }  # fmt: skip
     assert set(played.tries) == {"127.0.0.1"}
     assert all(row.stage is row.started_at is row.attempts is None for row in played.rows if row.address != "127.0.0.1")
+
+
+def test_a_host_with_a_weak_dhe_group_is_asked_once_more_without_dhe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our library's floor is no finding about the host; what it does with ECDHE is."""
+    offers: list[Offer] = []
+
+    def script(answer: Outcome | None) -> Prober:
+        async def once(self: Any, endpoint: Endpoint, took: Any = None, *, offer: Offer = Offer.MODERN) -> room.Finding:
+            offers.append(offer)
+            probe = Probe(protocol="smtp", host=endpoint.host, address=endpoint.address, port=25, stage=Stage.HANDSHAKE)
+            probe.outcome, probe.tls_reason = Outcome.TLS_UNSUPPORTED_BY_US, "dh key too small"
+            if offer is Offer.WITHOUT_DHE:
+                probe.tls_reason = None
+                probe.outcome, probe.negotiated = (Outcome.OK, True) if answer is None else (answer, False)
+            probe.attempts = [{"outcome": probe.outcome, "reply_code": None}]
+            return probe, []
+
+        monkeypatch.setattr(room.Attempts, "once", once)
+        return Prober(Config(ehlo_name="probe.example", pacing=Pacing(retry_delay=0.0, address_pause=0.0)))
+
+    def ended(answer: Outcome | None) -> Probe:
+        rows: list[Any] = []
+        anyio.run(script(answer).probe_endpoints, [Endpoint("smtp", "mx.example", "127.0.0.1", 25)], rows.append)
+        return rows[0]  # type: ignore[no-any-return]
+
+    assert ended(None).outcome is Outcome.OK and offers == [Offer.MODERN, Offer.WITHOUT_DHE]
+    row = ended(Outcome.TLS_ALERT)
+    assert (row.outcome, row.tls_reason, row.negotiated) == (Outcome.TLS_UNSUPPORTED_BY_US, "dh key too small", None)
+    assert [attempt["outcome"] for attempt in row.attempts or []] == [Outcome.TLS_UNSUPPORTED_BY_US, Outcome.TLS_ALERT]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crawler.records import DnsError, LookupStatus, Route
 from crawler.route import by_mx, unknown, without_answer, without_mx
@@ -52,6 +56,8 @@ def test_a_single_zero_dot_is_a_null_mx() -> None:
         ([(10, ".")], []),
         ([(0, "."), (10, "mx.test")], [(10, "mx.test")]),
         ([(10, "mx.test"), (0, ".")], [(10, "mx.test")]),
+        ([(0, "."), (1, ".")], []),
+        ([(1, "."), (0, ".")], []),
     ],
 )
 def test_a_null_mx_with_a_preference_or_beside_others_is_invalid_and_the_others_are_kept(
@@ -59,6 +65,20 @@ def test_a_null_mx_with_a_preference_or_beside_others_is_invalid_and_the_others_
 ) -> None:
     assert by_mx(records, 100).route is Route.NULL_MX_INVALID
     assert hosts(records) == kept
+
+
+def test_the_same_null_mx_twice_is_one() -> None:
+    assert by_mx([(0, "."), (0, ".")], 100).route is Route.NULL_MX
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from([".", "a.test", "A.test", "b.test", "c.test"])), min_size=1),
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_an_answer_does_not_matter(records: list[tuple[int, str]], chance: Random) -> None:
+    shuffled = list(records)
+    chance.shuffle(shuffled)
+    assert by_mx(shuffled, 2) == by_mx(records, 2)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,38 @@ def test_garbage_instead_of_tls_is_a_tls_error_with_the_bytes() -> None:
     assert heard.probe.negotiated is False and heard.probe.tls_version is None
 
 
+def test_close_notify_in_answer_to_the_hello_is_a_close_that_says_nothing() -> None:
+    """It was a conclusive error whose reason was the name of a Python class."""
+    probe = end(OFFER + "S: 220 go\nS- \\x15\\x03\\x01\\x00\\x02\\x01\\x00\nFIN\n")[2]
+    assert (probe.stage, probe.outcome, probe.conclusive) == (Stage.HANDSHAKE, Outcome.CLOSED, False)
+    assert probe.tls_reason is probe.tls_alert is probe.negotiated is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["S: 220 mx.example ESMTP\nS: \n", "S- 220 mx.example ESMTP\\r\\n\\r\\n\n", "S- \\n220 mx.example ESMTP\\r\\n\n"],
+)
+def test_an_empty_line_between_replies_is_read_over_and_kept(lines: str) -> None:
+    """Postfix goes on, Exim gives up ("Malformed SMTP reply"); whoever reads the table can tell."""
+    for play_it in (play, play_whole):
+        heard = play_it(lines + "C: EHLO probe.example\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nTLS\n"
+                        "C: EHLO probe.example\nS: 250 mx\nC: QUIT\n")  # fmt: skip
+        assert (heard.probe.stage, heard.probe.outcome) == (Stage.DONE, Outcome.OK)
+        assert heard.probe.stray_bytes in (b"\r\n", b"\n")
+        assert heard.probe.plaintext_after_upgrade is None
+
+
+def test_an_empty_line_behind_the_go_ahead_is_plaintext_there() -> None:
+    probe = play_whole(OFFER + "S- 220 go\\r\\n\\r\\n\nTLS\nC: EHLO probe.example\nS: 250 mx\nC: QUIT\n").probe
+    assert (probe.outcome, probe.plaintext_after_upgrade, probe.stray_bytes) == (Outcome.OK, b"\r\n", None)
+
+
+def test_empty_lines_without_end_are_too_much() -> None:
+    probe = play_whole("S- " + "\\r\\n" * 400 + "\n", limits=Limits(reply_bytes=512)).probe
+    assert (probe.stage, probe.outcome) == (Stage.GREETING, Outcome.LIMIT_EXCEEDED)
+    assert len(probe.stray_bytes or b"") <= Limits().plaintext_bytes
+
+
 def test_a_fatal_alert_is_named() -> None:
     probe = end(OFFER + "S: 220 go\nS- \\x15\\x03\\x03\\x00\\x02\\x02\\x28\n")[2]
     assert (probe.stage, probe.outcome) == (Stage.HANDSHAKE, Outcome.TLS_ALERT)

@@ -2,8 +2,77 @@
 
 from __future__ import annotations
 
-from crawler.tls import CLASSICAL_GROUPS, offered, offered_groups
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from OpenSSL import SSL
+
+from crawler.lab.raw_flights import DHE_SUITES, dhe_flight, ecdhe_flight, offers_dhe
+from crawler.records import Outcome
+from crawler.tls import CLASSICAL_GROUPS, Offer, TlsClient, TlsContexts, TlsFailure, _failure, offered, offered_groups
 from crawler.verdicts import all_of
+
+CONTEXTS, CLASSICAL = TlsContexts(), TlsContexts(post_quantum=False)
+SERVER_NAMES = st.one_of(st.none(), st.integers(1, 253).map(lambda size: ((b"a" * 50 + b".") * 6)[:size]))
+
+
+@pytest.mark.parametrize("offer", Offer)
+@given(name=SERVER_NAMES)
+def test_no_hello_has_a_length_at_which_load_balancers_hang(offer: Offer, name: bytes | None) -> None:
+    """RFC 7685 §4: 256 to 511 bytes.  The classical one had 405 to 511."""
+    for contexts in (CONTEXTS, CLASSICAL):
+        assert not 256 <= len(TlsClient(contexts[offer], name).start()) - 5 <= 511
+
+
+def failure(flight: bytes, offer: Offer = Offer.CLASSICAL) -> TlsFailure:
+    client = TlsClient(CONTEXTS[offer], b"mx.example")
+    client.start()
+    with pytest.raises(TlsFailure) as raised:
+        client.feed(flight)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("flight", "reason"),
+    [
+        (dhe_flight(256), "modulus too small"),
+        (dhe_flight(512), "dh key too small"),
+        (dhe_flight(768), "dh key too small"),
+        (dhe_flight(10_008), "modulus too large"),
+        (ecdhe_flight(21), "wrong curve"),  # secp224r1
+        (ecdhe_flight(26), "wrong curve"),  # brainpoolP256r1
+        (ecdhe_flight(29, b"\x01\x01"), "wrong signature type"),  # RSA with MD5
+    ],
+)
+def test_what_our_library_refuses_by_its_own_policy_says_nothing_of_the_host(flight: bytes, reason: str) -> None:
+    found = failure(flight)
+    assert (found.outcome, found.reason, found.alert) == (Outcome.TLS_UNSUPPORTED_BY_US, reason, None)
+
+
+def test_a_bad_signature_is_the_hosts_own_fault() -> None:
+    found = failure(dhe_flight(2_048))
+    assert found.outcome is Outcome.TLS_ERROR
+
+
+def test_close_notify_is_a_close_without_a_reason() -> None:
+    found = failure(bytes.fromhex("15030100020100"))
+    assert (found.outcome, found.reason) == (Outcome.CLOSED, None)
+
+
+@pytest.mark.parametrize(
+    "error", [SSL.Error(), SSL.Error([]), SSL.SysCallError(-1, "Unexpected EOF"), SSL.ZeroReturnError()]
+)
+def test_no_name_of_a_class_is_ever_a_reason(error: SSL.Error) -> None:
+    assert _failure(error).reason is None
+
+
+def test_the_hello_without_dhe_offers_none_and_the_others_do() -> None:
+    hellos = {offer: TlsClient(CONTEXTS[offer], b"mx.example").start() for offer in Offer}
+    assert {offer: offers_dhe(hello) for offer, hello in hellos.items()} == {
+        Offer.MODERN: True, Offer.CLASSICAL: True, Offer.WITHOUT_DHE: False,
+    }  # fmt: skip
+    assert offered_groups(hellos[Offer.WITHOUT_DHE]) == offered_groups(hellos[Offer.MODERN])
+    assert DHE_SUITES
 
 
 def test_the_manifest_tells_the_groups_that_go_over_the_wire() -> None:

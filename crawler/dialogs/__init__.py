@@ -51,6 +51,8 @@ class Ended(Exception):
 class Replies(Interface):
     """Cuts replies out of a byte stream, remembering where it stopped looking."""
 
+    stray: bytearray  #: what was read over between replies
+
     def cut(self, buffer: bytearray) -> Reply | None:
         """Remove one whole reply from the front of the buffer, or return None until more has come.
 

@@ -19,9 +19,11 @@ class ThreeDigitReplies:
 
     Lines end with LF, with or without CR before it.  The bare `250` without a space is legal.
     Every reply is held to `limits`: bytes in all, bytes of a line, number of lines.
+
+    An empty line in front of a reply is read over and kept in `stray`: Postfix goes on, Exim gives up.
     """
 
-    __slots__ = ("_begin", "_limits", "_lines", "_scanned", "_short")
+    __slots__ = ("_begin", "_limits", "_lines", "_scanned", "_short", "stray")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -29,10 +31,12 @@ class ThreeDigitReplies:
         self._lines: list[bytes] = []
         self._begin = 0  # of the line being looked for
         self._scanned = 0  # no line end before this
+        self.stray = bytearray()
 
     def cut(self, buffer: bytearray) -> Reply | None:
         """See `Replies.cut`."""
         limits = self._limits
+        self._pass_over_empty_lines(buffer)
         if not self._scanned and len(buffer) <= self._short:
             # Nearly always: one reply in one segment, and shorter than even one line may be.
             raw = bytes(buffer)
@@ -63,6 +67,15 @@ class ThreeDigitReplies:
         self._begin = self._scanned = 0
         # The last line's code stands for the reply, should the lines disagree (Postfix reads it so).
         return Reply(int(match[1]), lines, raw)
+
+    def _pass_over_empty_lines(self, buffer: bytearray) -> None:
+        while not self._begin and buffer.startswith((b"\n", b"\r\n")):
+            end = buffer.index(b"\n") + 1
+            self.stray += buffer[:end]
+            del buffer[:end]
+            self._scanned = 0
+            if len(self.stray) > self._limits.reply_bytes:
+                raise Ended(Outcome.LIMIT_EXCEEDED)
 
     def _hold_to_limits(self, buffer: bytearray, end: int) -> None:
         """Raise what is wrong first with the line so far; the verdict must not depend on segments.

@@ -247,6 +247,7 @@ def probe_verdicts(truth: Truth, dane: DaneStatus | None) -> Verdicts:
 #: Verdicts that are not columns of their own.
 _DERIVED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "injected": lambda row: bool(row["plaintext_after_upgrade"]),
+    "stray": lambda row: bool(row["stray_bytes"]),
     "pq_intolerant": lambda row: bool(row["pq_intolerant"]),
     "certificates": lambda row: None if row["received_chain"] is None else len(row["received_chain"]),
 }

@@ -87,6 +87,10 @@ class Tls:
     segment: int = 0  #: send the handshake in segments of this many bytes; 0: as it comes
     largest_hello: int = 0  #: a ClientHello record with more bytes gets `on_large_hello`; 0: any size is welcome
     on_large_hello: Steps = (Act.RESET,)
+    deaf_to: tuple[
+        tuple[int, int], ...
+    ] = ()  #: a ClientHello record whose length is in one of these ranges is not answered
+    weak_dhe: int = 0  #: bits of the prime in the key exchange that a client which offers DHE gets; 0: none
     wants_certificate: bool = False  #: ask the client for a certificate, and do without
     demands_certificate: bool = False  #: ask, and refuse a client that has none
 
@@ -147,6 +151,7 @@ class Truth:
     starttls_masked: str | None = None
     starttls_code: int | None = None
     injected: bool = False  #: something is in `plaintext_after_upgrade`
+    stray: bool = False  #: something is in `stray_bytes`
     tls_version: str | None = None
     tls_group: str | None = None
     negotiated: bool | None = None

@@ -7,6 +7,7 @@ a handshake that is over for us is no proof: hosts that part then have their ent
 from __future__ import annotations
 
 from crawler.lab.behaviours import GO_AHEAD, Act, Leaf, Step, Tls, ended, host
+from crawler.lab.raw_flights import dhe_flight
 from crawler.records import Outcome, Stage
 
 # --- handshake ----------------------------------------------------------------------------------
@@ -47,6 +48,21 @@ _handshake(
     1,
     Outcome.TLS_UNSUPPORTED_BY_US,
     b"\x16\x03\x00\x00\x2a\x02\x00\x00\x26\x03\x00" + bytes(range(32)) + b"\x00\x00\x05\x00",
+)
+_handshake(
+    "weak-dhe",
+    "TLS 1.2 with DHE over 512 bits, which our library does not take",
+    0.5,
+    Outcome.TLS_UNSUPPORTED_BY_US,
+    dhe_flight(512),
+)
+_handshake(
+    "tls-close-notify",
+    "a close_notify in answer to the ClientHello",
+    0.5,
+    Outcome.CLOSED,
+    b"\x15\x03\x01\x00\x02\x01\x00",
+    Act.CLOSE,
 )
 _handshake("tls-silence", "never answers the ClientHello", 1, Outcome.TIMEOUT, Act.SILENCE)
 _handshake("tls-close", "closes on the ClientHello", 2, Outcome.CLOSED, Act.CLOSE)

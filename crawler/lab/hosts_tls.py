@@ -284,6 +284,34 @@ host(
     tls=Tls(versions=("TLSv1.2", "TLSv1.2"), largest_hello=1_100),
 )
 host(
+    "hello-window",
+    "does not answer a ClientHello of 256 to 511 bytes, as some load balancers do (RFC 7685 §4)",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519"),
+    tls=Tls(deaf_to=((256, 511),)),
+)
+host(
+    "hello-window-and-large",
+    "the same, and none of more than 1,400 bytes",
+    share=0.5,
+    truth=secured("TLSv1.2", "x25519", pq_intolerant=True),
+    tls=Tls(versions=("TLSv1.2", "TLSv1.2"), deaf_to=((256, 511), (1_401, 65_535))),
+)
+host(
+    "weak-dhe-and-ecdhe",
+    "DHE over 512 bits where DHE is offered, ECDHE where it is not",
+    share=0.5,
+    truth=secured("TLSv1.2", "x25519"),
+    tls=Tls(versions=("TLSv1.2", "TLSv1.2"), weak_dhe=512),
+)
+host(
+    "empty-line-behind-greeting",
+    "an empty line behind the greeting, which Postfix reads over and Exim does not",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519", stray=True),
+    greeting=(GREETING + b"\r\n",),
+)
+host(
     "ipv6",
     "the only host on IPv6, `::1`: TLS 1.3, certificate by SNI",
     share=0,

@@ -32,6 +32,7 @@ from crawler.lab.behaviours import (
     Step,
     Tls,
 )
+from crawler.lab.raw_flights import dhe_flight, offers_dhe
 from crawler.lab.tls_server import TlsContexts, TlsServer
 
 _LIFETIME = 180.0  # seconds a connection may last, so that forgotten ones do not pile up
@@ -282,6 +283,12 @@ class Conversation(asyncio.Protocol):
             self._buffer.clear()
             if 0 < tls.largest_hello < size:
                 self._play(tls.on_large_hello)
+                return
+            if any(first <= size <= last for first, last in tls.deaf_to):
+                self._play((Act.SILENCE,))
+                return
+            if tls.weak_dhe and offers_dhe(data):
+                self._play((dhe_flight(tls.weak_dhe),))
                 return
             self._tls = TlsServer(self._contexts[tls])
         out, failed = self._tls.feed(data)

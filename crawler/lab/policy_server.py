@@ -83,6 +83,8 @@ class _Connection(asyncio.Protocol):
             self._request += plain
             if b"\r\n\r\n" in self._request and not self._kind.stalls:
                 self._transport.write(self._tls.write(self._answer()))
+                if not self._kind.is_cut_off:
+                    self._transport.write(self._tls.close())
             if done or len(self._request) > _LONGEST_REQUEST or (self._request and not self._kind.stalls):
                 self._transport.close()
 

@@ -147,6 +147,7 @@ class StsBehaviour:
     policy: str = POLICY
     padding: int = 0  #: so many bytes more
     stalls: bool = False
+    is_cut_off: bool = False  #: the connection ends without a word of it inside TLS
     any_mx: str = ""  #: in the policy, instead of the domain's hosts
 
     def mx(self, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -179,10 +180,18 @@ def _status(line: str, more: str = "") -> str:
 _ENFORCE, _TESTING = MtaStsMode.ENFORCE, MtaStsMode.TESTING
 _sts("no-mta-sts", "no MTA-STS", 1_000, MtaStsRecord.ABSENT)
 _sts("sts-record-invalid", "a record without id", 0.3, MtaStsRecord.INVALID, texts=(b"v=STSv1;",))
-_sts("sts-record-twice", "two records", 0.1, MtaStsRecord.MULTIPLE, texts=_RECORD * 2)
+_sts("sts-two-records", "two records", 0.1, MtaStsRecord.MULTIPLE, texts=(*_RECORD, b"v=STSv1; id=2;"))
+_sts(
+    "sts-blank-beside", "a blank before the first semicolon, beside another text: no record", 0.1, MtaStsRecord.ABSENT,
+    texts=(b"v", b"v=STSv1 ; id=1"),
+)  # fmt: skip
 _announced("sts-enforce", "an enforced policy of its hosts", 4, MtaStsFetch.OK, mode=_ENFORCE)
 _announced("sts-testing", "a policy in testing", 4, MtaStsFetch.OK, mode=_TESTING)
 _announced("sts-none", "a policy withdrawn", 0.2, MtaStsFetch.OK, mode=MtaStsMode.NONE)
+_sts(
+    "sts-blank-alone", "a blank before the first semicolon, and no other text", 0.1, MtaStsRecord.VALID,
+    fetch=MtaStsFetch.OK, mode=_TESTING, texts=(_RECORD[0].replace(b";", b" ;", 1),),
+)  # fmt: skip
 _announced("sts-delegated", "a policy at a provider's, by CNAME", 2, MtaStsFetch.OK, mode=_ENFORCE, delegated=True)
 _announced(
     "sts-other-mx", "an enforced policy of other hosts", 0.2, MtaStsFetch.OK, mode=_ENFORCE, any_mx="*.other.test"
@@ -203,6 +212,10 @@ _announced(
 )  # fmt: skip
 _announced("sts-html", "a web page", 0.2, MtaStsFetch.HTTP, head=_status("200 OK", "Content-Type: text/html\r\n"))
 _announced("sts-stalls", "a policy host that takes the request and says nothing", 0.1, MtaStsFetch.TIMEOUT, stalls=True)
+_announced(
+    "sts-cut-off", "a policy without length, cut off after half of its hosts", 0.1, MtaStsFetch.HTTP,
+    policy="version: STSv1\nmode: enforce\nmax_age: 86400\nmx: mx1.cut.example\n", is_cut_off=True,
+)  # fmt: skip
 _announced("sts-large", "ten megabytes", 0.1, MtaStsFetch.TOO_LARGE, padding=10_000_000)
 _announced("sts-nul", "NULs instead of a policy", 0.1, MtaStsFetch.SYNTAX, policy="\x00" * 100)
 _announced("sts-no-mode", "a policy without mode", 0.2, MtaStsFetch.SYNTAX, policy="version: STSv1\n{mx}max_age: 1\n")

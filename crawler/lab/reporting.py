@@ -52,7 +52,23 @@ _tlsrpt(
     "rpt-beside-others", "a record among other texts", 0.2, _VALID, "v=spf1 -all", f"v=TLSRPTv1; rua={_MAIL}", to=_MAIL
 )
 _tlsrpt("rpt-others-only", "other texts, as a wildcard gives them", 1, _ABSENT, "v=spf1 -all")
-_tlsrpt("rpt-twice", "two records, which are as good as none", 0.1, _INVALID, *[f"v=TLSRPTv1; rua={_MAIL}"] * 2)
+_tlsrpt(
+    "rpt-twice",
+    "two records, which are as good as none",
+    0.1,
+    _INVALID,
+    f"v=TLSRPTv1; rua={_MAIL}",
+    f"v=TLSRPTv1; rua={_MAIL};",
+)
+_tlsrpt(
+    "rpt-blank-alone",
+    "a blank before the first semicolon, and no other text",
+    0.1,
+    _VALID,
+    f"v=TLSRPTv1 ; rua={_MAIL}",
+    to=_MAIL,
+)
+_tlsrpt("rpt-blank-beside", "the same beside another text: no record", 0.1, _ABSENT, "v", f"v=TLSRPTv1 ; rua={_MAIL}")
 _tlsrpt("rpt-no-rua", "a record without `rua`", 0.1, _INVALID, "v=TLSRPTv1;")
 _tlsrpt("rpt-plain-http", "reports to an `http:` address", 0.1, _INVALID, "v=TLSRPTv1; rua=http://{domain}/")
 _tlsrpt("rpt-no-scheme", "a mail address without `mailto:`", 0.2, _INVALID, "v=TLSRPTv1; rua=tls@{domain}")

@@ -104,6 +104,14 @@ class TlsServer:
         self._connection.sendall(plain)
         return self._pending()
 
+    def close(self) -> bytes:
+        """Say that this is the end (close_notify)."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            pass  # the client is gone already
+        return self._pending()
+
     def hello_request(self) -> bytes:
         """Ask the client for another handshake (RFC 5246 §7.4.1.1)."""
         self._connection.renegotiate()
