@@ -92,9 +92,7 @@ def examine(config: Config, data: Path, questions: Questions) -> Iterator[Check]
     yield from _routes(config)
     yield _port_25(config, questions.connect)
     yield _descriptors(config)
-    yield _settled(
-        "opt-outs", lambda: Exclusions(config), config.exclude or "no file", None if config.exclude else WARNING
-    )
+    yield _opt_outs(config)
     yield _allowed(config)
     yield _settled("trust anchors", lambda: TrustStore(config.ca_file), config.ca_file or "certifi's")
     yield Check("TLS library", OK, offered()["library"])
@@ -251,6 +249,20 @@ def _descriptors(config: Config) -> Check:
             "open files", FAILED, f"limit {hard}, needed {needed} for {config.pacing.in_flight} connections", advice
         )
     return Check("open files", OK, f"{needed} needed in one process, which the limit allows")
+
+
+def _opt_outs(config: Config) -> Check:
+    name = "opt-outs"
+    if not config.exclude:
+        return Check(name, WARNING, "no file", "name the file of those who asked not to be probed by --exclude")
+    try:
+        found = Exclusions(config).opt_outs
+    except UsageError as error:
+        return Check(name, FAILED, " ".join(str(error).split()))
+    if found.warnings:
+        more = f" (and {len(found.warnings) - 1:,} more)" if len(found.warnings) > 1 else ""
+        return Check(name, WARNING, str(found), found.warnings[0] + more)
+    return Check(name, OK, str(found))
 
 
 def _allowed(config: Config) -> Check:

@@ -3,25 +3,20 @@
 Rule of this room: it answers for one name or one address and opens no connection.  `network.py`
 asks again for the address really used, whatever earlier stages decided.
 
-The opt-out file has one entry a line: a domain (it covers the names below it, as domain and as
-mail host), an address or a network; whatever follows on the line (date, reason) is for people::
-
-    example.org        2026-03-01  asked by postmaster
-    192.0.2.0/24       2026-04-17  abuse desk
+The file of opt-outs is read in `opt_out_file`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 
-from crawler.config import Config, ConfigError
+from crawler.config import Config
+from crawler.opt_out_file import Network, OptOuts, read_opt_outs
 from crawler.records import Outcome
-
-Network = IPv4Network | IPv6Network
 
 #: Not for contact unless the operator allows it by name.  IANA special-purpose address registries
 #: (RFC 6890), multicast, and all IPv6 outside global unicast 2000::/3 (RFC 4291 §2.4).  Blocks that
@@ -86,26 +81,25 @@ class Exclusions:
         self._path = Path(config.exclude) if config.exclude else None
         self._special = AddressSet([ip_network(text) for text in SPECIAL_PURPOSE])
         self._allowed = AddressSet(list(config.allowed_networks()))
-        self._names: frozenset[str] = frozenset()
+        self.opt_outs = OptOuts()
         self._networks = AddressSet([])
         self.reload()
 
     def reload(self) -> None:
         """Read the opt-out file again; on an error the entries in force stay in force."""
         if self._path is not None:
-            self._names, self._networks = read_opt_outs(self._path)
+            self.opt_outs = read_opt_outs(self._path)
+            self._networks = AddressSet(list(self.opt_outs.networks))
 
     def domain(self, name: str) -> bool:
         """Whether the domain, or one above it, opted out."""
-        if not self._names:
-            return False
-        while name not in self._names:
-            _, dot, name = name.partition(".")
-            if not dot:
-                return False
-        return True
+        return self.opt_outs.covering(name) is not None
 
     host = domain
+
+    def any_name(self, names: Iterable[str | None]) -> bool:
+        """Whether one of the names under which somebody would be met opted out: owner, aliases, target."""
+        return bool(self.opt_outs.names) and any(name and self.domain(name) for name in names)
 
     def address(self, text: str) -> Outcome | None:
         """`address_not_allowed`, `opted_out`, or None when the address may be contacted.
@@ -139,26 +133,3 @@ def _carried(address: tuple[int, int]) -> Iterator[tuple[int, int]]:
             yield 4, number & 0xFFFFFFFF
         if number >> 112 == 0x2002:
             yield 4, number >> 80 & 0xFFFFFFFF
-
-
-def read_opt_outs(path: Path) -> tuple[frozenset[str], AddressSet]:
-    """Names and networks of an opt-out file.  Raises `ConfigError` with the line at fault."""
-    names: set[str] = set()
-    networks: list[Network] = []
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"{path}: opt-outs cannot be read ({reason}); check --exclude") from error
-    for number, line in enumerate(lines, 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        entry = words[0].lower().rstrip(".").removeprefix("*.")
-        try:
-            networks.append(ip_network(entry, strict=False))
-        except ValueError:
-            if "/" in entry or "." not in entry or not entry.isascii():
-                raise ConfigError(f"{path}:{number}: {words[0]!r} is no domain (A-label), address or network") from None
-            names.add(entry)
-    return frozenset(names), AddressSet(networks)

@@ -19,19 +19,19 @@ from rich.console import Console
 
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
-from crawler.exclusions import Exclusions
 from crawler.explanation import WITHOUT_MAIL, Findings, judged, lines
 from crawler.listed_domain import listing_of
 from crawler.names import InvalidName, a_label
 from crawler.policy_fetch import PolicyFetcher
 from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
-from crawler.probe import Prober
+from crawler.probe import Prober, unprobed
 from crawler.records import (
     Domain,
     Endpoint,
     Host,
     MailHost,
+    Outcome,
     Target,
     Tlsa,
     TlsaStatus,
@@ -101,8 +101,11 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
         names = [name] if as_host else [mx["host"] for mx in (findings.domain and findings.domain.mx) or ()]
         await resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], dns, config, emit)
     findings.hosts.sort(key=lambda host: names.index(host.host or ""))
-    endpoints = list(_endpoints(findings, config, address, prober.exclusions))
+    endpoints = list(_endpoints(findings, config, address))
     for number, endpoint in enumerate(endpoints, 1):
+        if prober.exclusions.any_name((endpoint.host, *(endpoint.aliases or ()))):
+            findings.probes.append((unprobed(endpoint, Outcome.OPTED_OUT), []))
+            continue
         if len(endpoints) > 1:  # which may take a while, as silent ones are waited for
             say(f"{number} of {len(endpoints)}: {endpoint.host} at {endpoint.address}, port {endpoint.port}")
         findings.probes.append(await prober.probe_one(endpoint))  # one after the other: this is no scan
@@ -115,15 +118,13 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _endpoints(findings: Findings, config: Config, only: str | None, excluded: Exclusions) -> Iterator[Endpoint]:
+def _endpoints(findings: Findings, config: Config, only: str | None) -> Iterator[Endpoint]:
     addresses = sorted({address for host in findings.hosts for address in host.addresses or ()})
     if only is not None and only not in addresses:
         raise UsageError(
             f"--address {only}: no mail host of {findings.name} has it; they have {', '.join(addresses) or 'none'}"
         )
     for host in findings.hosts:
-        if excluded.host(host.host or ""):
-            continue
         tlsa = findings.tlsa.get(host.host or "") or Tlsa(status=TlsaStatus.NOT_ASKED)
         for protocol in config.protocol:
             for address in host.addresses or ():
@@ -131,7 +132,7 @@ def _endpoints(findings: Findings, config: Config, only: str | None, excluded: E
                     continue
                 yield Endpoint(
                     protocol, host.host, address, config.port_of(protocol),
-                    tlsa.base_domain, tlsa.status, tlsa.records, tlsa.records_dropped,
+                    tlsa.base_domain, tlsa.status, tlsa.records, tlsa.records_dropped, aliases=host.cnames,
                 )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class Circumstances:
     list_path: str
     list_facts: ListFacts
     resolvers: list[dict[str, Any]]
+    opt_outs: dict[str, Any] | None = None  #: what was read of the file of opt-outs
 
 
 def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circumstances) -> Run:
@@ -199,6 +200,7 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "host_name": platform.node(),
         "ehlo_name": config.ehlo_name,
         "resolvers": circumstances.resolvers,
+        "opt_outs": circumstances.opt_outs,
         "trust_anchors": anchors_of(config.ca_file),
         "public_suffix_list": PSL_VERSION,
         "tls_offered": offered(post_quantum=config.post_quantum),
@@ -208,13 +210,24 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
     }
 
 
-def note_resumption(manifest: dict[str, Any]) -> None:
+def note_resumption(manifest: dict[str, Any], opt_outs: dict[str, Any] | None = None) -> None:
     """Write into the manifest that the run is continued, when, and with what may have changed since it was begun."""
     now = timestamp()
     manifest["resumed_at"].append(now)
     manifest.setdefault("resumed_with", []).append(
-        {"at": now, "host_name": platform.node(), "public_suffix_list": PSL_VERSION, "versions": versions()}
+        {
+            "at": now,
+            "host_name": platform.node(),
+            "public_suffix_list": PSL_VERSION,
+            "versions": versions(),
+            "opt_outs": opt_outs,
+        }
     )
+
+
+def note_reload(manifest: dict[str, Any], opt_outs: dict[str, Any] | None) -> None:
+    """Write into the manifest that the opt-outs were read again, and what was read."""
+    manifest.setdefault("opt_outs_reloaded", []).append({"at": timestamp(), **(opt_outs or {})})
 
 
 def timestamp() -> str:

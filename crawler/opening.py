@@ -18,6 +18,7 @@ from crawler.config import Config, UsageError
 from crawler.copies import bring_manifests
 from crawler.manifest import Circumstances, check_run_id, open_run
 from crawler.object_store import Store
+from crawler.opt_out_file import OptOuts
 from crawler.parts import hidden, process_space, sync_file
 from crawler.preflight import ask_resolvers, disk_trouble
 from crawler.storage import Run
@@ -32,18 +33,24 @@ _FOREIGN_FOR = 24 * 3600
 
 
 def begin(
-    given: str, data: Path, wanted: str | None, config: Config, store: Store | None = None
+    given: str,
+    data: Path,
+    wanted: str | None,
+    config: Config,
+    store: Store | None = None,
+    opt_outs: OptOuts | None = None,
 ) -> tuple[Run, Path, int]:
     """The run, locked, the list to cut and how long it is at most.
 
     `given` is the path of the list or `-`, `wanted` the run that was asked for; `store` is where the runs
-    lie of which `data` holds copies.  Raises `UsageError`.
+    lie of which `data` holds copies; `opt_outs` is what was read of their file.  Raises `UsageError`.
     """
     check_run_id(wanted)
     TrustStore(config.ca_file)  # raises if the trust anchors cannot be read
     source = Path(given)
     once = given == "-" or comes_once(source)
     facts = None if once else survey(source)
+    asked = opt_outs.as_dict() if opt_outs else None
     resolvers = [resolver.as_dict() for resolver in ask_resolvers(config)]
     with made_directory(data):
         sweep(data)
@@ -53,7 +60,7 @@ def begin(
             source, facts = _spooled(given, data)
         try:
             path = "-" if once else str(source.resolve())
-            run = open_run(data, wanted, config, Circumstances(path, facts, resolvers))
+            run = open_run(data, wanted, config, Circumstances(path, facts, resolvers, asked))
             kept = run.work / "list"
             if once and not kept.exists():
                 source.rename(kept)

@@ -187,7 +187,7 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
                     yield Endpoint(
                         protocol, host.host, address, port,
                         rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped,
-                        weight, chance, address not in within,
+                        weight, chance, host.cnames or None, address not in within,
                     )  # fmt: skip
 
 

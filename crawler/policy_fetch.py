@@ -95,7 +95,7 @@ class PolicyFetcher:
     async def _text(self, row: Domain) -> bytes:
         host = f"mta-sts.{row.domain}"
         if self._exclusions.host(host):
-            raise _NoPolicy(None, "the policy host asked not to be contacted")
+            raise _NoPolicy(MtaStsFetch.OPTED_OUT, "the policy host asked not to be contacted")
         addresses = await self._addresses(row, host)
         async with self._turn(addresses[0]):
             try:
@@ -126,13 +126,16 @@ class PolicyFetcher:
             has_none = LookupStatus.NXDOMAIN in statuses or (statuses == [LookupStatus.NODATA] and len(answers) == 2)
             raise _NoPolicy(MtaStsFetch.NO_HOST if has_none else MtaStsFetch.DNS, f"{host}: {' and '.join(statuses)}")
         row.mta_sts_cnames = max((answer.cnames for answer in answers), key=len)
+        if alias := next((name for answer in answers for name in answer.cnames if self._exclusions.host(name)), None):
+            raise _NoPolicy(
+                MtaStsFetch.OPTED_OUT, f"{alias}, which the policy host is an alias of, asked not to be contacted"
+            )
         verdicts = {address: self._exclusions.address(address) for address in found}
         allowed = [address for address, verdict in verdicts.items() if verdict is None]
         if not allowed:
             blocked = Outcome.ADDRESS_NOT_ALLOWED in verdicts.values()
-            raise _NoPolicy(
-                MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else None, f"may not contact {', '.join(verdicts)}"
-            )
+            fetch = MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else MtaStsFetch.OPTED_OUT
+            raise _NoPolicy(fetch, f"may not contact {', '.join(verdicts)}")
         return allowed[: self._settings.addresses]
 
     @asynccontextmanager

@@ -100,7 +100,7 @@ class Prober:
         async for endpoint in _in_turns(endpoints):
             shard.expected += 1
             host = endpoint.host or ""
-            if not endpoint.over_budget and not self.exclusions.host(host):
+            if not endpoint.over_budget and not self._opted_out(endpoint):
                 names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
                 names.add(Candidate(endpoint, suffixes(host)[0] or host))
         pending = []
@@ -118,19 +118,19 @@ class Prober:
                 continue
             host = endpoint.host or ""
             address = endpoint.protocol, endpoint.address
-            if self.exclusions.host(host):
-                shard.emit(_unprobed(endpoint, Outcome.OPTED_OUT))
+            if self._opted_out(endpoint):
+                shard.emit(unprobed(endpoint, Outcome.OPTED_OUT))
             elif endpoint.over_budget:
-                shard.emit(_unprobed(endpoint, Outcome.OVER_BUDGET))
+                shard.emit(unprobed(endpoint, Outcome.OVER_BUDGET))
             elif probed := shard.probed.get(address):
                 provider = suffixes(host)[0] or host
                 chosen = representative_of(provider, probed)
-                row = _unprobed(endpoint, Outcome.SAMPLED_OUT)
+                row = unprobed(endpoint, Outcome.SAMPLED_OUT)
                 row.representative_host = chosen.endpoint.host
                 row.representative_related = chosen.provider == provider
                 shard.emit(row)
             else:
-                shard.emit(_unprobed(endpoint, shard.given_up.get(address, Outcome.NOT_RUN)))
+                shard.emit(unprobed(endpoint, shard.given_up.get(address, Outcome.NOT_RUN)))
 
     async def _pass(self, pending: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
@@ -169,8 +169,8 @@ class Prober:
             endpoint = item.endpoint
             if item.before is None and (is_deaf or spoken >= most):
                 continue  # its row comes with those of all others that were not probed
-            if self.exclusions.host(endpoint.host or ""):  # since the pass began
-                row = _unprobed(endpoint, Outcome.OPTED_OUT)
+            if self._opted_out(endpoint):  # since the pass began
+                row = unprobed(endpoint, Outcome.OPTED_OUT)
                 row.attempts = item.before[0].attempts if item.before else None
                 shard.finish(row, [])
                 continue
@@ -195,6 +195,10 @@ class Prober:
             else:
                 shard.finish(probe, chain)
         return again
+
+    def _opted_out(self, endpoint: Endpoint) -> bool:
+        """Whether the host, or a name that it is an alias of, asked not to be probed; its address is for the guard."""
+        return self.exclusions.any_name((endpoint.host, endpoint.base_domain, *(endpoint.aliases or ())))
 
     def _reason_to_stop(self, item: _Pending, shard: _Shard) -> Outcome | None:
         """Why an endpoint is not connected to any more; None: it may be."""
@@ -226,7 +230,7 @@ class Prober:
                 probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer)
         except Exception:  # our bug: it goes into the log, and never costs another endpoint
             log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
-            probe, chain = _unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []
+            probe, chain = unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []
         if probe.tls_version is not None and self._config.post_quantum and item.offer is not Offer.CLASSICAL:
             probe.pq_intolerant = False
         if item.before is not None:
@@ -287,7 +291,7 @@ class _Shard:
     def give_up(self, item: _Pending, outcome: Outcome) -> None:
         """Leave an endpoint with what was found before; with nothing, the outcome says why."""
         self.given_up.setdefault((item.endpoint.protocol, item.endpoint.address), outcome)
-        self.finish(*(item.before or (_unprobed(item.endpoint, outcome), [])))
+        self.finish(*(item.before or (unprobed(item.endpoint, outcome), [])))
 
 
 def _key(row: Endpoint | Probe) -> _EndpointKey:
@@ -302,7 +306,7 @@ async def _in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:
         yield endpoint
 
 
-def _unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
+def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
     return Probe(
         protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,

@@ -125,7 +125,8 @@ class Domain:
         FLAG, "a text there begins `v=STSv1` with a blank before the `;`: a record when alone, none beside others"
     )
     mta_sts_fetch: MtaStsFetch | None = column(
-        TEXT, "`ok no_host dns connect tls http timeout too_large syntax address_not_allowed`; null: not tried"
+        TEXT,
+        "`ok no_host dns connect tls http timeout too_large syntax address_not_allowed opted_out`; null: not tried",
     )
     mta_sts_problem: str | None = column(TEXT, "in words, why there is no policy though a record announces one")
     mta_sts_cnames: list[str] | None = column(
@@ -385,6 +386,7 @@ class Endpoint:
     chance: float | None = column(
         pa.float32(), "0 to 1, not to be foreseen by who chose the name: decides between equals"
     )
+    aliases: list[str] | None = column(TEXTS, "CNAMEs from the host to its addresses")
     over_budget: bool | None = column(FLAG, "cut by a budget: gets a row and no connection")
 
 

@@ -82,7 +82,7 @@ async def resolve_domains(
                 row.route = Route.OPTED_OUT
             else:
                 row.registrable_domain, row.public_suffix = suffixes(target.domain)
-                await _fill_domain(row, target.domain, dns, config)
+                await _fill_domain(row, target.domain, dns, config, excluded)
         except Exception:
             log.exception("%s: our bug; the row says what was learnt before it", target.domain)
             row.route = row.route or Route.UNKNOWN
@@ -131,13 +131,18 @@ async def _each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], 
 # --- a domain -----------------------------------------------------------------------------------
 
 
-async def _fill_domain(row: Domain, domain: str, dns: DnsClient, config: Config) -> None:
+async def _fill_domain(
+    row: Domain, domain: str, dns: DnsClient, config: Config, excluded: Callable[[str], bool]
+) -> None:
     answer = await dns.ask(domain, MX)
     row.resolved_at = datetime.now(UTC)
     row.rcode = answer.rcode
     row.ede = answer.ede
     row.dnssec = _dnssec([answer])
     row.cnames = answer.cnames if answer.rcode is not None else None
+    if any(map(excluded, answer.cnames)):
+        row.route = Route.OPTED_OUT  # the domain is an alias of one that asked not to be probed
+        return
     if answer.status not in (LookupStatus.OK, LookupStatus.NODATA):
         _note(row, route.without_answer(answer.status))
         return  # below a name that does not exist there is nothing (RFC 8020); below a broken one, nothing to learn

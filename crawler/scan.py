@@ -20,15 +20,16 @@ from typing import Any, TypeVar
 
 import anyio
 
-from crawler.config import Config
+from crawler.config import Config, ConfigError
 from crawler.distrust import distrust
 from crawler.exclusions import Exclusions
 from crawler.failures import foremost
 from crawler.incomplete import judge_incomplete
-from crawler.manifest import note_resumption, timestamp
+from crawler.manifest import note_reload, note_resumption, timestamp
 from crawler.merging import merge
 from crawler.object_store import Store
 from crawler.opening import begin
+from crawler.opt_out_file import OptOuts
 from crawler.parts import Damaged, row_count
 from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
 from crawler.pool import COMMAND, Pool, ScanFailed
@@ -66,9 +67,11 @@ def scan(request: Request) -> int:
     check_identity(config)
     check_source_addresses(config)
     raise_descriptor_limit(config)
-    Exclusions(config)  # raises if the opt-outs cannot be read
-    run, source, lines = begin(request.source, request.data, request.run, config, request.store)
+    opt_outs = Exclusions(config).opt_outs  # raises if they cannot be read
     progress = Progress(quiet=request.quiet)
+    for line in opt_outs.lines():
+        progress.say(line)
+    run, source, lines = begin(request.source, request.data, request.run, config, request.store, opt_outs)
     try:
         if run.manifest()["state"] == "finished":
             where: str | Path = run.path
@@ -78,9 +81,9 @@ def scan(request: Request) -> int:
             progress.say(f"run {run.id} is finished already: {where}")
             return 0
         if request.store is None:
-            return anyio.run(_Scan(request, run, source, lines, progress).go)
+            return anyio.run(_Scan(request, run, source, lines, progress, opt_outs).go)
         with working_copy(request.store, run, progress) as copy:
-            code = anyio.run(_Scan(request, run, source, lines, progress, copy).go)
+            code = anyio.run(_Scan(request, run, source, lines, progress, opt_outs, copy).go)
         return code or int(copy.is_behind)
     finally:
         progress.close()
@@ -102,6 +105,7 @@ class _Scan:
         source: Path,
         lines: int,
         progress: Progress,
+        opt_outs: OptOuts,
         copy: WorkingCopy | None = None,
     ) -> None:
         size = process_count(request.config)
@@ -110,6 +114,7 @@ class _Scan:
         self._source = source
         self._lines = lines
         self._progress = progress
+        self._opt_outs = opt_outs
         self._copy = copy
         self._quiet = request.quiet
         self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach)
@@ -143,7 +148,7 @@ class _Scan:
             manifest = self._run.manifest()
             if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
                 self._progress.say(f"continuing run {self._run.id}")
-                note_resumption(manifest)
+                note_resumption(manifest, self._opt_outs.as_dict())
                 self._is_continued = True
             self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
         except OSError as error:
@@ -167,13 +172,27 @@ class _Scan:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for number in signals:
                 if number == signal.SIGHUP:
-                    self._progress.say("reading the opt-outs again")
-                    await self._pool.reload()
+                    await self._reload()
                     continue
                 if self._signal is not None:
                     os._exit(128 + number)  # the workers hear it by the end of their input
                 self._signal = number
                 scope.cancel()
+
+    async def _reload(self) -> None:
+        """Have the opt-outs read again; if they cannot be, those in force stay in force everywhere."""
+        try:
+            self._opt_outs = await anyio.to_thread.run_sync(lambda: Exclusions(self._config).opt_outs)
+        except ConfigError as error:
+            self._progress.say(f"{error}; the opt-outs in force stay in force")
+            return
+        self._progress.say("reading the opt-outs again")
+        for line in self._opt_outs.lines():
+            self._progress.say(line)
+        await self._pool.reload()
+        manifest = self._run.manifest()
+        note_reload(manifest, self._opt_outs.as_dict())
+        self._run.write_manifest(manifest)
 
     async def _heed_the_store(self) -> None:
         while self._copy is not None:

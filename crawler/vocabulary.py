@@ -149,6 +149,7 @@ class MtaStsFetch(StrEnum):
     TOO_LARGE = "too_large"
     SYNTAX = "syntax"  #: what came is no policy
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
+    OPTED_OUT = "opted_out"  #: the policy host, a name that it is an alias of, or its address asked not to be contacted
 
 
 class MtaStsMode(StrEnum):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 
@@ -144,3 +146,119 @@ def test_a_reload_takes_new_entries_and_keeps_the_old_ones_when_the_file_is_brok
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot be read .* --exclude"):
         Exclusions(Config(exclude=str(tmp_path / "none")))
+
+
+# --- the file of opt-outs ---------------------------------------------------------------------------
+
+
+def opted(tmp_path: Path, content: str | bytes) -> Exclusions:
+    path = tmp_path / "opt-outs.txt"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Exclusions(Config(exclude=str(path), allow_network=("127.0.0.0/8", "10.0.0.0/8")))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a.example",
+        "a.example,2026-03-01,asked",
+        "a.example;2026-03-01",
+        "a.example\t2026-03-01\tasked by postmaster",
+        "@a.example",
+        "user@a.example",
+        "postmaster@a.example, 2026-03-01",
+        "*.a.example",
+        ".a.example.",
+        "A.Example.",
+        "https://www@a.example:8443/contact?x=y  asked",
+        '"a.example","2026-03-01","asked"',
+        "a.example # asked",
+        "a.example 01.03.2026 asked",
+        "a.example  see our reply of 2026-03-01.",
+    ],
+)
+def test_an_entry_is_taken_as_people_write_it(tmp_path: Path, line: str) -> None:
+    guard = opted(tmp_path, f"{line}\n")
+    assert guard.opt_outs.names == {"a.example"}
+    assert guard.domain("mx.a.example") and not guard.domain("b.example")
+
+
+def test_names_of_any_script_byte_order_marks_and_line_ends_of_windows_are_read(tmp_path: Path) -> None:
+    guard = opted(
+        tmp_path, "\ufeffb\u00fccher.example,2026-03-01\r\n\r\n# more\r\n\u4f8b\u3048.\u30c6\u30b9\u30c8\r\n".encode()
+    )
+    assert guard.domain("xn--bcher-kva.example") and guard.domain("xn--r8jz45g.xn--zckzah")
+    assert len(guard.opt_outs.names) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "inside", "outside"),
+    [
+        ("127.0.0.0-127.255.255.255", "127.9.9.9", "10.0.0.1"),
+        ("127.0.0.5 - 127.0.0.9  2026-03-01", "127.0.0.9", "127.0.0.10"),
+        ("127.0.0.5\u2013127.0.0.9", "127.0.0.5", "127.0.0.4"),
+        ("127.0.0.0/30,2026-03-01,asked", "127.0.0.3", "127.0.0.4"),
+        ("127.0.0.7/24", "127.0.0.1", "127.0.1.1"),
+        ("127.0.0.7;asked", "127.0.0.7", "127.0.0.8"),
+    ],
+)
+def test_addresses_networks_and_ranges_opt_out(tmp_path: Path, line: str, inside: str, outside: str) -> None:
+    guard = opted(tmp_path, f"{line}\n")
+    assert guard.address(inside) is Outcome.OPTED_OUT and guard.address(outside) is None
+    assert (guard.opt_outs.entries, guard.opt_outs.names) == (1, frozenset())
+
+
+def test_ranges_of_ipv6_and_brackets(tmp_path: Path) -> None:
+    guard = opted(tmp_path, "2606::1-2606::ff\n[2a00::1] asked\n")
+    assert guard.address("2606::80") is guard.address("2a00::1") is Outcome.OPTED_OUT
+    assert guard.address("2606::100") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("nonsense", "'nonsense' is no domain"),
+        ("org", "'org' is no domain"),
+        (",a.example", "begins with no domain"),
+        ("AS64500", "'AS64500' is no domain"),
+        ("a_b.example!", "is no domain"),
+        ("127.0.0.9-127.0.0.1", "does not end after it begins"),
+        ("127.0.0.1-2606::1", "does not end after it begins"),
+        ("127.0.0.1-300.0.0.1", "is no range"),
+        ("127.0.0.0/40", "is no domain"),
+        ("a.example, b.example, c.example", "'b.example' is a second entry"),
+        ("a.example 127.0.0.1", "'127.0.0.1' is a second entry"),
+        ("127.0.0.1 127.0.0.2", "'127.0.0.2' is a second entry"),
+    ],
+)
+def test_a_line_that_cannot_be_an_opt_out_is_an_error_with_its_number(tmp_path: Path, line: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        opted(tmp_path, f"# asked\ngood.example\n{line}\n{line}\n")
+    assert "opt-outs.txt:3: " in str(raised.value) and said in str(raised.value)
+    assert "1 more such lines" in str(raised.value)
+
+
+@given(st.text(max_size=60))
+def test_any_line_is_an_opt_out_or_an_error(line: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            found = opted(Path(name), line.encode("utf-8", "surrogatepass")).opt_outs
+        except ConfigError:
+            return
+    has_entry = any(part.partition("#")[0].strip() for part in line.removeprefix("\ufeff").splitlines())
+    assert bool(found.names or found.networks) is has_entry
+
+
+def test_what_was_read_is_said_with_what_is_odd_about_it(tmp_path: Path) -> None:
+    guard = opted(
+        tmp_path, "a.example\nb.example\n127.0.0.1-127.0.0.2\nanna@gmail.com\nanna@firm.example\npostmaster@c.example\n"
+    )
+    first, *others = guard.opt_outs.lines()
+    digest = hashlib.sha256((tmp_path / "opt-outs.txt").read_bytes()).hexdigest()
+    assert first == f"opt-outs: 5 domains, 1 network, from {tmp_path / 'opt-outs.txt'}, sha256 {digest[:12]}…"
+    assert [line.split(": ")[1].rpartition(":")[2] for line in others] == ["4", "5"]
+    assert "gmail.com is where strangers" in others[0] and "all of firm.example" in others[1]
+    assert guard.opt_outs.as_dict() == {
+        "path": str(tmp_path / "opt-outs.txt"), "sha256": digest, "domains": 5, "networks": 1,
+    }  # fmt: skip
+    assert list(Exclusions(Config()).opt_outs.lines()) == [] and Exclusions(Config()).opt_outs.as_dict() is None

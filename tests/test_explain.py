@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from crawler.config import Config, UsageError
-from crawler.exclusions import Exclusions
 from crawler.explain import _endpoints, as_document, run
 from crawler.explained_endpoint import DANE_ERRORS, OUTCOMES
 from crawler.explained_promises import _MODES, _TLSA
@@ -200,10 +199,9 @@ def test_bad_input_is_one_line(name: str, config: Config) -> None:
 
 def test_an_address_that_is_no_hosts_is_refused_before_anything_is_contacted() -> None:
     findings = Findings("example.org", hosts=[Host(host="mx.example", addresses=["192.0.2.1", "192.0.2.2"])])
-    guard = Exclusions(Config())
     with pytest.raises(UsageError, match=r"--address 198\.51\.100\.9: no mail host of example\.org has it"):
-        next(_endpoints(findings, Config(), "198.51.100.9", guard))
-    assert [endpoint.address for endpoint in _endpoints(findings, Config(), "192.0.2.2", guard)] == ["192.0.2.2"]
+        next(_endpoints(findings, Config(), "198.51.100.9"))
+    assert [endpoint.address for endpoint in _endpoints(findings, Config(), "192.0.2.2")] == ["192.0.2.2"]
 
 
 ENFORCED = {"mta_sts_record": "valid", "mta_sts_fetch": "ok", "mta_sts_mode": MtaStsMode.ENFORCE}

@@ -24,7 +24,7 @@ from crawler.records import TABLES, Dnssec, Route, schema_of
 from crawler.rejudge import Rule, rejudge
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = [*generated_domains(150), "not a name"]
+NAMES = [*generated_domains(260), "not a name"]
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -51,7 +51,7 @@ def perfect_rows() -> Rows:
                 "mta_sts_mx": domain.mta_sts.mx(tuple(h for _, h in domain.mail_hosts))
                 if domain.mta_sts.mode
                 else None,
-                "mta_sts_cnames": ["policies.lab.example"] if domain.mta_sts.delegated else [],
+                "mta_sts_cnames": [domain.mta_sts.delegate] if domain.mta_sts.delegate else [],
                 "tlsrpt": domain.tlsrpt.status if is_asked_more(domain) else None,
                 "tlsrpt_rua": list(domain.tlsrpt.rua(name)) or None,
             }
@@ -64,6 +64,7 @@ def perfect_rows() -> Rows:
             truth = behaviour.truth
             row = {f.name: getattr(truth, f.name) for f in fields(Truth) if f.name not in ("injected", "certificates")}
             row["plaintext_after_upgrade"] = b"250 injected" if truth.injected else None
+            row["stray_bytes"] = b"\r\n" if truth.stray else None
             chain = [f"{host.name} {n}" for n in range(truth.certificates or 0)]
             row["received_chain"] = chain or None
             if chain:

@@ -33,6 +33,7 @@ STOREYS = (
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
+    | {"crawler.opt_out_file"}
     | {"crawler.budgets"}
     | {
         "crawler.parts",

@@ -324,7 +324,21 @@ def test_an_address_that_may_be_contacted_is_used_beside_one_that_may_not(scene:
 def test_whoever_opted_out_is_not_contacted_and_nothing_is_found(scene: Scene, entry: str, tmp_path: Path) -> None:
     (tmp_path / "opt-outs").write_text(f"{entry} 2026-01-01\n")
     row = scene.one(exclude=str(tmp_path / "opt-outs"))
-    assert row.mta_sts_fetch is None and scene.web.connections == 0 and row.mta_sts_problem
+    assert row.mta_sts_fetch is MtaStsFetch.OPTED_OUT and scene.web.connections == 0 and row.mta_sts_problem
+
+
+def test_a_policy_host_is_not_contacted_under_a_name_of_who_opted_out(scene: Scene, tmp_path: Path) -> None:
+    """It is an alias, by way of another, into a domain whose owner asked not to be probed."""
+    script = zone(
+        f"{HOST}. 60 IN CNAME sts.provider.example.",
+        "sts.provider.example. 60 IN CNAME web.optout.example.",
+        "web.optout.example. 60 IN CNAME elsewhere.example.",
+        "elsewhere.example. 60 IN A 127.0.0.1",
+    )
+    (tmp_path / "opt-outs").write_text("optout.example\n")
+    row = scene.one(None, script, exclude=str(tmp_path / "opt-outs"))
+    assert row.mta_sts_fetch is MtaStsFetch.OPTED_OUT and scene.web.connections == 0
+    assert "web.optout.example" in (row.mta_sts_problem or "")
 
 
 def test_a_delegation_is_recorded(scene: Scene) -> None:

@@ -247,6 +247,27 @@ def test_opted_out_names_take_no_place_among_those_probed(monkeypatch: pytest.Mo
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("entry", ["mx.example", "optout.test", "127.0.0.1"])
+def test_consent_is_asked_of_every_name_on_the_way_and_of_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, entry: str
+) -> None:
+    """A mail host that was an alias into an opted-out domain was connected to."""
+    (tmp_path / "optouts").write_text(f"{entry}\n")
+    connected: list[str] = []
+
+    async def create_connection(*_: Any, **__: Any) -> None:
+        connected.append("somebody")
+        raise ConnectionRefusedError(111, "refused")
+
+    monkeypatch.setattr("asyncio.base_events.BaseEventLoop.create_connection", create_connection)
+    config = Config(ehlo_name="probe.example", exclude=str(tmp_path / "optouts"), allow_network=LOOPBACK)
+    rows: list[Any] = []
+    endpoint = Endpoint("smtp", "mx.example", "127.0.0.1", 25, aliases=["edge.provider.test", "mail.optout.test"])
+    anyio.run(Prober(config).probe_endpoints, [endpoint], rows.append)
+    (row,) = rows
+    assert (row.outcome, row.stage, row.conclusive, connected) == (Outcome.OPTED_OUT, None, False, [])
+
+
 def test_without_a_hybrid_hello_nothing_is_said_of_intolerance(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     for resets in ((), {0}):
         row, _ = handshake(monkeypatch, LEAF, tmp_path, resets=resets, post_quantum=False)

@@ -182,6 +182,17 @@ def test_lines_that_are_no_domain_keep_their_row() -> None:
     assert row.resolved_at is None
 
 
+def test_a_domain_that_is_an_alias_of_one_that_opted_out_has_opted_out() -> None:
+    (row,), server = run(
+        zone("a.test. 60 IN CNAME mail.out.test.", "mail.out.test. 60 IN MX 10 mx.b.test."),
+        lambda dns, config, emit: resolve_domains(
+            [Target("a.test", "a.test")], dns, config, emit, excluded=lambda name: name.endswith("out.test")
+        ),
+    )
+    assert (row.route, row.mx, row.mta_sts_record, row.cnames) == (Route.OPTED_OUT, None, None, ["mail.out.test"])
+    assert {name for name, _ in server.asked()} == {"a.test"}, "nothing more is asked about it"
+
+
 def test_who_opted_out_is_not_asked_about() -> None:
     rows, server = run(
         zone(),

@@ -202,7 +202,7 @@ def _policy_verdicts(domain: Domain) -> Verdicts:
         "mta_sts_fetch": kind.fetch,
         "mta_sts_mode": kind.mode,
         "mta_sts_mx": kind.mx(hosts) if kind.mode is not None else (),
-        "mta_sts_delegated": kind.delegated,
+        "mta_sts_delegated": bool(kind.delegate),
         "tlsrpt": domain.tlsrpt.status if reporting_asked else None,
         "tlsrpt_rua": domain.tlsrpt.rua(domain.name),
     }

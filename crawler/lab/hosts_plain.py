@@ -85,6 +85,12 @@ host(
     share=1,
     truth=ended(None, Outcome.OPTED_OUT),
 )
+host(
+    "alias-opted-out",
+    "an alias of a name whose owner asked not to be probed",
+    share=0,
+    truth=ended(None, Outcome.OPTED_OUT),
+)
 
 # --- greeting -----------------------------------------------------------------------------------
 

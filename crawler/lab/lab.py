@@ -24,6 +24,7 @@ from crawler.lab.mail_server import MailServers
 from crawler.lab.policy_list import ListedBehaviour, policy_list
 from crawler.lab.policy_server import PolicyServers
 from crawler.lab.protection_dns import answer_protected
+from crawler.lab.routes import ASKED_NOT_TO
 from crawler.lab.tls_server import TlsContexts
 from crawler.lab.world import World, network
 
@@ -192,7 +193,7 @@ class Lab:
 
     def _settle(self) -> None:
         """Let every host of the list listen; write down who asked not to be measured, and who promised what."""
-        opted_out = {network(HOSTS["opted-out"]): None}
+        opted_out = {network(HOSTS["opted-out"]): None, ASKED_NOT_TO: None}
         hosts: set[str] = set()
         members: list[tuple[str, ListedBehaviour, tuple[str, ...]]] = []
         for name in self._names():

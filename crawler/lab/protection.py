@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.lab.behaviours import HostBehaviour, Leaf, Tls
+from crawler.lab.routes import ASKED_NOT_TO
 from crawler.records import DaneStatus, MtaStsFetch, MtaStsMode, MtaStsRecord, TlsaStatus
 
 POLICY_NETWORK = "127.251.0"
@@ -139,7 +140,7 @@ class StsBehaviour:
     has_host: bool = True
     resolves: bool = True  #: the policy host's name servers answer
     address: str = ""  #: of the policy host, where it is not one of the lab's
-    delegated: bool = False  #: the policy host is a CNAME
+    delegate: str = ""  #: the policy host is a CNAME for this name
     listens: bool = True
     speaks_tls: bool = True
     leaf: Leaf = field(default_factory=Leaf)
@@ -192,7 +193,18 @@ _sts(
     "sts-blank-alone", "a blank before the first semicolon, and no other text", 0.1, MtaStsRecord.VALID,
     fetch=MtaStsFetch.OK, mode=_TESTING, texts=(_RECORD[0].replace(b";", b" ;", 1),),
 )  # fmt: skip
-_announced("sts-delegated", "a policy at a provider's, by CNAME", 2, MtaStsFetch.OK, mode=_ENFORCE, delegated=True)
+_announced(
+    "sts-delegated",
+    "a policy at a provider's, by CNAME",
+    2,
+    MtaStsFetch.OK,
+    mode=_ENFORCE,
+    delegate="policies.lab.example",
+)
+_announced(
+    "sts-delegate-opted-out", "a policy host that is an alias of a name whose owner asked not to be probed", 0.2,
+    MtaStsFetch.OPTED_OUT, delegate=f"policies.{ASKED_NOT_TO}",
+)  # fmt: skip
 _announced(
     "sts-other-mx", "an enforced policy of other hosts", 0.2, MtaStsFetch.OK, mode=_ENFORCE, any_mx="*.other.test"
 )

@@ -25,9 +25,6 @@ from crawler.records import LookupStatus, TlsaStatus
 _TLSA, _POLICY_HOST, _POLICY_RECORD, _REPORTING = "_25._tcp.", "mta-sts.", "_mta-sts.", "_smtp._tls."
 _BOGUS = struct.pack("!H", dns.edns.EDECode.DNSSEC_BOGUS)
 
-DELEGATE = "policies.lab.example"
-"""What delegated policy hosts are a CNAME for."""
-
 
 def answer_protected(world: World, authority: Authority, name: str, rdtype: int) -> Answer | None:
     """What the resolver says to a question about protection; None: it is about something else."""
@@ -105,9 +102,9 @@ def _of_policy_host(world: World, name: str, rdtype: int) -> Answer | None:
     if not kind.has_host:
         return Answer(dns.rcode.NXDOMAIN, secure=domain.secure)
     owner, records = AT_QUESTION, b""
-    if kind.delegated:
-        records = record(owner, dns.rdatatype.CNAME, encoded(DELEGATE))
-        owner = encoded(DELEGATE)
+    if kind.delegate:
+        records = record(owner, dns.rdatatype.CNAME, encoded(kind.delegate))
+        owner = encoded(kind.delegate)
     if rdtype == dns.rdatatype.A:
         records += record(owner, rdtype, IPv4Address(policy_address(kind)).packed)
-    return Answer(dns.rcode.NOERROR, kind.delegated + (rdtype == dns.rdatatype.A), records, domain.secure)
+    return Answer(dns.rcode.NOERROR, bool(kind.delegate) + (rdtype == dns.rdatatype.A), records, domain.secure)

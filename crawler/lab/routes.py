@@ -19,6 +19,9 @@ PROVIDER = "{provider}"  #: stands for all mail hosts of a provider that many do
 FLEET = "mx{}.fleet.example"  #: hosts of the domains that have very many; those from `FLEET_SIZE` on do not exist
 FLEET_SIZE = 40
 
+ASKED_NOT_TO = "asked-not-to.example"
+"""A domain of the opt-out file that mail and policy hosts of others are aliases into."""
+
 
 class Serving(Enum):
     """How the DNS servers of a name behave."""
@@ -42,7 +45,7 @@ class RouteBehaviour:
     is_host: bool = False  #: the domain has an address of its own
     host: str = ""  #: behaviour of its own hosts; empty: drawn by share
     host_status: LookupStatus = LookupStatus.OK  #: what becomes of the address lookups of its own hosts
-    host_is_alias: bool = False  #: its own hosts are CNAMEs
+    host_alias: str = ""  #: its own hosts are CNAMEs for this name
     alias: str = ""  #: the domain is a CNAME for this name, which has the records
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
     serving: Serving = Serving.ANSWER
@@ -120,7 +123,16 @@ _route(
     10,
     Route.EXPLICIT,
     mx=_OWN,
-    host_is_alias=True,
+    host_alias="edge.{host}",
+)
+_route(
+    "mx-is-alias-of-opted-out",
+    "MX to a CNAME for a name whose owner asked not to be probed",
+    1,
+    Route.EXPLICIT,
+    mx=_OWN,
+    host="alias-opted-out",
+    host_alias=f"mail.{ASKED_NOT_TO}",
 )
 _route("mx-is-self", "MX to the domain itself", 15, Route.EXPLICIT, mx=((10, "{domain}"),), is_host=True)
 _route(

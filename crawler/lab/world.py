@@ -133,7 +133,7 @@ class World:
         route = domain.behaviour
         behaviour = HOSTS[domain.own_behaviour or self._hosts.pick(self._draw("host", name))]
         addresses = self._addresses(name, behaviour) if route.host_status is LookupStatus.OK else ()
-        cnames = (f"edge.{name}",) if route.host_is_alias else ()
+        cnames = (route.host_alias.format(host=name),) if route.host_alias else ()
         secure = self._is_signed(name)
         tlsa = self._tlsa_of(name, owner or name, secure)
         return Host(name, behaviour, addresses, route.host_status, cnames, secure, tlsa)
