@@ -11,7 +11,6 @@ policies`.  A column that an older run lacks is null, a table without parts is e
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -26,13 +25,11 @@ import pyarrow as pa
 from analysis import deliveries
 from crawler.config import UsageError
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
-from crawler.schema_versions import READABLE, RENAMED, REWORDED, schema_version_of
+from crawler.schema_versions import RENAMED, REWORDED, schema_version_of
+from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
 
 MEMORY_LIMIT = "2GB"
 """What DuckDB may hold before it spills; 20 M probes joined with 2 M certificates needed 1 GB."""
-
-MANIFEST = "manifest.json"
-
 
 #: Whatever else DuckDB says comes from the stored parts.
 _OUR_FAULT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.OutOfMemoryException)
@@ -44,11 +41,12 @@ class Run:
     `protocol` chooses whose endpoints are judged; mail is delivered over `smtp`.
     """
 
-    def __init__(
-        self, path: Path, manifest: dict[str, Any], *, protocol: str = "smtp", memory_limit: str = MEMORY_LIMIT
-    ) -> None:
-        self.path = path
-        self.manifest = manifest
+    def __init__(self, choice: Choice, *, protocol: str = "smtp", memory_limit: str = MEMORY_LIMIT) -> None:
+        self.path = choice.run.path
+        self.manifest = choice.run.manifest
+        self.stored = choice.run
+        self.passed_over: tuple[PassedOver, ...] = choice.passed_over
+        self.notes = tuple(choice.notes())
         self.protocol = protocol
         self._temporary = tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True)
         work = Path(self._temporary.name)
@@ -68,62 +66,73 @@ class Run:
                 self._view(name)
             for statement in deliveries.views(protocol, self.judged_for):
                 self._database.execute(statement)
-            if self.finished:
+            if self.stored.is_whole:
                 self._check_whole()
         except BaseException as error:
             self.close()
             if isinstance(error, duckdb.Error):
-                raise _unreadable(path, error) from error
+                raise _unreadable(self.path, error) from error
             raise
 
     @classmethod
     def open(cls, data: Path, run_id: str | None = None, **options: Any) -> Run:
-        """Open run `run_id` of `data`, or the newest finished one (the newest, if none is finished).
+        """Open run `run_id` of `data`, or the one that is read by default (`crawler.stored_runs`).
 
-        Raises `UsageError`: no such directory or run, a manifest or a part that cannot be read, or a finished
-        run whose tables have other numbers of rows than its manifest says.
+        `notes` says what is odd about the run, and which others were passed over.  Raises `UsageError`: no such
+        directory or run, a manifest or a part that cannot be read, or a finished run whose tables have other numbers
+        of rows than its manifest says.
         """
-        path = find_run(data, run_id)
-        return cls(path, read_manifest(path), **options)
+        return cls(choose_run(data, run_id), **options)
 
     @property
     def id(self) -> str:
         """The run's name, which is its UTC start time unless `--run` said otherwise."""
-        return self.path.name.removeprefix("run=")
+        return self.stored.id
 
     @property
     def finished(self) -> bool:
-        """Whether every shard is in; figures of an unfinished run cover what there is."""
-        return bool(self.manifest.get("state") == "finished")
+        """Whether every shard is in and nothing is suspect; figures of an unfinished run cover what there is."""
+        return self.stored.is_whole and not self.suspect
+
+    @property
+    def suspect(self) -> bool:
+        """Whether the crawler itself finds implausible what it measured; `stored.suspicions` says why."""
+        return self.stored.state == SUSPECT
+
+    @property
+    def limit(self) -> int | None:
+        """How many names of the list were taken at most; None: all."""
+        return self.stored.limit
 
     @property
     def list_hash(self) -> str:
         """SHA-256 (hex) of the list that was scanned, or `unknown`."""
-        source = self.manifest.get("list")
-        return str((source.get("sha256") if isinstance(source, dict) else source) or "unknown")
+        return self.stored.list_sha256 or "unknown"
+
+    @property
+    def origin(self) -> str:
+        """List, limit and vantage in a few words."""
+        limit = f", limited to its first {self.limit:,} names" if self.limit is not None else ""
+        vantage = f", measured from {self.stored.vantage}" if self.stored.vantage else ""
+        return f"list {self.list_hash[:12]}{limit}{vantage}"
 
     @property
     def version(self) -> str:
         """Version of the crawler that measured, or `unknown`."""
-        versions = self.manifest.get("versions")
-        return str((versions.get("starttls-crawler") if isinstance(versions, dict) else None) or "unknown")
+        return str((self.manifest.get("versions") or {}).get("starttls-crawler") or "unknown")
 
     @property
     def judged_for(self) -> datetime | None:
         """The time for which certificates were held against their dates; None: each at its probe."""
         text = self._rejudged.get("judged_for")
-        try:
-            return datetime.fromisoformat(str(text)).astimezone(UTC) if text else None
-        except ValueError as error:
-            raise UsageError(f"{self.path / MANIFEST}: {text!r} is no time ({error})") from error
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
 
     @property
     def judged_by(self) -> str:
         """How stored chains were judged again, and by which anchors; empty for a run as it was measured."""
         if not self._rejudged:
             return ""
-        anchors = self.manifest.get("trust_anchors")
-        words = str((anchors.get("sha256") if isinstance(anchors, dict) else None) or "unknown")[:12]
+        words = str((self.manifest.get("trust_anchors") or {}).get("sha256") or "unknown")[:12]
         return "+".join(
             str(word) for word in (self._rejudged.get("intermediates"), words, self._rejudged.get("judged_for")) if word
         )
@@ -133,16 +142,15 @@ class Run:
         """The same as a sentence for a reader; empty for a run as it was measured."""
         if not self._rejudged:
             return ""
-        anchors = self.manifest.get("trust_anchors")
-        place = Path(str(anchors.get("source") if isinstance(anchors, dict) else None)).name
+        place = Path(str((self.manifest.get("trust_anchors") or {}).get("source"))).name
         known = " and the intermediates that any host sent" if self._rejudged.get("intermediates") == "known" else ""
         dates = f", as of {self.judged_for:%Y-%m-%d %H:%M} UTC" if self.judged_for else ""
         return f"Certificates were judged again after the scan, with the trust anchors of {place}{known}{dates}."
 
     @property
     def _rejudged(self) -> dict[str, Any]:
-        again = self.manifest.get("rejudged")
-        return again[-1] if isinstance(again, list) and again and isinstance(again[-1], dict) else {}
+        again = self.manifest.get("rejudged") or [{}]
+        return dict(again[-1])
 
     def frame(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> pd.DataFrame:
         """The answer to `sql` as a frame; `deliveries` and the tables may be named in it.
@@ -203,7 +211,7 @@ class Run:
                 f" UNION ALL BY NAME SELECT {self._columns_by_name_of_today(name)} FROM read_parquet('{parts}',"
                 " union_by_name = true, hive_partitioning = false)"
             )
-        if name == "certificates" and not self.finished:
+        if name == "certificates" and not self.stored.is_whole:
             rows = f"SELECT DISTINCT ON (sha256) * FROM ({rows})"  # merged only when the run ends
         self._database.execute(f"CREATE VIEW {name} AS {rows}")
 
@@ -222,13 +230,12 @@ class Run:
 
     def _check_whole(self) -> None:
         """A finished run holds what its manifest counted; a copy that lacks a part would give confident wrong figures."""
-        counts = self.manifest.get("counts")
-        stated = counts.get("rows") if isinstance(counts, dict) else None
+        stated = (self.manifest.get("counts") or {}).get("rows") or {}
         for name in TABLES:
-            expected = stated.get(name) if isinstance(stated, dict) else None
+            expected = stated.get(name)
             # All of it, for a result left half read would block the connection.
             ((rows,),) = self._database.execute(f"SELECT count(*) FROM {name}").fetchall()
-            if isinstance(expected, int) and rows != expected:
+            if expected is not None and rows != expected:
                 why = "the copy is incomplete" if rows < expected else "it holds parts of something else"
                 raise UsageError(f"{self.path}: {name} has {rows:,} rows, its manifest says {expected:,}; {why}")
 
@@ -245,57 +252,6 @@ class Run:
                             raise
                         except duckdb.Error as error:
                             raise _unreadable(self.path, error) from error
-
-
-def find_run(data: Path, run_id: str | None = None) -> Path:
-    """Directory of run `run_id` in `data`, or of the newest finished run, or of the newest.
-
-    Raises `UsageError`.
-    """
-    if not data.is_dir():
-        what = "is not a directory" if data.exists() else "no such directory"
-        raise UsageError(f"{data}: {what}; --data takes the directory that `scan --data` wrote to")
-    if run_id is not None:
-        path = data / f"run={run_id}"
-        if not path.is_dir():
-            known = ", ".join(p.name.removeprefix("run=") for p in _runs(data)[-5:]) or "none"
-            raise UsageError(f"{data}: has no run {run_id!r}; runs here: {known}")
-        return path
-    runs = [(path, read_manifest(path)) for path in _runs(data) if (path / MANIFEST).exists()]
-    if not runs:
-        hint = "it is itself a run; give the directory above it" if (data / MANIFEST).exists() else "start with `scan`"
-        raise UsageError(f"{data}: holds no run; {hint}")
-    return max(runs, key=lambda run: (run[1].get("state") == "finished", _start(run[1]), run[0].name))[0]
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the run in directory `path`.
-
-    Raises `UsageError` if there is none, it is not JSON, or it is of a newer format than this.
-    """
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read ({error.strerror}); without it this is no run") from error
-    except ValueError as error:
-        raise UsageError(f"{file}: is not JSON ({error}); the run cannot be read without it") from error
-    if not isinstance(manifest, dict):
-        raise UsageError(f"{file}: is not the manifest of a run")
-    schema = schema_version_of(manifest)
-    if schema is None or schema < READABLE.start:
-        raise UsageError(f"{file}: schema_version is {manifest['schema_version']!r}, which no version has written")
-    if schema > SCHEMA_VERSION:
-        raise UsageError(f"{file}: schema {schema} is newer than this program reads ({SCHEMA_VERSION}); update it")
-    return manifest
-
-
-def _runs(data: Path) -> list[Path]:
-    return sorted(path for path in data.glob("run=*") if path.is_dir())
-
-
-def _start(manifest: dict[str, Any]) -> str:
-    return str(manifest.get("started_at") or "")
 
 
 def _quoted(path: Path) -> str:

@@ -120,7 +120,8 @@ def _figure(
     recipe = {
         "run": run.id,
         "list": run.list_hash[:12],
-        "state": str(run.manifest.get("state", "unknown")),
+        "limit": "" if run.limit is None else str(run.limit),
+        "state": run.stored.state,
         "protocol": run.protocol,
         "rejudged": run.judged_by,
         "unit": view.unit,

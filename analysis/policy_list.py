@@ -198,8 +198,7 @@ def _every(fact: str, condition: str) -> str:
 
 def _began(run: Run) -> datetime:
     """When the run began; now, if its manifest does not say."""
-    try:
-        began = datetime.fromisoformat(str(run.manifest.get("started_at")))
-    except ValueError:
+    if not run.stored.started_at:
         return datetime.now(UTC)
+    began = datetime.fromisoformat(run.stored.started_at)
     return began if began.tzinfo else began.replace(tzinfo=UTC)

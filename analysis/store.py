@@ -15,10 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.fs
 
-from analysis.dataset import MANIFEST, Run, find_run
+from analysis.dataset import Run
 from crawler.config import UsageError
 from crawler.location import Location, is_location, parse_location
 from crawler.records import TABLES
+from crawler.stored_runs import MANIFEST, choose_run
 
 LANES = 8
 """Objects fetched at once: most of the time of a small one is waiting."""
@@ -86,7 +87,7 @@ def _bring(location: Location, directory: Path, run_id: str | None) -> None:
     with ThreadPoolExecutor(LANES) as lanes:
         manifests = [name for name in names if len(name.parts) == 2 and name.name == MANIFEST]
         list(lanes.map(fetch, manifests))
-        chosen = find_run(directory, run_id).name
+        chosen = choose_run(directory, run_id).run.path.name
         parts = [name for name in names if name.parts[0] == chosen and name.parts[1] in _READ]
         list(lanes.map(fetch, parts))
 

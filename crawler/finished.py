@@ -1,76 +1,43 @@
-"""A finished run that is to be read: found by its name, or the newest, and whole.
+"""A run of which every shard is in, found for reading and held against its manifest.
 
-Rule of this room: it reads and judges nothing; whatever is wrong is one line.
+Nothing here writes or judges; whatever is wrong is one line.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from crawler.config import UsageError
-from crawler.manifest import check_run_id
 from crawler.parts import row_count
-from crawler.records import SCHEMA_VERSION, TABLES
-from crawler.schema_versions import READABLE
+from crawler.records import TABLES
 from crawler.storage import Run
+from crawler.stored_runs import StoredRun, choose_run
+
+_NEEDED = ("run", "config_sha256", "started_at", "trust_anchors", "counts")
+"""Entries of the manifest without which a run cannot be judged again."""
 
 
-def find_finished(data: Path, wanted: str | None) -> Run:
-    """The run `wanted` of `data`, or its newest finished one.
+def find_finished(data: Path, wanted: str | None) -> tuple[Run, list[str]]:
+    """The run `wanted` of `data`, or the one that is read by default, and what to tell about that choice.
 
     Raises `UsageError`: there is none, it is not finished, of another schema or not whole; `Damaged` for a part that
     cannot be read.
     """
-    check_run_id(wanted)
-    if not data.is_dir():
-        raise UsageError(f"{data}: no such directory; --data takes the directory that `scan --data` wrote to")
-    if wanted is None:
-        runs = [Run(path) for path in data.glob("run=*") if (path / "manifest.json").is_file()]
-        finished = [
-            (str(manifest.get("started_at")), run.id, run) for run in runs if _is_finished(manifest := _or_none(run))
-        ]
-        if not finished:
-            raise UsageError(f"{data}: holds no finished run; end one with `scan`")
-        run = max(finished, key=lambda entry: entry[:2])[2]
-    else:
-        run = Run(data / f"run={wanted}")
-        if not run.path.is_dir():
-            there = ", ".join(sorted(path.name.removeprefix("run=") for path in data.glob("run=*"))[-10:])
-            raise UsageError(f"{data}: has no run {wanted!r}; runs here: {there or '(none)'}")
-    _check(run)
-    return run
+    choice = choose_run(data, wanted, whole=True)
+    run = Run(choice.run.path)
+    _check(choice.run, run)
+    return run, choice.notes()
 
 
-def _read(run: Run) -> dict[str, Any]:
-    try:
-        return run.manifest()
-    except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{run.path}: its manifest cannot be read ({error}); without it this is no run") from error
-
-
-def _or_none(run: Run) -> dict[str, Any]:
-    """The manifest; nothing where it cannot be read, which is no obstacle to reading another run."""
-    try:
-        return _read(run)
-    except UsageError:
-        return {}
-
-
-def _is_finished(manifest: dict[str, Any]) -> bool:
-    return bool(manifest.get("state") == "finished")
-
-
-def _check(run: Run) -> None:
-    manifest = _read(run)
-    if (schema := manifest.get("schema_version")) not in READABLE:
-        raise UsageError(f"{run.path}: is of schema {schema} and this version reads 1 to {SCHEMA_VERSION}")
-    if not _is_finished(manifest):
-        raise UsageError(f"{run.path}: is {manifest.get('state')}, not finished; continue it with `scan`")
+def _check(stored: StoredRun, run: Run) -> None:
+    if not stored.is_whole:
+        raise UsageError(f"{run.path}: is {stored.state}, not finished; continue it with `scan`")
+    if lacking := next((name for name in _NEEDED if not stored.manifest.get(name)), None):
+        raise UsageError(f"{run.path}: its manifest says nothing of `{lacking}`; the run cannot be judged without it")
     if stranger := next(run.strangers(), None):
         raise UsageError(f"{stranger}: is no part of this run; move it elsewhere")
-    stated = (manifest.get("counts") or {}).get("rows") or {}
+    stated = stored.manifest["counts"].get("rows") or {}
     for table in TABLES:
         rows = sum(map(row_count, run.parts(table)))
-        if stated.get(table, rows) != rows:
-            raise UsageError(f"{run.path}: {table} has {rows:,} rows, its manifest says {stated[table]:,}")
+        if (expected := stated.get(table)) is not None and expected != rows:
+            raise UsageError(f"{run.path}: {table} has {rows:,} rows, its manifest says {expected:,}")

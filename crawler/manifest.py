@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import platform
-import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from crawler.names import PSL_VERSION
 from crawler.parts import hidden, publish, sync_file
 from crawler.records import SCHEMA_VERSION
 from crawler.storage import Run
+from crawler.stored_runs import check_run_id
 from crawler.targets import ListFacts
 from crawler.tls import offered
 from crawler.trust import TrustStore
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 #: Settings that may differ when a run is continued: they change no finding.
 _FREE = ("workers", "max_runtime")
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 _PACKAGES = (
     "anyio", "certifi", "cryptography", "dnspython", "idna", "publicsuffixlist", "pyarrow", "pyopenssl",
     "service-identity", "uvloop",
@@ -80,12 +79,6 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circ
     names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
     free = next(name for name in names if not (data / f"run={name}").exists())
     return _create(Run(data / f"run={free}"), config, circumstances)
-
-
-def check_run_id(wanted: str | None) -> None:
-    """Raises `UsageError` for what cannot be the name of a run."""
-    if wanted is not None and not _RUN_ID(wanted):
-        raise UsageError(f"--run: {wanted!r} must be letters, digits, dot, dash or underscore, 64 at most")
 
 
 def config_sha256(config: Config) -> str:

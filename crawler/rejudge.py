@@ -39,7 +39,7 @@ from crawler.parts import (
 )  # fmt: skip
 from crawler.progress import Progress
 from crawler.records import SCHEMA_VERSION, TABLES, Probe, schema_of
-from crawler.schema_versions import RENAMED, as_now
+from crawler.schema_versions import RENAMED, as_now, schema_version_of
 from crawler.shelf import Shelf
 from crawler.storage import EMPTY_PART, INCOMPLETE, LAYOUTS, Run
 from crawler.trust import TrustStore
@@ -88,14 +88,16 @@ class Changes:
 
 
 def rejudge(data: Path, wanted: str | None, out: Path, rule: Rule, *, quiet: bool = False) -> str:
-    """Write the run `wanted` of `data` (default: the newest finished) into `out`, judged again.
+    """Write the run `wanted` of `data` (default: the one that is read by default) into `out`, judged again.
 
     Returns a summary.  Raises `UsageError` for what cannot be used, and then nothing is left behind.
     """
     progress = Progress(quiet=quiet)
     try:
-        source = find_finished(data, wanted)
+        source, notes = find_finished(data, wanted)
         _check_place(source, out)
+        for note in notes:
+            progress.say(note)
         trust = TrustStore(rule.ca_file or str(source.trust_anchors))
         with made_directory(out, "--out"):
             sweep(out)
@@ -142,7 +144,7 @@ class _Rejudgement:
         self._progress = progress
         self._manifest = source.manifest()
         self._signature = source.signature(self._manifest)
-        self._is_of_today = self._manifest["schema_version"] == SCHEMA_VERSION
+        self._is_of_today = schema_version_of(self._manifest) == SCHEMA_VERSION
         self._started = datetime.fromisoformat(self._manifest["started_at"])
         self._changes = Changes()
 
@@ -264,6 +266,7 @@ class _Rejudgement:
     def _conclude(self, lacking: int) -> None:
         """The manifest: that of the measurement, and how it was judged again."""
         rule, counts = self._rule, self._manifest["counts"]
+        rows = {**(counts.get("rows") or {}), INCOMPLETE: lacking}
         again = {
             "at": timestamp(),
             "run": str(self._source.path.resolve()),
@@ -278,8 +281,8 @@ class _Rejudgement:
                 **self._manifest,
                 "schema_version": SCHEMA_VERSION,
                 "trust_anchors": anchors_of(rule.ca_file) if rule.ca_file else self._manifest["trust_anchors"],
-                "counts": {**counts, "rows": {**counts["rows"], INCOMPLETE: lacking}},
-                "rejudged": [*self._manifest.get("rejudged", []), again],
+                "counts": {**counts, "rows": rows},
+                "rejudged": [*(self._manifest.get("rejudged") or []), again],
             }
         )
 

@@ -281,9 +281,9 @@ def test_what_was_another_when_the_run_was_continued_is_told(tmp_path: Path) -> 
     assert row == ("2026-01-01T02:00:00+00:00: starttls-crawler 0.2.0, 2026-01-01T03:00:00+00:00: host &lt;other&gt;")
 
 
-@pytest.mark.parametrize("odd", [[], None, "x", [1], [{}], [{"versions": 1}]])
-def test_a_run_that_was_never_continued_or_says_it_oddly_tells_of_no_versions(odd: Any) -> None:
-    assert site._changes({"resumed_with": odd, "versions": {"python": "3.11"}}) == []
+@pytest.mark.parametrize("never", [[], None])
+def test_a_run_that_was_never_continued_tells_of_no_versions(never: Any) -> None:
+    assert site._changes({"resumed_with": never, "versions": {"python": "3.11"}}) == []
 
 
 def test_a_clock_that_went_back_costs_no_report(tmp_path: Path) -> None:

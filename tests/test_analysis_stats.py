@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from analysis.commands import stats
-from analysis.dataset import Run, find_run
+from analysis.dataset import Run
 from analysis.figures import figures, figures_by
 from analysis.publish import terminal
 from analysis.publish.words import folded
@@ -23,6 +23,7 @@ from analysis.shares import Labelled
 from crawler import __version__
 from crawler.config import UsageError
 from crawler.records import Probe
+from crawler.stored_runs import choose_run
 from tests.small_runs import certificate, domain, host, probe, write_run
 
 ROWS = [
@@ -249,12 +250,12 @@ def test_the_newest_finished_run_is_chosen_and_the_newest_of_all_if_none_is(tmp_
     write_run(tmp_path, [], run="aa", started_at="2026-01-02T00:00:00+00:00")
     write_run(tmp_path, [], run="mm", started_at="2026-01-03T00:00:00+00:00", state="running")
     (tmp_path / "run=yy").mkdir()
-    assert find_run(tmp_path).name == "run=aa"
-    assert find_run(tmp_path, "mm").name == "run=mm"
+    assert choose_run(tmp_path).run.path.name == "run=aa"
+    assert choose_run(tmp_path, "mm").run.path.name == "run=mm"
     other = tmp_path / "other"
     write_run(other, [], run="1", started_at="2026-01-01T00:00:00+00:00", state="running")
     write_run(other, [], run="0", started_at="2026-01-02T00:00:00+00:00", state="interrupted")
-    assert find_run(other).name == "run=0"
+    assert choose_run(other).run.path.name == "run=0"
 
 
 def broken(path: Path, how: str) -> list[str]:

@@ -27,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--data", metavar="DIR", required=True, help="where `scan --data` wrote to: a directory, s3://… or gs://…"
     )
-    parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
+    parser.add_argument(
+        "--run", metavar="ID", dest="run_id", help="which run (default: the newest finished one without a limit)"
+    )
     parser.add_argument("--by", choices=GROUPS, help="break the figures of the headline rule down by this")
     parser.add_argument(
         "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
@@ -52,11 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.weights import load_weights
 
     with opened_run(args.data, args.run_id) as opened:
-        if not opened.finished:
-            sys.stderr.write(
-                f"run {opened.id} is not finished (state: {opened.manifest.get('state', 'unknown')}); "
-                "these figures cover what is there\n"
-            )
+        sys.stderr.writelines(f"{note}\n" for note in opened.notes)
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
         sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))

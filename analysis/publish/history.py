@@ -42,7 +42,7 @@ _SHORT = {
 }
 
 
-def history(figures: list[Figure], started_at: Any, name: str = "history", columns: int = 2) -> Chart:
+def history(figures: list[Figure], started_at: str, name: str = "history", columns: int = 2) -> Chart:
     """Six criteria over time: published points, and this run's shares with their bounds at the right.
 
     With one column the panels stand below each other, for a narrow page.
@@ -80,11 +80,8 @@ def history(figures: list[Figure], started_at: Any, name: str = "history", colum
     return finished(made, name, "This run beside published figures", ". ".join(described) + ".")
 
 
-def _day(started_at: Any) -> date:
-    try:
-        return datetime.fromisoformat(str(started_at)).date()
-    except ValueError:
-        return date.today()
+def _day(started_at: str) -> date:
+    return datetime.fromisoformat(started_at).date() if started_at else date.today()
 
 
 def _point(axes: Axes, row: Published) -> None:

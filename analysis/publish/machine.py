@@ -18,6 +18,7 @@ from analysis.figures import FACEBOOK, Figure, ListFigures, facebook
 from analysis.shares import Share
 from analysis.weights import Weights
 from crawler import __version__
+from crawler.stored_runs import PassedOver
 
 FORMAT = 1
 
@@ -57,15 +58,19 @@ def document(
         "format": FORMAT,
         "run": {
             "id": run.id,
-            "state": run.manifest.get("state", "unknown"),
+            "state": run.stored.state,
             "finished": run.finished,
+            "suspicions": list(run.stored.suspicions),
             "started_at": run.manifest.get("started_at"),
             "ended_at": run.manifest.get("ended_at"),
             "list_sha256": run.list_hash,
+            "limit": run.limit,
+            "vantage": run.stored.vantage,
             "protocol": run.protocol,
             "measured_with": run.version,
             "counted_with": __version__,
             "rejudged": run.rejudged or None,
+            "passed_over": [_passed_over(other) for other in run.passed_over],
         },
         FACEBOOK: share_fields(headline)
         | {
@@ -80,6 +85,20 @@ def document(
         made["by"] = by
         made["groups"] = _grouped(groups or [])
     return made
+
+
+def _passed_over(other: PassedOver) -> dict[str, Any]:
+    """A run that was not chosen, and why; what an unreadable manifest does not say is null."""
+    stored = other.run
+    return {
+        "id": other.id,
+        "why": list(other.why),
+        "state": stored and stored.state,
+        "started_at": stored and (stored.started_at or None),
+        "list_sha256": stored and stored.list_sha256,
+        "limit": stored and stored.limit,
+        "vantage": stored and stored.vantage,
+    }
 
 
 def _by_kind(figures: Iterable[tuple[str, Figure]]) -> dict[str, dict[str, Any]]:

@@ -103,8 +103,8 @@ def _charts(made: list[Figure], run: Run) -> dict[str, Chart]:
             first["mta_sts"], "mta_sts", kept="mode enforce", none=("no record", "mode none", "mode testing")
         ),
         "tlsrpt": charts.promises(first["tlsrpt"], "tlsrpt", kept="valid", none=("absent",)),
-        "history": history(made, run.manifest.get("started_at")),
-        "history_narrow": history(made, run.manifest.get("started_at"), "history_narrow", columns=1),
+        "history": history(made, run.stored.started_at),
+        "history_narrow": history(made, run.stored.started_at, "history_narrow", columns=1),
         "versions": charts.bars(by_id["tls_versions.endpoints"], "versions"),
         "groups": charts.bars(by_id["groups.endpoints"], "groups"),
         "ciphers": charts.bars(by_id["ciphers.endpoints"], "ciphers"),
@@ -129,12 +129,11 @@ def _page(
     templates = Path(__file__).parent / "templates"
     counts = [figure for figure in made if isinstance(figure.value, Share) and figure.indicator.name != FACEBOOK]
     shares = [(title, [figure for figure in counts if figure.view.unit == unit]) for unit, title in _TITLES.items()]
-    manifest = _publishable(run.manifest)
+    manifest = _publishable(run)
     return environment.get_template("report.html.j2").render(
         run=run,
-        state=run.manifest.get("state", "unknown"),
-        started=str(run.manifest.get("started_at") or "").replace("T", " ").replace("+00:00", " UTC"),
-        vantage=run.manifest.get("vantage"),
+        state=run.stored.state,
+        started=run.stored.started_at.replace("T", " ").replace("+00:00", " UTC"),
         laboratory=_entry(run.manifest, ("configuration", "allow_network")),
         headline=facebook(made),
         headline_rule=HEADLINE_RULE,
@@ -172,12 +171,16 @@ def _groups(run: Run, by: str, weights: Weights | None) -> list[tuple[str, list[
     return list(rows.items())
 
 
-def _publishable(manifest: dict[str, Any]) -> dict[str, Any]:
+def _publishable(run: Run) -> dict[str, Any]:
     """The manifest without the directories of whoever scanned; files are known by their names and hashes."""
+    manifest = run.manifest
     made = {**manifest, "resumed_with": _changes(manifest)}
+    if run.limit is not None and made.get("list"):
+        lines = _text(made["list"].get("lines") or "unknown")
+        made["list"] = {**made["list"], "lines": f"{lines}; only the first {run.limit:,} names were taken"}
     for part, path in (("list", "path"), ("trust_anchors", "source")):
-        if isinstance(made.get(part), dict) and made[part].get(path):
-            made[part] = {**made[part], path: Path(str(made[part][path])).name}
+        if made.get(part) and made[part].get(path):
+            made[part] = {**made[part], path: Path(made[part][path]).name}
     return made
 
 
@@ -185,21 +188,18 @@ def _changes(manifest: dict[str, Any]) -> list[str]:
     """What was another when the run was continued: versions, host, Public Suffix List; each with the time."""
     before = manifest
     changes = []
-    records = manifest.get("resumed_with")
-    for record in records if isinstance(records, list) else ():
-        if isinstance(record, dict):
-            new = {name: value for name, value in _plain(record).items() if value != _plain(before).get(name)}
-            if new:
-                changes.append(f"{record.get('at')}: {_text(new)}")
-            before = record
+    for record in manifest.get("resumed_with") or ():
+        new = {name: value for name, value in _plain(record).items() if value != _plain(before).get(name)}
+        if new:
+            changes.append(f"{record.get('at')}: {_text(new)}")
+        before = record
     return changes
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
     """What a manifest and the record of a resumption both say, versions by the name of the package."""
-    versions = record.get("versions")
     said = {"host": record.get("host_name"), "Public Suffix List": record.get("public_suffix_list")}
-    return said | (versions if isinstance(versions, dict) else {})
+    return said | (record.get("versions") or {})
 
 
 def _entry(manifest: dict[str, Any], keys: tuple[str, ...]) -> Any:

@@ -57,7 +57,7 @@ def print_stats(
     listed: ListFigures | None = None,
 ) -> None:
     """The headline, then shares by unit, then distributions; or the groups if there are any; a policy list last."""
-    out.print(Text(f"run {run.id} ({run.manifest.get('state', 'state unknown')}), list {run.list_hash[:12]}"))
+    out.print(Text(f"run {run.id} ({run.stored.state}), {run.origin}"))
     if run.rejudged:
         out.print(Text(run.rejudged, style="yellow"), soft_wrap=True)
     _print_headline(out, facebook(figures), weights)

@@ -27,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--data", metavar="DIR", type=directory, required=True, help="directory that `scan --data` wrote to"
     )
-    parser.add_argument("--run", metavar="ID", dest="run_id", help="which run (default: the newest finished)")
+    parser.add_argument(
+        "--run", metavar="ID", dest="run_id", help="which run (default: the newest finished one without a limit)"
+    )
     parser.add_argument("--out", metavar="DIR2", type=Path, required=True, help="directory to put the new run into")
     parser.add_argument("--ca-file", metavar="PEM", default="", help="trust anchors (default: those of the run)")
     parser.add_argument(

@@ -200,7 +200,7 @@ def run_demo(args: argparse.Namespace) -> int:
         promised = Path(temporary, "lab", "policy.json")
         steps: tuple[Callable[[], int], ...] = (
             partial(_call, "stats", "--data", args.data, "--run", run, "--policy-list", promised),
-            partial(_call, "report", "--data", args.data, "--out", args.out, "--policy-list", promised),
+            partial(_call, "report", "--data", args.data, "--run", run, "--out", args.out, "--policy-list", promised),
         )
         for step in steps:
             if code := step():
