@@ -31,6 +31,22 @@ from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
 MEMORY_LIMIT = "2GB"
 """What DuckDB may hold before it spills; 20 M probes joined with 2 M certificates needed 1 GB."""
 
+#: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.
+_NULLABLE: dict[pa.DataType, Any] = {
+    pa.bool_(): pd.BooleanDtype(),
+    pa.string(): pd.StringDtype(),
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.float32(): pd.Float32Dtype(),
+    pa.float64(): pd.Float64Dtype(),
+}
+
 #: Whatever else DuckDB says comes from the stored parts.
 _OUR_FAULT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.OutOfMemoryException)
 
@@ -155,15 +171,17 @@ class Run:
     def frame(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> pd.DataFrame:
         """The answer to `sql` as a frame; `deliveries` and the tables may be named in it.
 
+        Columns are of pandas' nullable types, so that `&`, `|` and `~` are three-valued: unknown stays `pd.NA`.
         Raises `UsageError` if a stored part turns out unreadable.
         """
         self._build_what_is_named(sql)
         try:
-            frame: pd.DataFrame = self._database.sql(sql, params=parameters).to_arrow_table().to_pandas()
+            table: pa.Table = self._database.sql(sql, params=parameters).to_arrow_table()
         except _OUR_FAULT:
             raise
         except duckdb.Error as error:
             raise _unreadable(self.path, error) from error
+        frame: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
         return frame
 
     def execute(self, sql: str, parameters: Any = ()) -> None:

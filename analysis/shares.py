@@ -101,6 +101,21 @@ class Distribution:
         ]
 
 
+def is_true(verdicts: pd.Series[Any]) -> pd.Series[bool]:
+    """Where a three-valued column is yes, as a mask without gaps."""
+    return verdicts.eq(True).fillna(False).astype(bool)
+
+
+def is_false(verdicts: pd.Series[Any]) -> pd.Series[bool]:
+    """Where a three-valued column is no, as a mask without gaps."""
+    return verdicts.eq(False).fillna(False).astype(bool)
+
+
+def _plain_values(column: pd.Series[Any]) -> list[Any]:
+    """The values of a column, None for null: `pd.NA` has no truth value, so rules of a row cannot compare it."""
+    return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
+
+
 def share_of(units: pd.DataFrame, criterion: str, *, among: str | None = None) -> Share:
     """Add up a criterion over counted units.
 
@@ -108,7 +123,7 @@ def share_of(units: pd.DataFrame, criterion: str, *, among: str | None = None) -
     divide each of them, and `_inferred` says which part of yes and no is decided by inference.  `among` names
     a three-valued column: units of which it is false are left out, those of which it is null are unknown.
     """
-    known = units if among is None else units[units[among].eq(True)]
+    known = units if among is None else units[is_true(units[among])]
     perhaps = units["weight"][units[among].isna()] if among is not None else pd.Series(dtype=float)
 
     def total(part: str) -> float:
@@ -130,14 +145,15 @@ def distribution_of(
     A row of `counted` stands for `weight` units that are alike.  `among` names a three-valued column:
     rows where it is false are left out, rows where it is null may belong and are unknown.
     """
-    rows = counted if among is None else counted[~counted[among].eq(False)]
+    rows = counted if among is None else counted[~is_false(counted[among])]
     if isinstance(label, str):
-        labels = [words.get(value) if words is not None else value for value in rows[label]]
+        labels = [words.get(value) if words is not None else value for value in _plain_values(rows[label])]
     else:
-        labels = [label(row) for row in rows.to_dict("records")]
+        columns = [_plain_values(rows[name]) for name in rows]
+        labels = [label(dict(zip(rows, values, strict=True))) for values in zip(*columns, strict=True)]
     known = pd.Series(labels, index=rows.index, dtype="object").notna()
     if among is not None:
-        known &= rows[among].eq(True)
+        known &= is_true(rows[among])
     # Not by pandas' groupby: with `--by` there are thousands of small frames, and it takes milliseconds for each.
     sums: dict[str, tuple[list[float], list[float]]] = {}
     for name, weight, inferred, counts in zip(labels, rows["weight"], rows["inferred"], known, strict=True):
@@ -159,7 +175,7 @@ def overlapping(counted: pd.DataFrame, labels: dict[str, pd.Series[bool]], *, un
         {
             "label": list(labels),
             "count": [weight[mask].sum() for mask in labels.values()],
-            "inferred": [weight[mask & counted["inferred"]].sum() for mask in labels.values()],
+            "inferred": [weight[mask & is_true(counted["inferred"])].sum() for mask in labels.values()],
         }
     )
     return _ranked(table, total=weight.sum(), unknown=weight[unknown].sum(), exclusive=False)

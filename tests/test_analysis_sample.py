@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -137,9 +140,41 @@ def test_every_domain_has_the_verdict_that_plain_python_finds(
             "worst": every(way[criterion] for way in reachable),
         }
     columns = ", ".join(f"{criterion}_{rule}" for rule in DOMAIN_RULES)
-    rows = run.frame(f"SELECT domain, {columns} FROM domain_units").astype(object).to_numpy().tolist()
-    found = {name: dict(zip(DOMAIN_RULES, verdicts, strict=True)) for name, *verdicts in rows}
+    rows = run.frame(f"SELECT domain, {columns} FROM domain_units").itertuples(index=False)
+    found = {
+        name: {
+            rule: None if pd.isna(verdict) else bool(verdict)
+            for rule, verdict in zip(DOMAIN_RULES, verdicts, strict=True)
+        }
+        for name, *verdicts in rows
+    }
     assert found == expected
+
+
+def headline(frame: pd.DataFrame, parts: pd.Series[Any]) -> float:
+    """The share of what is known, by `&` and `mean` as anybody would write it; a row is one part of its domain."""
+    both = frame["forward_secret"] & frame["strict_valid"]
+    assert (~both).equals(~frame["forward_secret"] | ~frame["strict_valid"]), "De Morgan, in three values"
+    weight = 1 / parts.astype("Float64")
+    return float((both.astype("Float64") * weight).sum() / weight[both.notna()].sum())
+
+
+def test_the_headline_is_what_anybody_gets_who_joins_the_verdicts_by_and_and_not(run: Run) -> None:
+    frame = run.frame("SELECT forward_secret, strict_valid, forward_secret_and_strict, parts FROM primary_parts")
+    value = facebook(figures(run)).value
+    assert isinstance(value, Share)
+    assert frame["strict_valid"].isna().any(), "or the test would show nothing"
+    assert headline(frame, frame["parts"]) == pytest.approx(value.share)
+    assert (frame["forward_secret"] & frame["strict_valid"]).equals(frame["forward_secret_and_strict"])
+
+
+def test_a_frame_has_no_column_whose_nulls_are_taken_for_values(run: Run) -> None:
+    """`object` holds lists only: `&` on booleans of that type takes null for false, and `~` fails or is wrong."""
+    for table in (*TABLES, "deliveries", "domain_units", "host_units", "endpoint_facts", "primary_parts"):
+        frame = run.frame(f"SELECT * FROM {table} LIMIT 200")
+        for name in frame.columns[frame.dtypes == object]:
+            assert all(value is None or isinstance(value, (bytes, Decimal, np.ndarray)) for value in frame[name]), name
+        assert not [name for name in frame if frame[name].dtype in (np.bool_, np.float64)]
 
 
 def test_the_facebook_figure_is_the_mean_that_plain_python_finds(

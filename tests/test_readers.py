@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pathlib
 import re
+import runpy
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
@@ -16,20 +22,23 @@ import pytest
 from analysis.dataset import Run
 from crawler.merging import merge
 from crawler.parts import PartWriter
-from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, schema_of
+from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Probe, schema_of
 from crawler.storage import PROBES, ShardOutput
 from crawler.storage import Run as StoredRun
-from tests.small_runs import domain, host, probe, write_run
+from tests.small_runs import LEAF, certificate, domain, host, probe, write_run
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "data.md"
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 LINES = [
     line
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    for block in BLOCK.findall((ROOT / "docs" / "data.md").read_text("utf-8"))
     for line in block.splitlines()
     if "://" not in line  # those that read an object store are tried on one, in tests/real
 ]
+RECIPES = BLOCK.findall((ROOT / "README.md").read_text("utf-8"))
 NEWER = "common_name_match"
 """A column that the older run of these tests does not have yet."""
+START = datetime(2026, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -37,36 +46,72 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two runs, of which the first lacks a column; the current directory is the one above."""
     monkeypatch.chdir(tmp_path)
     data = tmp_path / "data"
-    rows = [domain("a.example", "mx.a.example"), host("mx.a.example", "192.0.2.1")]
-    for run, addresses in (("20250101T000000Z", 1), ("ID", 2)):
-        write_run(data, [*rows, *(probe("mx.a.example", f"192.0.2.{n}") for n in range(addresses))], run=run)
+    rows = [domain("a.example", "mx.a.example"), host("mx.a.example", "192.0.2.1"), certificate(LEAF, "mx.a.example")]
+    for run, kinds in (("20250101T000000Z", ["strict"]), ("ID", ["strict", "self_signed", "greeting_timeout"])):
+        probes = [probe("mx.a.example", f"192.0.2.{n}", kind, started_at=START) for n, kind in enumerate(kinds)]
+        write_run(data, [*rows, *probes], run=run)
     part = data / "run=20250101T000000Z" / "probes" / "part-0.parquet"
     pq.write_table(pq.read_table(part, partitioning=None).drop_columns([NEWER, "dane_error"]), part)
     PartWriter(data / "run=ID" / "probes" / "empty.parquet", Probe, {}).close()
     return data
 
 
-def test_both_halves_show_every_library() -> None:
-    assert [line.partition(".")[0] for line in LINES] == 2 * ["duckdb", "pandas", "polars", "pyarrow"]
+def test_each_block_shows_every_library() -> None:
+    assert [line.partition(".")[0] for line in LINES] == 3 * ["duckdb", "pandas", "polars", "pyarrow"]
 
 
-@pytest.mark.parametrize("number", range(len(LINES)), ids=lambda n: f"{LINES[n].partition('.')[0]} {n // 4 + 1}")
-def test_a_line_of_the_documentation_opens_the_dataset(data: Path, number: int) -> None:
+def fetched(opened: Any) -> list[dict[str, Any]]:
+    """Every row of what a line opened, as each library hands rows out."""
+    if isinstance(opened, duckdb.DuckDBPyRelation):
+        by_arrow = opened.to_arrow_table().to_pylist()
+        rows = [dict(zip(opened.columns, row, strict=True)) for row in opened.fetchall()]
+        assert rows == by_arrow
+        return rows
+    if isinstance(opened, pd.DataFrame):
+        return opened.to_dict("records")  # type: ignore[return-value]  # names of columns are text
+    if isinstance(opened, pa.Table):
+        return list(opened.to_pylist())
+    return list(opened.to_dicts())
+
+
+@pytest.mark.parametrize("number", range(8), ids=lambda n: f"{LINES[n].partition('.')[0]} {n // 4 + 1}")
+def test_a_line_of_the_documentation_opens_the_dataset_and_its_rows_can_be_fetched(data: Path, number: int) -> None:
     line = LINES[number]
     name = line.partition(".")[0]
     library: Any = pytest.importorskip(name)
     if name == "pyarrow":
         importlib.import_module("pyarrow.dataset")
-    opened = eval(line, {name: library, "pathlib": pathlib})
-    if name == "duckdb":
-        counted = opened.fetchall()
-        assert sum(row[-1] for row in counted) == (2 if number < 4 else 3)
-        assert {row[0] for row in counted} == ({"ok"} if number < 4 else {"20250101T000000Z", "ID"})
-        return
-    assert len(opened) == (2 if number < 4 else 3)
-    columns = opened.columns if name != "pyarrow" else opened.column_names
-    assert NEWER in columns
-    assert number < 4 or "run" in columns
+    rows = fetched(eval(line, {name: library, "pathlib": pathlib}))
+    assert len(rows) == (3 if number < 4 else 4)
+    assert {row["started_at"].astimezone(UTC) for row in rows} == {START}
+    assert Counter(row["outcome"] for row in rows) == {"ok": len(rows) - 1, "timeout": 1}
+    assert all(NEWER in row for row in rows)
+    assert number < 4 or {str(row["run"]) for row in rows} == {"20250101T000000Z", "ID"}
+
+
+@pytest.mark.parametrize("number", range(8, 12), ids=lambda n: LINES[n].partition(".")[0])
+def test_a_line_of_the_documentation_hands_out_rows_one_by_one(data: Path, number: int) -> None:
+    name = LINES[number].partition(".")[0]
+    library: Any = pytest.importorskip(name)
+    rows = eval(LINES[number], {name: library})
+    assert len(rows) == 3
+    times = [value for row in rows for value in (row.values() if isinstance(row, dict) else row)]
+    assert [value.astimezone(UTC) for value in times if isinstance(value, datetime)] == 3 * [START]
+
+
+@pytest.mark.parametrize("number", range(len(RECIPES)), ids=lambda n: RECIPES[n].split()[1])
+def test_a_recipe_of_the_readme_runs_and_one_that_counts_counts_right(data: Path, number: int) -> None:
+    pytest.importorskip(RECIPES[number].split()[1].partition(".")[0])
+    tree = ast.parse(RECIPES[number])
+    assert isinstance(tree.body[-1], ast.Expr)
+    tree.body[-1] = ast.Assign([ast.Name("result", ast.Store())], tree.body[-1].value, lineno=0)
+    path = data / "recipe.py"
+    path.write_text(ast.unparse(ast.fix_missing_locations(tree)), "utf-8")
+    result = runpy.run_path(str(path))["result"]
+    if "strict_valid" in RECIPES[number]:  # yes, no and unknown are one each
+        assert float(result if isinstance(result, float) else result.item()) == 0.5
+    else:
+        fetched(result) if not isinstance(result, int) else None
 
 
 def test_a_part_that_lacks_a_newer_column_reads_as_null_there(data: Path) -> None:
@@ -77,15 +122,15 @@ def test_a_part_that_lacks_a_newer_column_reads_as_null_there(data: Path) -> Non
     pq.write_table(rows.slice(1).drop_columns([NEWER]), part.with_name("part-1.parquet"))
     with Run.open(data, "ID") as run:
         frame = run.frame(f"SELECT address, {NEWER}, outcome FROM probes ORDER BY ALL")
-    assert len(frame) == 2 and frame[NEWER].isna().all() and set(frame["outcome"]) == {Outcome.OK}
+    assert len(frame) == 3 and frame[NEWER].isna().all() and set(frame["outcome"]) == {"ok", "timeout"}
     table = pyarrow.dataset.dataset(part.parent, schema=schema_of(Probe)).to_table()
-    assert table.num_rows == 2 and table[NEWER].null_count == 2 and table["stage"].null_count == 0
+    assert table.num_rows == 3 and table[NEWER].null_count == 3 and table["stage"].null_count == 0
 
 
 def test_a_run_of_an_older_version_is_judged_as_far_as_it_goes(data: Path) -> None:
     with Run.open(data, "20250101T000000Z") as run:
         (row,) = run.frame(f"SELECT domain, host, {NEWER} FROM deliveries JOIN probes USING (host)").to_dict("records")
-    assert row["domain"] == "a.example" and row[NEWER] is None
+    assert row["domain"] == "a.example" and pd.isna(row[NEWER])
 
 
 # --- how parts are laid out ------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from analysis.indicators import EVERY_UNIT, indicator
-from analysis.shares import Distribution, Share, overlapping, share_of
+from analysis.shares import Distribution, Share, is_false, is_true, overlapping, share_of
 
 
 @indicator(
@@ -17,20 +17,20 @@ def certificate_problems(endpoints: pd.DataFrame) -> Distribution:
     """Self-signed, trusted but for an intermediate that was not sent and that other hosts sent, otherwise untrusted,
     naming another host, outside its dates (expired or not yet valid). An endpoint may have several of these; it is unknown where we could not judge the certificate.
     """
-    tls = endpoints[~endpoints["negotiated"].eq(False)]
-    judged = tls["negotiated"].eq(True)
-    untrusted = judged & tls["chain_trusted"].eq(False)
-    self_signed = tls["self_signed"].eq(True)
-    incomplete = untrusted & tls["trusted_with_known"].eq(True)
+    tls = endpoints[~is_false(endpoints["negotiated"])]
+    judged = is_true(tls["negotiated"])
+    untrusted = judged & is_false(tls["chain_trusted"])
+    self_signed = is_true(tls["self_signed"])
+    incomplete = untrusted & is_true(tls["trusted_with_known"])
     return overlapping(
         tls,
         {
-            "none: strictly valid": tls["strict_valid"].eq(True),
+            "none: strictly valid": is_true(tls["strict_valid"]),
             "self-signed": untrusted & self_signed,
             "intermediate not sent": incomplete,
             "untrusted issuer": untrusted & ~self_signed & ~incomplete,
-            "names another host": judged & tls["name_match"].eq(False),
-            "outside its dates": judged & tls["within_validity"].eq(False),
+            "names another host": judged & is_false(tls["name_match"]),
+            "outside its dates": judged & is_false(tls["within_validity"]),
         },
         unknown=~judged | tls["strict_valid"].isna(),
     )
