@@ -25,7 +25,7 @@ import pyarrow as pa
 from analysis import deliveries
 from crawler.config import UsageError
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
-from crawler.schema_versions import RENAMED, REWORDED, schema_version_of
+from crawler.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
 from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
 
 MEMORY_LIMIT = "2GB"
@@ -222,7 +222,7 @@ class Run:
         self._database.register(f"no_{name}", schema.empty_table())
         self._database.execute(f"CREATE TABLE empty_{name} AS FROM no_{name}")
         self._database.unregister(f"no_{name}")
-        rows = f"FROM empty_{name}"
+        rows = f"SELECT * FROM empty_{name}"
         if next((self.path / name).glob("*.parquet"), None) is not None:
             parts = _quoted(self.path / name / "*.parquet")
             rows += (
@@ -231,6 +231,8 @@ class Run:
             )
         if name == "certificates" and not self.stored.is_whole:
             rows = f"SELECT DISTINCT ON (sha256) * FROM ({rows})"  # merged only when the run ends
+        if name == "probes":
+            rows = f"SELECT * REPLACE ({STRICT_VALID} AS strict_valid) FROM ({rows})"
         self._database.execute(f"CREATE VIEW {name} AS {rows}")
 
     def _columns_by_name_of_today(self, table: str) -> str:

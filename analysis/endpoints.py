@@ -13,8 +13,10 @@ Kleene's.  What was not measured is null, never false.
 - `negotiated`: the protocol was answered inside TLS.  False if STARTTLS was not offered, or the probe
   ended conclusively without TLS (`records.is_conclusive`).  Else null: a 4yz reply to STARTTLS, a
   time-out in the handshake, what only our library lacks.
-- `forward_secret`, `post_quantum`, `strict_valid`: `negotiated` AND the fact of that name, so that
-  *no TLS* is *no* for each, over all hosts.
+- `forward_secret`, `post_quantum`: `negotiated` AND the fact of that name, so that *no TLS* is *no* for each, over
+  all hosts.
+- `strict_valid`: `negotiated` AND a chain that is trusted, the name, and the dates.  The column `strict_valid` of
+  `probes` is the same, for endpoints with a probe of their own.
 - `forward_secret_and_strict`: both at once.
 - `trusted_if_known`, `strict_valid_if_known`: `negotiated` AND a chain that is trusted, or strictly valid, if senders know the
   intermediates that other hosts of the run sent.  Where an issuer is lacking this is told by `incomplete_chains`; a run
@@ -39,8 +41,8 @@ What is inferred depends on what the fact depends on:
   representative of the same registrable domain (`representative_related`) alone.  Across registrable domains it is
   unknown, neither yes nor no, as anybody can point a name at an address of somebody else.
 
-Within a registrable domain `name_match` is judged again, from the names of the representative's leaf, and
-`strict_valid` with it.  That assumes one certificate for all names of a registrable domain at the
+Within a registrable domain `name_match` is judged again, from the names of the representative's leaf.  That
+assumes one certificate for all names of a registrable domain at the
 address.  TLSA records are the host's own (`tlsa`, null where not learnt), and `dane` is judged from them as far
 as the digests of the representative's leaf go: a DANE-EE record in force with SHA-256 (3 0 1, 3 1 1) that has
 the digest is a match, whatever the rest; no match is known only where every usable record is of that kind and
@@ -60,8 +62,8 @@ CRITERIA = {
     "negotiated": "tls",
     "forward_secret": "tls AND forward_secret",
     "post_quantum": "tls AND post_quantum",
-    "strict_valid": "tls AND strict_valid",
-    "forward_secret_and_strict": "tls AND forward_secret AND strict_valid",
+    "strict_valid": "tls AND chain_trusted AND name_match AND within_validity",
+    "forward_secret_and_strict": "tls AND forward_secret AND chain_trusted AND name_match AND within_validity",
     "trusted_if_known": "tls AND trusted_with_known",
     "strict_valid_if_known": "tls AND trusted_with_known AND name_match AND within_validity_with_known",
     "dane_match": """tls AND CASE WHEN tlsa IN ('absent', 'insecure', 'unusable', 'bogus') THEN false
@@ -147,11 +149,11 @@ WITH probed AS (
     SELECT protocol, address, port, {_AGREED}
     FROM probed SEMI JOIN sample USING (protocol, address, port) GROUP BY ALL
 ), facts AS (
-    SELECT protocol, host, address, port, false AS inferred, name_match, strict_valid, {_DANE}, {_FACTS}
+    SELECT protocol, host, address, port, false AS inferred, name_match, {_DANE}, {_FACTS}
     FROM probed
     UNION ALL BY NAME
     SELECT protocol, host, address, port, inferred, {_FACTS}, spki_sha256,
-        names_host(names, host) AS name_match, chain_trusted AND within_validity AND names_host(names, host) AS strict_valid
+        names_host(names, host) AS name_match
     FROM (
         SELECT sample.protocol, sample.host, sample.address, sample.port,
             representative.outcome IS NOT NULL AS inferred, certificate.names, certificate.spki_sha256,

@@ -89,6 +89,7 @@ class Attempts:
         except Exception:  # our bug, and it must not pass for a finding, nor cost another endpoint
             log.exception("judging %s at %s failed", endpoint.host, address)
             probe.outcome, probe.conclusive = Outcome.INTERNAL_ERROR, False
+        conclude(probe)
         probe.attempts = [
             {
                 "started_at": probe.started_at,
@@ -127,7 +128,6 @@ class Attempts:
         probe.received_chain = [known.row.sha256 or "" for known in chain]
         judge_chain(probe, chain, self.trust.judge, probe.started_at or datetime.now(UTC))
         judge_names(probe, chain[0])
-        conclude(probe)
         return chain
 
     def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:

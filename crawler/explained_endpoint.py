@@ -11,6 +11,7 @@ from rich.text import Text
 
 from crawler.certificates import Known
 from crawler.records import DaneError, DaneStatus, Outcome, Probe, Stage
+from crawler.verdicts import certificate_holds
 
 OUTCOMES: dict[Outcome, str] = {
     Outcome.OK: "answered inside TLS",
@@ -128,7 +129,8 @@ def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
     for verdict, yes, no in verdicts:
         words = {True: yes, False: no, None: "could not be read off the certificate"}[verdict]
         yield marked(verdict, words, "      ")
-    yield Text(f"    {_STRICT[probe.strict_valid]}", style=_MARKS[probe.strict_valid][1])
+    holds = certificate_holds(probe)
+    yield Text(f"    {_STRICT[holds]}", style=_MARKS[holds][1])
 
 
 def _unnamed(probe: Probe) -> str:

@@ -27,7 +27,8 @@ from crawler.records import (
     TlsaStatus,
     TlsrptStatus,
 )
-from crawler.senders import WORDS, Delivery, Sender, mta_sts_enforced, negotiated
+from crawler.senders import WORDS, Delivery, Sender, mta_sts_enforced
+from crawler.verdicts import does_tls
 
 _DNSSEC: dict[Dnssec | None, str] = {
     Dnssec.SECURE: "signed",
@@ -159,7 +160,7 @@ def _answer(sender: Sender, answer: Delivery | None, domain: Domain, tlsa: Tlsa 
 
 def _failing(probe: Probe) -> str:
     """What keeps a sender that demands a valid certificate from delivering."""
-    if negotiated(probe) is False:
+    if does_tls(probe) is False:
         return "no TLS"
     verdicts = {
         "its certificate is not trusted": probe.chain_trusted,
@@ -173,7 +174,7 @@ def _by_dane(answer: Delivery | None, tlsa: Tlsa | None, probe: Probe) -> str:
     match tlsa.status if tlsa else None:
         case TlsaStatus.USABLE if answer is Delivery.REFUSED:
             error = DANE_ERRORS.get(probe.dane_error) if probe.dane_error else None
-            return "TLSA records demand TLS, and there is none" if negotiated(probe) is False else error or ""
+            return "TLSA records demand TLS, and there is none" if does_tls(probe) is False else error or ""
         case TlsaStatus.USABLE if answer is Delivery.ENCRYPTED:
             return "a TLSA record matches, but who named the host is not signed"
         case TlsaStatus.USABLE if answer is Delivery.AUTHENTICATED:

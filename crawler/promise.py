@@ -21,8 +21,7 @@ from dataclasses import dataclass
 
 from crawler.policy_list import ListedPolicy
 from crawler.records import Certificate, Domain, Host, LookupStatus, Probe, Route
-from crawler.senders import negotiated
-from crawler.verdicts import all_of
+from crawler.verdicts import all_of, does_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def at_endpoint(policy: ListedPolicy, host: str, probe: Probe | None, leaf: Cert
     """What the endpoint of `probe` does; `leaf` is the first certificate received."""
     if probe is None:
         return Promise(policy.allows(host))
-    tls = negotiated(probe)
+    tls = does_tls(probe)
     version = None if probe.tls_version is None else probe.tls_version in policy.tls_versions
     certificate = all_of(tls, probe.chain_trusted, probe.within_validity, _named(policy, probe, leaf))
     return Promise(policy.allows(host), all_of(tls, version), None if certificate and policy.pinned else certificate)

@@ -230,9 +230,12 @@ class Probe:
         FLAG, "the protocol was answered inside TLS; false after a conclusive failure; null: unknown"
     )
     forward_secret: bool | None = column(
-        FLAG, "(EC)DHE key exchange; every TLS 1.3 handshake here, as none is PSK-only"
+        FLAG,
+        "the handshake had an (EC)DHE key exchange; every one of TLS 1.3 here, as none is PSK-only; null: none was completed",
     )
-    post_quantum: bool | None = column(FLAG, "the group is a post-quantum hybrid")
+    post_quantum: bool | None = column(
+        FLAG, "the group of the handshake is a post-quantum hybrid; null: none was completed"
+    )
     pq_intolerant: bool | None = column(
         FLAG, "failed with a post-quantum hello, succeeded with classical groups, and failed with the first again"
     )
@@ -257,7 +260,11 @@ class Probe:
     within_validity: bool | None = column(
         FLAG, "every certificate of the verified path (of the received chain, if none) is within its dates"
     )
-    strict_valid: bool | None = column(FLAG, "chain_trusted and name_match and within_validity, in three values")
+    strict_valid: bool | None = column(
+        FLAG,
+        "the endpoint does TLS, and chain_trusted and name_match and within_validity, in three values: false also where "
+        "there verifiably is no TLS; null where TLS broke off, unless one of the three is false",
+    )
     dane: DaneStatus | None = column(TEXT, "`match mismatch unusable absent insecure bogus unknown`")
     dane_error: DaneError | None = column(
         TEXT, "why `mismatch`: `no_match path expired name`, the furthest a record got"

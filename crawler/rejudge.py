@@ -39,7 +39,7 @@ from crawler.parts import (
 )  # fmt: skip
 from crawler.progress import Progress
 from crawler.records import SCHEMA_VERSION, TABLES, Probe, schema_of
-from crawler.schema_versions import RENAMED, as_now, schema_version_of
+from crawler.schema_versions import RENAMED, as_now, manifest_as_now, schema_version_of
 from crawler.shelf import Shelf
 from crawler.storage import EMPTY_PART, INCOMPLETE, LAYOUTS, Run
 from crawler.trust import TrustStore
@@ -50,6 +50,9 @@ VERDICTS = (
     "chain_trusted", "chain_error_code", "chain_error_depth", "chain_error", "chain_ordered",
     "name_match", "common_name_match", "within_validity", "strict_valid",
 )  # fmt: skip
+
+#: What verdicts follow from, beside the certificates.
+_JUDGED_BY = ("host", "received_chain", "negotiated", "conclusive", "starttls_offered")
 
 _SHOWN = ("chain_trusted", "name_match", "within_validity", "strict_valid")
 _WORDS = {True: "yes", False: "no", None: "unknown"}
@@ -142,7 +145,7 @@ class _Rejudgement:
         self._rule = rule
         self._shelf = shelf
         self._progress = progress
-        self._manifest = source.manifest()
+        self._manifest = manifest_as_now(source.manifest())
         self._signature = source.signature(self._manifest)
         self._is_of_today = schema_version_of(self._manifest) == SCHEMA_VERSION
         self._started = datetime.fromisoformat(self._manifest["started_at"])
@@ -226,8 +229,11 @@ class _Rejudgement:
 
     def _judged(self, batch: pa.RecordBatch, judge: Judge) -> pa.RecordBatch:
         """The same rows with new verdicts."""
-        columns = (batch.column(name).to_pylist() for name in ("host", "received_chain", "started_at"))
-        rows = [self._row(judge, *values) for values in zip(*columns, strict=True)]
+        columns = [batch.column(name).to_pylist() for name in (*_JUDGED_BY, "started_at")]
+        rows = [
+            self._row(judge, Probe(**dict(zip(_JUDGED_BY, facts, strict=True))), at)
+            for *facts, at in zip(*columns, strict=True)
+        ]
         arrays = list(batch.columns)
         for name in VERDICTS:
             place = batch.schema.get_field_index(name)
@@ -238,17 +244,15 @@ class _Rejudgement:
         self._changes.with_chain += sum(bool(row.received_chain) for row in rows)
         return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
-    def _row(self, judge: Judge, host: str | None, chain: list[str] | None, started: datetime | None) -> Probe:
-        """A row with nothing but verdicts: those on what was received, as far as all of it can be read."""
-        row = Probe(host=host, received_chain=chain)
-        if not chain:
-            return row
-        certificates = self._shelf.known(chain, self._trust.read)
-        received = [known for known in certificates if known is not None]
-        if len(received) == len(chain):
-            judge_chain(row, received, judge, self._rule.at or started or self._started)
-        if certificates[0] is not None:
-            judge_names(row, certificates[0])
+    def _row(self, judge: Judge, row: Probe, started: datetime | None) -> Probe:
+        """The row with verdicts on what was received, as far as all of it can be read."""
+        if chain := row.received_chain:
+            certificates = self._shelf.known(chain, self._trust.read)
+            received = [known for known in certificates if known is not None]
+            if len(received) == len(chain):
+                judge_chain(row, received, judge, self._rule.at or started or self._started)
+            if certificates[0] is not None:
+                judge_names(row, certificates[0])
         conclude(row)
         return row
 

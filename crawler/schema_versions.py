@@ -1,7 +1,9 @@
 """Runs of earlier schemas, read by the names and words of today.
 
 Schema 2 (2026) renamed five columns and one word.  Their meaning did not change, so a part of schema 1 is read
-by renaming.  `SCHEMA_VERSION` in `records` says which schema is written.
+by renaming.  One column means another thing: `probes.strict_valid` was a verdict on the certificate alone, and is one
+on the endpoint now.  It follows from other columns of its row, so it is made anew from them whenever a part is read.
+`SCHEMA_VERSION` in `records` says which schema is written.
 """
 
 from __future__ import annotations
@@ -37,6 +39,16 @@ def schema_version_of(manifest: Mapping[str, Any]) -> int | None:
     return stated if isinstance(stated, int) and not isinstance(stated, bool) else None
 
 
+def manifest_as_now(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest, whose counts by outcome an earlier schema may have put into other words, in those of today."""
+    counts = manifest.get("counts") or {}
+    if schema_version_of(manifest) == SCHEMA_VERSION or not counts.get("outcomes"):
+        return manifest
+    _, words = REWORDED["probes"]
+    outcomes = {words.get(word, word): count for word, count in counts["outcomes"].items()}
+    return {**manifest, "counts": {**counts, "outcomes": outcomes}}
+
+
 def as_now(batch: pa.RecordBatch, table: str, schema: pa.Schema) -> pa.RecordBatch:
     """Rows of `table`, of this schema or an earlier one, with every column of `schema`.
 
@@ -49,5 +61,26 @@ def as_now(batch: pa.RecordBatch, table: str, schema: pa.Schema) -> pa.RecordBat
         for before, now in words.items():
             values = present[column]
             present[column] = pc.if_else(pc.fill_null(pc.equal(values, before), False), now, values)
+    if table == "probes":
+        present["strict_valid"] = _strict_valid(present)
     columns = [present.get(field.name, pa.nulls(batch.num_rows, field.type)) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+#: `probes.strict_valid` in SQL, from the columns of its row by the names of today (`crawler.verdicts.conclude`).
+STRICT_VALID = """
+    CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END
+    AND chain_trusted AND name_match AND within_validity
+"""
+
+
+def _strict_valid(columns: Mapping[str, Any]) -> Any:
+    """The same over Arrow columns."""
+    no_tls = pc.or_kleene(columns["conclusive"], pc.invert(columns["starttls_offered"]))
+    tls = pc.if_else(
+        pc.fill_null(columns["negotiated"], False), True, pc.if_else(pc.fill_null(no_tls, False), False, None)
+    )
+    verdict = tls
+    for name in ("chain_trusted", "name_match", "within_validity"):
+        verdict = pc.and_kleene(verdict, columns[name])
+    return verdict

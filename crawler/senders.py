@@ -49,6 +49,7 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
+from crawler.verdicts import does_tls
 
 
 class Sender(StrEnum):
@@ -86,7 +87,7 @@ def deliveries(domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: Known | No
 
     `tlsa` is the RRset of the probe's host, `leaf` the first certificate received.
     """
-    tls, valid = negotiated(probe), strictly_valid(probe)
+    tls, valid = does_tls(probe), probe.strict_valid
     plain = _either(tls, Delivery.ENCRYPTED, Delivery.CLEAR)
     return {
         Sender.OPPORTUNISTIC: plain,
@@ -94,18 +95,6 @@ def deliveries(domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: Known | No
         Sender.DANE: _by_dane(domain, tlsa, probe, leaf, tls, plain),
         Sender.MTA_STS_ENFORCING: _by_mta_sts(domain, probe, valid, plain),
     }
-
-
-def negotiated(probe: Probe) -> bool | None:
-    """Whether the endpoint does TLS: false also where a probe ended conclusively without it."""
-    if probe.negotiated:
-        return True
-    return False if probe.conclusive or probe.starttls_offered is False else None
-
-
-def strictly_valid(probe: Probe) -> bool | None:
-    """Whether it does TLS with a certificate that is trusted, within its dates and names the mail host."""
-    return _both(negotiated(probe), probe.strict_valid)
 
 
 def mta_sts_enforced(domain: Domain) -> bool | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from crawler.config import UsageError
 from crawler.records import SCHEMA_VERSION
-from crawler.schema_versions import READABLE, schema_version_of
+from crawler.schema_versions import READABLE, manifest_as_now, schema_version_of
 
 MANIFEST = "manifest.json"
 FINISHED = "finished"
@@ -226,7 +226,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: schema_version is {manifest['schema_version']!r}, which no version has written")
     if schema > SCHEMA_VERSION:
         raise UsageError(f"{file}: schema {schema} is newer than this program reads ({SCHEMA_VERSION}); update it")
-    return manifest
+    return manifest_as_now(manifest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,20 @@ def judge_names(probe: Probe, leaf: Known) -> None:
 
 
 def conclude(probe: Probe) -> None:
-    """Write what the three facts make together."""
-    probe.strict_valid = all_of(probe.chain_trusted, probe.name_match, probe.within_validity)
+    """Write whether the endpoint does TLS under a certificate that a strict sender accepts, as the figures count it."""
+    probe.strict_valid = all_of(does_tls(probe), certificate_holds(probe))
+
+
+def does_tls(probe: Probe) -> bool | None:
+    """Whether the endpoint does TLS: false also where a probe ended conclusively without it."""
+    if probe.negotiated:
+        return True
+    return False if probe.conclusive or probe.starttls_offered is False else None
+
+
+def certificate_holds(probe: Probe) -> bool | None:
+    """What the three verdicts on the certificate make together, whatever became of the session."""
+    return all_of(probe.chain_trusted, probe.name_match, probe.within_validity)
 
 
 def all_of(*verdicts: bool | None) -> bool | None:

@@ -38,11 +38,12 @@ def probed(store: TrustStore, chain: Chain, at: datetime) -> Probe:
     row = Probe(protocol="smtp", host=HOST, address="192.0.2.1", port=25, stage=Stage.DONE, outcome=Outcome.OK)
     row.started_at = at
     if chain:
+        row.starttls_offered = row.negotiated = row.conclusive = True
         received = known(*chain)
         row.received_chain = [str(certificate.row.sha256) for certificate in received]
         judge_chain(row, received, store.judge, at)
         judge_names(row, received[0])
-        conclude(row)
+    conclude(row)
     return row
 
 

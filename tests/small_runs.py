@@ -33,6 +33,7 @@ from crawler.records import (
     is_conclusive,
     schema_of,
 )  # fmt: skip
+from crawler.verdicts import conclude
 from tests.kit import ROOT
 
 LEAF = "1f" * 32
@@ -71,6 +72,7 @@ def probe(host: str, address: str, kind: str = "strict", **columns: Any) -> Prob
     made.conclusive = is_conclusive(stage, outcome, code)
     for column, value in (facts | columns).items():
         setattr(made, column, value)
+    conclude(made)
     return made
 
 
@@ -86,9 +88,7 @@ _TLS = {
     "chain_trusted": True,
     "name_match": True,
     "within_validity": True,
-    "strict_valid": True,
 }
-_BAD = {"strict_valid": False}
 _NO_SECRECY = {"tls_version": "TLSv1.2", "tls_cipher": "AES128-SHA", "tls_group": None, "forward_secret": False}
 
 #: Name -> stage, outcome, reply code, facts.
@@ -99,17 +99,17 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
         Stage.DONE,
         Outcome.OK,
         None,
-        _TLS | _BAD | {"chain_trusted": False, "received_chain": ["5e" * 32]},
+        _TLS | {"chain_trusted": False, "received_chain": ["5e" * 32]},
     ),
-    "untrusted": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"chain_trusted": False}),
+    "untrusted": (Stage.DONE, Outcome.OK, None, _TLS | {"chain_trusted": False}),
     "incomplete": (
         Stage.DONE,
         Outcome.OK,
         None,
-        _TLS | _BAD | {"chain_trusted": False, "chain_error_code": 20, "received_chain": [INCOMPLETE]},
+        _TLS | {"chain_trusted": False, "chain_error_code": 20, "received_chain": [INCOMPLETE]},
     ),
-    "wrong_name": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"name_match": False}),
-    "expired": (Stage.DONE, Outcome.OK, None, _TLS | _BAD | {"within_validity": False}),
+    "wrong_name": (Stage.DONE, Outcome.OK, None, _TLS | {"name_match": False}),
+    "expired": (Stage.DONE, Outcome.OK, None, _TLS | {"within_validity": False}),
     "static_rsa": (Stage.DONE, Outcome.OK, None, _TLS | _NO_SECRECY),
     "not_offered": (Stage.CAPABILITIES, Outcome.NOT_OFFERED, None, {"starttls_offered": False}),
     "tls_alert": (Stage.HANDSHAKE, Outcome.TLS_ALERT, None, {"starttls_offered": True, "negotiated": False}),

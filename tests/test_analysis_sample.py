@@ -67,14 +67,15 @@ def judged(probe: dict[str, Any] | None, tlsa: str | None = None) -> dict[str, V
     tls = True if probe["negotiated"] else False if probe["conclusive"] or offered is False else None
     without = tlsa in ("absent", "insecure", "unusable", "bogus")
     trusted, within_validity = with_known(probe)
+    certificate = probe["chain_trusted"], probe["name_match"], probe["within_validity"]
     accepts = None if probe["stage"] is None else probe["stage"] != "connect"
     return {
         "offered": offered,
         "negotiated": tls,
         "forward_secret": both(tls, probe["forward_secret"]),
         "post_quantum": both(tls, probe["post_quantum"]),
-        "strict_valid": both(tls, probe["strict_valid"]),
-        "forward_secret_and_strict": both(tls, probe["forward_secret"], probe["strict_valid"]),
+        "strict_valid": both(tls, *certificate),
+        "forward_secret_and_strict": both(tls, probe["forward_secret"], *certificate),
         "trusted_if_known": both(tls, trusted),
         "strict_valid_if_known": both(tls, trusted, probe["name_match"], within_validity),
         "dane_match": both(tls, False if without else {"match": True, "mismatch": False}.get(probe["dane"])),

@@ -132,9 +132,12 @@ def test_the_truth_of_a_behaviour_does_not_contradict_itself(behaviour: HostBeha
         assert truth.negotiated is not None
     if truth.tls_version is None:
         assert truth.tls_group is truth.forward_secret is truth.post_quantum is truth.certificates is None
-        assert truth.chain_trusted is truth.name_match is truth.within_validity is truth.strict_valid is None
-    else:
+        assert truth.chain_trusted is truth.name_match is truth.within_validity is None
+        assert truth.strict_valid is (False if truth.conclusive else None)
+    elif truth.negotiated:
         assert truth.strict_valid == (truth.chain_trusted and truth.name_match and truth.within_validity)
+    else:
+        assert not truth.strict_valid
     if behaviour.server.port is not Port.OPEN:
         assert truth.stage in (None, Stage.CONNECT)
 

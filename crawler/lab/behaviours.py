@@ -214,11 +214,15 @@ def ended(stage: Stage | None, outcome: Outcome, *, conclusive: bool = False, **
         implied["starttls_code"] = 220
     if reached > order.index(Stage.HANDSHAKE):
         implied |= {"tls_version": "TLSv1.3", "tls_group": "x25519", "forward_secret": True, "post_quantum": False}
-        implied |= dict.fromkeys(("chain_trusted", "name_match", "within_validity", "strict_valid"), True)
+        implied |= dict.fromkeys(("chain_trusted", "name_match", "within_validity"), True)
         implied["certificates"] = 2
     if conclusive:
         implied["negotiated"] = False
-    return Truth(stage, outcome, conclusive, **(implied | seen))
+    made = Truth(stage, outcome, conclusive, **(implied | seen))
+    certificate = (made.chain_trusted, made.name_match, made.within_validity)
+    if made.negotiated is False or False in certificate:
+        return replace(made, strict_valid=False)
+    return replace(made, strict_valid=all(certificate) if made.negotiated else None)
 
 
 # --- the table ----------------------------------------------------------------------------------

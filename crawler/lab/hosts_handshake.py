@@ -126,7 +126,7 @@ host(
     "self-signed-then-close",
     "a self-signed certificate, then a close: verdicts on the certificate survive the failure",
     share=0.5,
-    truth=ended(Stage.AFTER_TLS, Outcome.CLOSED, chain_trusted=False, strict_valid=False, certificates=1),
+    truth=ended(Stage.AFTER_TLS, Outcome.CLOSED, chain_trusted=False, certificates=1),
     tls=Tls(leaf=Leaf(issuer="itself", chain=())),
     inside={"EHLO": (Act.CLOSE,)},
 )

@@ -32,11 +32,11 @@ TRUSTED = {
     "strict_valid": True,
     "pq_intolerant": False,
 }
-NO_TLS = {"tls_version": None, "tls_group": None, "strict_valid": None, "received_chain": None}
+NO_TLS = {"tls_version": None, "tls_group": None, "received_chain": None}
 NOT_OFFERED = NO_TLS | {"stage": "capabilities", "outcome": "not_offered", "conclusive": True}
-NOT_OFFERED |= {"starttls_offered": False, "negotiated": False}
+NOT_OFFERED |= {"starttls_offered": False, "negotiated": False, "strict_valid": False}
 REJECTED = NO_TLS | {"stage": "greeting", "outcome": "rejected", "conclusive": False}
-REJECTED |= {"starttls_offered": None, "negotiated": None, "capabilities": None}
+REJECTED |= {"starttls_offered": None, "negotiated": None, "strict_valid": None, "capabilities": None}
 HYBRID = {"tls_group": "X25519MLKEM768", "post_quantum": True, "forward_secret": True}
 TLS_1_3 = {"tls_version": "TLSv1.3", "tls_cipher": "TLS_AES_256_GCM_SHA384", "forward_secret": True}
 FOR_GOOD, FOR_NOW = "554 5.7.1 Not you", "421 4.7.0 Not now"
@@ -77,7 +77,13 @@ NGINX_WORDS = ["SIZE 10240000", "PIPELINING", "AUTH LOGIN"]
 HARAKA = {"key": "{pem}", "cert": "{pem}"}
 HARAKA_WORDS = ["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 26214400"]
 OPENSMTPD_WORDS = ["8BITMIME", "ENHANCEDSTATUSCODES", "SIZE 36700160", "DSN"]
-OPENSMTPD_BROKEN = NO_TLS | {"stage": "handshake", "outcome": "tls_alert", "conclusive": True, "negotiated": False}
+OPENSMTPD_BROKEN = NO_TLS | {
+    "stage": "handshake",
+    "outcome": "tls_alert",
+    "conclusive": True,
+    "negotiated": False,
+    "strict_valid": False,
+}
 OPENSMTPD_BROKEN |= {"tls_alert": "internal error", "tls_reason": "tlsv1 alert internal error"}
 OPENSMTPD_BROKEN |= {"starttls_offered": True, "starttls_code": 220, "last_reply": "220 2.0.0 Ready to start TLS"}
 OPENSMTPD_BROKEN |= {"greeting": "220 mx.opensmtpd.example ESMTP OpenSMTPD", "capabilities_after_tls": None}
@@ -119,7 +125,7 @@ SERVERS = {
             # Exim offers what it cannot do: found out only when a client asks for it.
             "certificate-missing": Listener(
                 EXIM_TLS | {"tls_certificate": "/nonexistent.pem"},
-                NO_TLS | {"stage": "upgrade", "outcome": "upgrade_refused", "conclusive": False, "negotiated": None}
+                NO_TLS | {"stage": "upgrade", "outcome": "upgrade_refused", "conclusive": False, "negotiated": None, "strict_valid": None}
                 | {"starttls_offered": True, "starttls_code": 454, "last_reply": "454 TLS currently unavailable"},
                 tries=2,
             ),

@@ -31,7 +31,7 @@ TRUSTED = {
     "strict_valid": True,
     "chain_error_code": 0,
 }
-NO_TLS = {"tls_version": None, "strict_valid": None, "received_chain": None}
+NO_TLS = {"tls_version": None, "received_chain": None}
 
 
 def chain(authority: Authority = OURS, name: str = "", **how: Any) -> Callable[[Path, str], dict[str, str]]:
@@ -121,31 +121,63 @@ LISTENERS = {
     "postscreen": Listener({"greet_wait": "3"}, OK | TRUSTED | {"tls_version": "TLSv1.3", "greeting_code": 220}),
     "no-starttls": Listener(
         {"smtpd_tls_security_level": "none"},
-        NO_TLS | {"stage": "capabilities", "outcome": "not_offered", "conclusive": True, "starttls_offered": False},
+        NO_TLS
+        | {
+            "stage": "capabilities",
+            "outcome": "not_offered",
+            "conclusive": True,
+            "strict_valid": False,
+            "starttls_offered": False,
+        },
         None,
     ),
     "starttls-discarded": Listener(
         {"smtpd_discard_ehlo_keywords": "starttls"},
-        NO_TLS | {"stage": "capabilities", "outcome": "not_offered", "conclusive": True, "starttls_offered": False},
+        NO_TLS
+        | {
+            "stage": "capabilities",
+            "outcome": "not_offered",
+            "conclusive": True,
+            "strict_valid": False,
+            "starttls_offered": False,
+        },
     ),
     # Without its key Postfix goes on offering STARTTLS, and is then left with anonymous suites.
     "chain-file-missing": Listener(
         {"smtpd_tls_chain_files": "/nonexistent/chain.pem"},
         NO_TLS
-        | {"stage": "handshake", "outcome": "tls_alert", "tls_alert": "handshake failure", "conclusive": True}
+        | {
+            "stage": "handshake",
+            "outcome": "tls_alert",
+            "tls_alert": "handshake failure",
+            "conclusive": True,
+            "strict_valid": False,
+        }
         | {"starttls_offered": True, "starttls_code": 220, "negotiated": False},
         None,
     ),
     "rejects-for-good": Listener(
         {"smtpd_client_restrictions": "check_client_access static:{554 5.7.1 Not you}", "smtpd_delay_reject": "no"},
         NO_TLS
-        | {"stage": "greeting", "outcome": "rejected", "conclusive": False, "starttls_offered": None}
+        | {
+            "stage": "greeting",
+            "outcome": "rejected",
+            "conclusive": False,
+            "strict_valid": None,
+            "starttls_offered": None,
+        }
         | {"greeting_code": 554},
     ),
     "rejects-for-now": Listener(
         {"smtpd_client_restrictions": "check_client_access static:{421 4.7.0 Not now}", "smtpd_delay_reject": "no"},
         NO_TLS
-        | {"stage": "greeting", "outcome": "rejected", "conclusive": False, "starttls_offered": None}
+        | {
+            "stage": "greeting",
+            "outcome": "rejected",
+            "conclusive": False,
+            "strict_valid": None,
+            "starttls_offered": None,
+        }
         | {"greeting_code": 421},
     ),
 }
