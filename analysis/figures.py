@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.dataset import Run
+from analysis.grouping import SMALLEST_GROUP
 from analysis.indicators import REGISTRY, Indicator
 from analysis.policy_list import Listing
 from analysis.shares import Distribution, Share, plain
@@ -83,19 +84,26 @@ def _computed(
     return made
 
 
-def figures_by(run: Run, by: str, weights: Weights | None = None, *, largest: int = 20) -> list[Figure]:
+def figures_by(
+    run: Run, by: str, weights: Weights | None = None, *, largest: int = 20, smallest: int = SMALLEST_GROUP
+) -> list[Figure]:
     """Every figure that the headline rule has, for each group of domains, the largest groups first.
 
-    Within a group the main figures come first, then the others in the order of the registry.
+    Groups of fewer than `smallest` domains are one, so that no figure is about a few named hosts.  Within a group the main figures come first, then the others in the order of the registry.
     """
     view = DOMAINS if weights is None else MESSAGES
     chosen = [one for one in REGISTRY.values() if view in one.views(weighted=weights is not None)]
     chosen.sort(key=lambda one: list(MAIN).index(one.name) if one.name in MAIN else len(MAIN))
-    frame = counted(run, view, by=by, largest=largest)
+    frame = counted(run, view, by=by, largest=largest, smallest=smallest)
     sizes = frame.groupby("group")["weight"].sum().round(6)
     order = sorted(sizes.index, key=lambda group: (group.startswith("("), -sizes[group], group))
     of_group = dict(iter(frame.groupby("group")))
-    return [_figure(run, one, view, one.compute(of_group[group]), weights, group) for group in order for one in chosen]
+    grouping = f"{by},{smallest}"
+    return [
+        _figure(run, one, view, one.compute(of_group[group]), weights, group, grouping=grouping)
+        for group in order
+        for one in chosen
+    ]
 
 
 def facebook(made: list[Figure]) -> Figure:
@@ -111,6 +119,7 @@ def _figure(
     weights: Weights | None,
     group: str | None = None,
     listing: Listing | None = None,
+    grouping: str = "",
 ) -> Figure:
     """Sign a value: whatever could make the number another number is in the signature, as sacrebleu does."""
     if isinstance(value, Share):
@@ -126,6 +135,7 @@ def _figure(
         "rejudged": run.judged_by,
         "unit": view.unit,
         "rule": view.rule,
+        "by": grouping,
         "group": group or "",
         "weights": weights.sha256[:12] if weights is not None and view.unit == "messages" else "",
         "policy_list": listing.sha256[:12] if listing is not None else "",

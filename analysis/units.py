@@ -15,6 +15,7 @@ from analysis import policy_list
 from analysis.dataset import Run
 from analysis.deliveries import DOMAIN_CRITERIA, DOMAIN_RULES, PLAIN_RULES
 from analysis.endpoints import CRITERIA
+from analysis.grouping import GROUPS, NONE, SMALLEST_GROUP, named_groups
 from analysis.senders import LABELS
 from crawler.names import suffixes
 
@@ -84,18 +85,6 @@ ON_REQUEST = ("listed", "members")
 
 _TABLES = {"hosts": "host_units", "addresses": "address_units"}
 
-#: `--by` -> the SQL that names a domain's group.
-GROUPS = {
-    "tld": "public_suffix",
-    "provider": "provider",
-    "rank": """CASE WHEN rank IS NULL THEN NULL WHEN rank <= 100 THEN '1 to 100' WHEN rank <= 1000 THEN '101 to 1,000'
-        WHEN rank <= 10000 THEN '1,001 to 10,000' WHEN rank <= 100000 THEN '10,001 to 100,000'
-        WHEN rank <= 1000000 THEN '100,001 to 1,000,000' ELSE 'above 1,000,000' END""",
-}
-
-OTHERS = "(others)"
-NONE = "(none)"
-
 _FACTS = f"""
     SELECT coalesce(outcome, 'not_run') AS outcome, stage, basis, inferred, {", ".join(CRITERIA)},
         tls_version, tls_cipher, tls_group, chain_trusted, trusted_with_known, name_match, within_validity, self_signed, tlsa, dane, dane_error,
@@ -114,14 +103,17 @@ _PUBLISHED = """
 """
 
 
-def counted(run: Run, view: View, *, by: str | None = None, largest: int = 20) -> pd.DataFrame:
+def counted(
+    run: Run, view: View, *, by: str | None = None, largest: int = 20, smallest: int = SMALLEST_GROUP
+) -> pd.DataFrame:
     """Count the units of a view that are alike.
 
     For shares, the frame has `weight` and for each criterion `<criterion>_yes _no _unknown _inferred`,
     the parts of one unit, and for domains whether their MX is `mx_secure`.  Where domains are means a row
     stands for endpoints that are alike, by the part of their domains that they are, and has `senders.LABELS`
-    too.  With `by` (`tld provider rank`; domains and messages only) the column `group` names the group, of
-    which the `largest` are kept and the rest called `(others)`.
+    too.  With `by` (`tld provider rank`; domains and messages only) the column `group` names the group.  Groups of
+    fewer than `smallest` domains are one, and larger ones join it until it has as many itself; of the others the
+    `largest` are kept, and the rest is called `(others)`.
     """
     if view.unit == "endpoints":
         return run.frame(_FACTS)
@@ -152,11 +144,9 @@ def counted(run: Run, view: View, *, by: str | None = None, largest: int = 20) -
         joins += " LEFT JOIN providers ON providers.host = primary_host"
     group = f"coalesce({GROUPS[by]}, '{NONE}')"
     return run.frame(f"""
-        WITH largest AS (
-            SELECT {group} AS name FROM domain_units {joins} GROUP BY name ORDER BY {weight} DESC, name LIMIT {largest}
-        ), grouped AS (SELECT *, {group} AS name FROM {source} {joins})
-        SELECT coalesce(largest.name, '{OTHERS}') AS "group", {columns}, {share} AS weight
-        FROM grouped LEFT JOIN largest USING (name) GROUP BY ALL
+        WITH {named_groups(by, group, f"domain_units {joins}", weight, largest=largest, smallest=smallest)},
+        grouped AS (SELECT *, {group} AS name FROM {source} {joins})
+        SELECT "group", {columns}, {share} AS weight FROM grouped JOIN named USING (name) GROUP BY ALL
     """)
 
 

@@ -107,12 +107,12 @@ def test_csv_has_a_line_for_each_share_and_each_label(tmp_path: Path, capsys: py
 def test_figures_are_broken_down_in_every_format(by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, ROWS)
     expected = {"tld": "example", "provider": "a.example", "rank": "1 to 100"}[by]
-    run_stats("--data", str(tmp_path), "--by", by, "--format", "json")
+    run_stats("--data", str(tmp_path), "--smallest-group", "1", "--by", by, "--format", "json")
     document = json.loads(capsys.readouterr().out)
     assert (document["by"], document["groups"][0]["group"]) == (by, expected)
-    run_stats("--data", str(tmp_path), "--by", by, "--format", "csv")
+    run_stats("--data", str(tmp_path), "--smallest-group", "1", "--by", by, "--format", "csv")
     assert f"\n{expected},starttls_offered.domains.primary," in capsys.readouterr().out
-    run_stats("--data", str(tmp_path), "--by", by)
+    run_stats("--data", str(tmp_path), "--smallest-group", "1", "--by", by)
     assert f"\n{expected} " in capsys.readouterr().out
 
 
@@ -121,7 +121,7 @@ def test_what_senders_would_do_is_broken_down_in_every_format(
     by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path, ROWS)
-    run_stats("--data", str(tmp_path), "--by", by, "--format", "json")
+    run_stats("--data", str(tmp_path), "--smallest-group", "1", "--by", by, "--format", "json")
     groups = json.loads(capsys.readouterr().out)["groups"]
     for sender in ("opportunistic_sender", "pkix_strict_sender", "dane_sender", "mta_sts_sender", "authentication"):
         assert sum(group["distributions"][sender]["all"] for group in groups) == 4
@@ -129,13 +129,13 @@ def test_what_senders_would_do_is_broken_down_in_every_format(
     assert {row["label"] for row in strict if row["count"]} == {"encrypted and authenticated", "refused"}
     assert sum(group["shares"]["dane_refused"]["unknown"] for group in groups) == 4
     first = groups[0]["group"]
-    run_stats("--data", str(tmp_path), "--by", by, "--format", "csv")
+    run_stats("--data", str(tmp_path), "--smallest-group", "1", "--by", by, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     chosen = [row for row in rows if (row["group"], row["figure"]) == (first, "pkix_strict_sender.domains.primary")]
     assert [row["label"] for row in chosen] == [
         row["label"] for row in groups[0]["distributions"]["pkix_strict_sender"]["values"]
     ]
-    run_stats("--data", str(tmp_path), "--by", by)
+    run_stats("--data", str(tmp_path), "--smallest-group", "1", "--by", by)
     table = lines_of(capsys.readouterr().out.splitlines(), "A sender that demands a valid certificate, by ")
     assert re.split(r" {2,}", table[1])[1:] == ["domains", "refused", "encrypted and authenticated", "unknown"]
     assert len(table) == 2 + len(groups) and table[2].startswith(first)
@@ -145,7 +145,7 @@ def test_every_figure_of_the_headline_rule_is_broken_down(tmp_path: Path) -> Non
     write_run(tmp_path, ROWS)
     with Run.open(tmp_path) as run:
         whole = {figure.id: figure.value for figure in figures(run) if figure.view.rule == "primary"}
-        parts = {figure.id: figure.value for figure in figures_by(run, "tld")}
+        parts = {figure.id: figure.value for figure in figures_by(run, "tld", smallest=1)}
     assert parts.keys() == {name for name in whole if ".domains." in name}
     assert all(str(parts[name]) == str(whole[name]) for name in parts), "one group is the whole"
 
@@ -179,7 +179,7 @@ def test_a_share_with_nothing_unknown_is_called_exact_and_one_of_nothing_is_none
 def at_width(run: Run, width: int, by: str | None = None) -> list[str]:
     """What a terminal of that many columns shows."""
     out = terminal.console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
-    terminal.print_stats(out, run, figures(run), None, figures_by(run, by) if by else None, by)
+    terminal.print_stats(out, run, figures(run), None, figures_by(run, by, smallest=1) if by else None, by)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue()).splitlines()
 
@@ -221,7 +221,7 @@ def test_a_row_alone_is_not_folded_and_what_is_unknown_never() -> None:
 
 def test_the_groups_say_what_the_question_mark_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path, ROWS)
-    run_stats("--data", str(tmp_path), "--by", "tld")
+    run_stats("--data", str(tmp_path), "--by", "tld", "--smallest-group", "1")
     out = capsys.readouterr().out
     assert "in brackets how much of the group is unknown (?)" in out and "66.7 % (25.0 % ?)" in out
 

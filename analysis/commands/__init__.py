@@ -1,1 +1,44 @@
-"""Commands that `starttls-crawler` finds by entry point: arguments in, exit code out; no logic of measuring."""
+"""Commands that `starttls-crawler` finds by entry point: arguments in, exit code out; no logic of measuring.
+
+What both commands take is here.  The heavy libraries are loaded only when a command runs, so `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from analysis.grouping import SMALLEST_GROUP
+
+
+def add_shared(parser: Any) -> None:
+    """Options of every command that shows the figures of a run."""
+    parser.add_argument(
+        "--data", metavar="DIR", required=True, help="where `scan --data` wrote to: a directory, s3://… or gs://…"
+    )
+    parser.add_argument(
+        "--run", metavar="ID", dest="run_id", help="which run (default: the newest finished one without a limit)"
+    )
+    parser.add_argument(
+        "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
+    )
+    parser.add_argument(
+        "--policy-list",
+        metavar="FILE",
+        type=Path,
+        help="policy.json in the format of STARTTLS Everywhere: who is on it and keeps what it promises",
+    )
+    parser.add_argument(
+        "--smallest-group",
+        metavar="N",
+        type=_count,
+        default=SMALLEST_GROUP,
+        help="groups of fewer domains are shown as one, so that none is about a few named hosts (default: %(default)s)",
+    )
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of domains, 1 or more")
+    return int(text)

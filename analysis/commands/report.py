@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from analysis.commands import add_shared
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command to the parser of `starttls-crawler`."""
@@ -18,22 +20,8 @@ def add_parser(subparsers: Any) -> None:
         "  starttls-crawler report --data data --out site\n"
         "  starttls-crawler report --data data --out site --weights volumes.csv --policy-list policy.json\n",
     )
-    parser.add_argument(
-        "--data", metavar="DIR", required=True, help="where `scan --data` wrote to: a directory, s3://… or gs://…"
-    )
+    add_shared(parser)
     parser.add_argument("--out", metavar="SITE", type=Path, required=True, help="directory to write the site to")
-    parser.add_argument(
-        "--run", metavar="ID", dest="run_id", help="which run (default: the newest finished one without a limit)"
-    )
-    parser.add_argument(
-        "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
-    )
-    parser.add_argument(
-        "--policy-list",
-        metavar="FILE",
-        type=Path,
-        help="policy.json in the format of STARTTLS Everywhere, for a section of its own",
-    )
     parser.set_defaults(run=run)
 
 
@@ -51,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
         sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))
-        page = publish(opened, args.out, weights, None if listing is None else list_figures(opened, listing))
+        listed = None if listing is None else list_figures(opened, listing)
+        page = publish(opened, args.out, weights, listed, smallest_group=args.smallest_group)
     sys.stdout.write(f"{page}\n")
     return 0

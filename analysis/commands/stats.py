@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-GROUPS = ("tld", "provider", "rank")
+from analysis.commands import add_shared
+from analysis.grouping import GROUPS
+
 LARGEST = {"table": 20, "csv": 1_000, "json": 1_000}
 """Groups kept apart by `--by`; the rest is one group, so that output stays bounded."""
 
@@ -24,22 +25,8 @@ def add_parser(subparsers: Any) -> None:
         "  starttls-crawler stats --data data --by provider --format csv\n"
         "  starttls-crawler stats --data data --policy-list policy.json\n",
     )
-    parser.add_argument(
-        "--data", metavar="DIR", required=True, help="where `scan --data` wrote to: a directory, s3://… or gs://…"
-    )
-    parser.add_argument(
-        "--run", metavar="ID", dest="run_id", help="which run (default: the newest finished one without a limit)"
-    )
-    parser.add_argument("--by", choices=GROUPS, help="break the figures of the headline rule down by this")
-    parser.add_argument(
-        "--weights", metavar="CSV", type=Path, help="CSV `domain,messages`: weight domains by message volume"
-    )
-    parser.add_argument(
-        "--policy-list",
-        metavar="FILE",
-        type=Path,
-        help="policy.json in the format of STARTTLS Everywhere: who is on it and keeps what it promises",
-    )
+    add_shared(parser)
+    parser.add_argument("--by", choices=tuple(GROUPS), help="break the figures of the headline rule down by this")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     parser.set_defaults(run=run)
 
@@ -60,9 +47,20 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))
         listed = None if listing is None else list_figures(opened, listing)
         made = figures(opened, weights)
-        groups = None if args.by is None else figures_by(opened, args.by, weights, largest=LARGEST[args.format])
+        groups = None
+        if args.by is not None:
+            limits = {"largest": LARGEST[args.format], "smallest": args.smallest_group}
+            groups = figures_by(opened, args.by, weights, **limits)
         if args.format == "json":
-            document = machine.document(opened, made, weights=weights, by=args.by, groups=groups, listed=listed)
+            document = machine.document(
+                opened,
+                made,
+                weights=weights,
+                by=args.by,
+                groups=groups,
+                smallest_group=args.smallest_group,
+                listed=listed,
+            )
             sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         elif args.format == "csv":
             chosen = made if groups is None else groups

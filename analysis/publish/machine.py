@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.dataset import Run
 from analysis.figures import FACEBOOK, Figure, ListFigures, facebook
+from analysis.grouping import SMALLEST_GROUP
 from analysis.shares import Share
 from analysis.weights import Weights
 from crawler import __version__
@@ -50,6 +51,7 @@ def document(
     weights: Weights | None = None,
     by: str | None = None,
     groups: list[Figure] | None = None,
+    smallest_group: int = SMALLEST_GROUP,
     listed: ListFigures | None = None,
 ) -> dict[str, Any]:
     """Everything that `stats --format json` prints; numbers that are not known are null."""
@@ -83,6 +85,7 @@ def document(
     }
     if by is not None:
         made["by"] = by
+        made["smallest_group"] = smallest_group
         made["groups"] = _grouped(groups or [])
     return made
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analysis.dataset import Run
 from analysis.figures import FACEBOOK, MAIN, Figure, ListFigures, facebook, figures, figures_by
+from analysis.grouping import SMALLEST_GROUP
 from analysis.publish import charts, machine
 from analysis.publish.drawing import Chart
 from analysis.publish.history import history
@@ -61,14 +62,21 @@ _MANIFEST = {
 }
 
 
-def publish(run: Run, site: Path, weights: Weights | None = None, listed: ListFigures | None = None) -> Path:
+def publish(
+    run: Run,
+    site: Path,
+    weights: Weights | None = None,
+    listed: ListFigures | None = None,
+    *,
+    smallest_group: int = SMALLEST_GROUP,
+) -> Path:
     """Write the report on a run to directory `site`; returns the page.
 
-    Files of the same names are replaced, others left alone.  Raises `UsageError` if `site` cannot be written.
+    Groups of fewer than `smallest_group` domains are one.  Files of the same names are replaced, others left alone.  Raises `UsageError` if `site` cannot be written.
     """
     if site.exists() and not site.is_dir():
         raise UsageError(f"{site}: is not a directory; --out takes a directory for the site")
-    files = pages(run, weights, listed)
+    files = pages(run, weights, listed, smallest_group=smallest_group)
     try:
         site.mkdir(parents=True, exist_ok=True)
         _replace(site, files)
@@ -77,7 +85,13 @@ def publish(run: Run, site: Path, weights: Weights | None = None, listed: ListFi
     return site / PAGE
 
 
-def pages(run: Run, weights: Weights | None = None, listed: ListFigures | None = None) -> dict[str, str]:
+def pages(
+    run: Run,
+    weights: Weights | None = None,
+    listed: ListFigures | None = None,
+    *,
+    smallest_group: int = SMALLEST_GROUP,
+) -> dict[str, str]:
     """Every file of the site by its name, the page last."""
     made = figures(run, weights)
     drawn = _charts(made, run)
@@ -87,7 +101,7 @@ def pages(run: Run, weights: Weights | None = None, listed: ListFigures | None =
         "figures.csv": machine.table(made + (listed.figures if listed else [])),
         FILE_NAME: reference_file().read_bytes().decode(),
         **{f"charts/{chart.name}.svg": chart.svg for chart in drawn.values()},
-        PAGE: _page(run, made, drawn, weights, listed),
+        PAGE: _page(run, made, drawn, weights, listed, smallest_group),
     }
 
 
@@ -120,7 +134,12 @@ def _first(made: list[Figure]) -> dict[str, Figure]:
 
 
 def _page(
-    run: Run, made: list[Figure], drawn: dict[str, Chart], weights: Weights | None, listed: ListFigures | None
+    run: Run,
+    made: list[Figure],
+    drawn: dict[str, Chart],
+    weights: Weights | None,
+    listed: ListFigures | None,
+    smallest_group: int,
 ) -> str:
     environment = Environment(
         loader=PackageLoader("analysis.publish"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -154,17 +173,18 @@ def _page(
         groups=[
             (title, MAIN.values(), rows)
             for by, title in (("tld", "By public suffix"), ("rank", "By rank in the list"))
-            if len(rows := _groups(run, by, weights)) > 1
+            if len(rows := _groups(run, by, weights, smallest_group)) > 1
         ],
+        smallest_group=smallest_group,
         manifest=[(words, _text(value)) for words, keys in _MANIFEST.items() if (value := _entry(manifest, keys))],
         version=__version__,
         style=(templates / "style.css").read_text("utf-8"),
     )
 
 
-def _groups(run: Run, by: str, weights: Weights | None) -> list[tuple[str, list[Share]]]:
+def _groups(run: Run, by: str, weights: Weights | None, smallest: int) -> list[tuple[str, list[Share]]]:
     rows: dict[str, list[Share]] = {}
-    for figure in figures_by(run, by, weights):
+    for figure in figures_by(run, by, weights, smallest=smallest):
         if figure.indicator.name in MAIN:
             assert isinstance(figure.value, Share)
             rows.setdefault(str(figure.group), []).append(figure.value)
