@@ -49,6 +49,27 @@ def test_a_signal_ends_the_lab_in_good_order(tmp_path: Path, number: signal.Sign
     assert not (tmp_path / "lab" / "lab.toml").exists()
 
 
+def test_a_second_lab_in_the_same_directory_is_refused_and_costs_the_first_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "lab"
+    with running(directory, "--domains", "20") as lab:
+        before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+        command = [sys.executable, "-m", "crawler", "lab", "--domains", "30", "--dir", str(directory)]
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30)
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr.splitlines() == [
+            f"starttls-crawler: error: {directory}: in use by process {lab.pid}; end that lab, or give another --dir"
+        ]
+        assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+        assert lab.poll() is None
+    assert (directory / "lab.toml").exists(), "it was killed, and could not tidy up"
+    (directory / "lab.toml").unlink()  # `running` waits for it
+    with running(directory, "--domains", "20") as third:
+        assert (directory / "lab.lock").read_text() == f"{third.pid}\n"
+        third.send_signal(signal.SIGTERM)
+        third.communicate(timeout=20)
+    assert not (directory / "lab.lock").exists() and not (directory / "lab.toml").exists()
+
+
 def test_a_lab_that_shall_ends_with_its_standard_input(tmp_path: Path) -> None:
     with running(tmp_path / "lab", "--domains", "20", "--until-eof") as lab:
         lab.communicate(timeout=20)
