@@ -19,7 +19,8 @@ from analysis.dataset import Run
 from crawler.config import UsageError
 from crawler.location import Location, is_location, parse_location
 from crawler.records import TABLES
-from crawler.stored_runs import MANIFEST, choose_run
+from crawler.stored_manifest import MANIFEST
+from crawler.stored_runs import choose_run
 
 LANES = 8
 """Objects fetched at once: most of the time of a small one is waiting."""

@@ -1,7 +1,4 @@
-"""The runs in a directory: their manifests, and which run is read where none is named.
-
-A manifest may have been damaged or edited by hand, so every entry that code relies on is held to its kind here, and
-a wrong one is one line of words.  Nothing in this file writes.
+"""The runs in a directory, and which of them is read where none is named.  Nothing here writes.
 
 The run that is read by default is the newest finished one that covers its whole list.  A run with a limit, one that
 is not finished, and one that the crawler calls `suspect` are read by name, or where nothing better is there.
@@ -9,19 +6,15 @@ is not finished, and one that the crawler calls `suspect` are read by name, or w
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from crawler.config import UsageError
-from crawler.records import SCHEMA_VERSION
-from crawler.schema_versions import READABLE, manifest_as_now, schema_version_of
+from crawler.stored_manifest import MANIFEST, read_manifest
 
-MANIFEST = "manifest.json"
 FINISHED = "finished"
 SUSPECT = "suspect"
 """The scan came to its end, and what it found is implausible; `suspicions` says why."""
@@ -180,13 +173,35 @@ def _others(chosen: StoredRun, runs: list[StoredRun]) -> Iterator[PassedOver]:
         yield PassedOver(run.id, tuple(why), run)
 
 
+def check_apart(data: Path, out: Path) -> None:
+    """Refuse to write a site where runs lie, or around them: readers would meet both.
+
+    Raises `UsageError` if one directory is or holds the other, or `out` is part of a run or holds runs.
+    """
+    place, runs = out.resolve(), data.resolve()
+    what = ""
+    if place == runs:
+        what = "is the directory of the runs"
+    elif place.is_relative_to(runs):
+        what = f"lies in the directory of the runs, {data}"
+    elif runs.is_relative_to(place):
+        what = f"holds the directory of the runs, {data}, which would be published with it"
+    elif within := next((path for path in (place, *place.parents) if _is_run(path)), None):
+        what = f"lies in the run {within}"
+    elif any(_is_run(path) for path in place.glob("run=*")):
+        what = "holds runs"
+    if what:
+        raise UsageError(f"--out {out}: {what}; give a directory of its own")
+
+
+def _is_run(path: Path) -> bool:
+    return path.name.startswith("run=") and (path / MANIFEST).exists()
+
+
 def check_run_id(wanted: str | None) -> None:
     """Raises `UsageError` for what cannot be the name of a run."""
     if wanted is not None and not _RUN_ID(wanted):
         raise UsageError(f"--run: {wanted!r} must be letters, digits, dot, dash or underscore, 64 at most")
-
-
-# --- manifests -------------------------------------------------------------------------------------
 
 
 def _read_all(paths: list[Path]) -> tuple[list[StoredRun], dict[Path, UsageError]]:
@@ -200,112 +215,3 @@ def _read_all(paths: list[Path]) -> tuple[list[StoredRun], dict[Path, UsageError
         except UsageError as error:
             unreadable[path] = error
     return runs, unreadable
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of the run in directory `path`, every known entry of its kind.
-
-    Raises `UsageError` if there is none, it is not JSON, an entry is of another kind than the crawler writes, or the
-    run is of a schema that cannot be read.
-    """
-    file = path / MANIFEST
-    try:
-        manifest = json.loads(file.read_bytes())
-        json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair cannot be shown
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read ({error.strerror}); without it this is no run") from error
-    except (ValueError, RecursionError) as error:
-        words = " ".join(str(error).split())[:120]
-        raise UsageError(f"{file}: is not JSON ({words}); the run cannot be read without it") from error
-    if not isinstance(manifest, dict):
-        raise UsageError(f"{file}: is not the manifest of a run")
-    if fault := _fault(manifest, _KINDS):
-        raise UsageError(f"{file}: {fault}; it was damaged or edited, and the run cannot be read without it")
-    schema = schema_version_of(manifest)
-    if schema is None or schema < READABLE.start:
-        raise UsageError(f"{file}: schema_version is {manifest['schema_version']!r}, which no version has written")
-    if schema > SCHEMA_VERSION:
-        raise UsageError(f"{file}: schema {schema} is newer than this program reads ({SCHEMA_VERSION}); update it")
-    return manifest_as_now(manifest)
-
-
-@dataclass(frozen=True, slots=True)
-class _ListOf:
-    kind: Any
-
-
-@dataclass(frozen=True, slots=True)
-class _EachIs:
-    """An object with any names, all of whose entries are of one kind."""
-
-    kind: Any
-
-
-class _Time(str):
-    """ISO 8601."""
-
-
-#: Entry -> kind.  Null is allowed everywhere, as an older manifest may lack the entry; other entries may be anything.
-_KINDS: dict[str, Any] = {
-    "run": str,
-    "state": str,
-    "started_at": _Time,
-    "ended_at": _Time,
-    "resumed_at": _ListOf(str),
-    "resumed_with": _ListOf(
-        {"at": str, "host_name": str, "public_suffix_list": str, "versions": _EachIs(str)},
-    ),
-    "configuration": {"limit": int, "allow_network": _ListOf(str), "protocol": _ListOf(str)},
-    "config_sha256": str,
-    "list": {"path": str, "sha256": str, "bytes": int, "lines": int},
-    "vantage": str,
-    "source_address": _ListOf(str),
-    "host_name": str,
-    "ehlo_name": str,
-    "resolvers": _ListOf({}),
-    "trust_anchors": {"source": str, "date": str, "sha256": str, "certificates": int},
-    "public_suffix_list": str,
-    "versions": _EachIs(str),
-    "divided_networks": _ListOf({}),
-    "counts": {"rows": _EachIs(int), "routes": _EachIs(int), "outcomes": _EachIs(int)},
-    "problem": str,
-    "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
-    "suspicions": _ListOf(str),
-}
-_WORDS = {str: "text", int: "a whole number", _Time: "a time"}
-
-
-def _fault(value: Any, kind: Any, where: str = "") -> str | None:
-    """The first entry that is not of its kind, in words; None if there is none."""
-    if value is None:
-        return None
-    entries: Iterable[tuple[str, Any, Any]]
-    if isinstance(kind, _ListOf):
-        if not isinstance(value, list) or None in value:
-            return _not(where, value, "a list without gaps")
-        entries = ((f"{where}[{number}]", entry, kind.kind) for number, entry in enumerate(value))
-    elif isinstance(kind, (dict, _EachIs)):
-        if not isinstance(value, dict):
-            return _not(where, value, "an object")
-        kinds = kind if isinstance(kind, dict) else dict.fromkeys(value, kind.kind)
-        entries = (
-            (f"{where}.{name}" if where else name, entry, kinds[name]) for name, entry in value.items() if name in kinds
-        )
-    else:
-        return None if _is(value, kind) else _not(where, value, _WORDS[kind])
-    return next((fault for name, entry, inner in entries if (fault := _fault(entry, inner, name))), None)
-
-
-def _is(value: Any, kind: type) -> bool:
-    if kind is _Time:
-        try:
-            return 1970 <= datetime.fromisoformat(value).year < 9000  # calendars end soon after
-        except (TypeError, ValueError):
-            return False
-    if kind is int:  # JSON's true is an int to Python; no number that the crawler writes is larger
-        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-    return isinstance(value, kind)
-
-
-def _not(where: str, value: Any, kind: str) -> str:
-    return f"`{where[:80]}` is {str(value)[:40]!r}, which is not {kind}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 from collections import Counter
@@ -22,6 +23,7 @@ from analysis.publish.drawing import COLOURS
 from analysis.publish.history import history
 from analysis.publish.site import _text
 from analysis.publish.words import percent
+from crawler.cli import main
 from crawler.config import UsageError
 from crawler.senders import WORDS
 from tests.small_runs import KINDS, certificate, domain, host, probe, write_run
@@ -174,14 +176,46 @@ def test_every_colour_of_a_chart_has_a_value_for_light_and_for_dark(written: Pat
         assert value not in html.split("</style>")[1]
 
 
-def test_every_published_figure_is_shown_with_its_confidence_and_memory_never_as_a_quotation(page: Page) -> None:
+def test_what_nobody_has_checked_is_not_published(written: Path, page: Page) -> None:
+    with reference.reference_file().open(encoding="utf-8", newline="") as text:
+        rows = list(csv.DictReader(text))
+    unchecked = [row for row in rows if row["confidence"] == "from-memory"]
+    assert len(unchecked) == 5 and len(reference.published()) == len(rows) - 5
+    with (written / reference.FILE_NAME).open(encoding="utf-8", newline="") as text:
+        assert list(csv.DictReader(text)) == [row for row in rows if row not in unchecked]
+    assert not [row for row in unchecked if row["value_percent"] in page.text and row["population"] in page.text]
+    assert "unchecked" not in page.text and "unchecked" not in (written / "charts" / "history.svg").read_text("utf-8")
+
+
+def test_a_disputed_figure_says_who_disputes_it_and_stands_beside_the_other_figure(page: Page) -> None:
+    rows = reference.published()
+    first, second, reply = (
+        next(number for number, row in enumerate(rows) if row.metric == f"other:{metric}")
+        for metric in ("tlsa_dnssec_invalid", "tlsa_cert_mismatch", "tlsa_rrset_mismatch")
+    )
+    assert (second, reply) == (first + 1, first + 2)
+    assert [bool(row.disputed) for row in rows[first : reply + 1]] == [True, True, False]
+    assert sum(bool(row.disputed) for row in rows) == 2
+    assert (rows[reply].value_percent, rows[reply].unit) == (3.4, "tlsa_rrsets")
+    for row in rows[first:reply]:
+        assert f"Disputed: {row.disputed}" in page.text and "disputed" not in row.remark
+    assert page.values("class").count("confidence disputed") == 2
+
+
+def test_the_fonts_of_the_page_are_what_the_style_sheet_names(written: Path) -> None:
+    """Escaped as text, quotation marks broke both `font` rules."""
+    html = (written / "index.html").read_text("utf-8")
+    sheet = (Path(site.__file__).parent / "templates" / "style.css").read_text("utf-8")
+    assert html[html.index("<style>\n") + 8 : html.index("\n</style>")].rstrip() == sheet.rstrip()
+    assert '"Segoe UI"' in sheet
+
+
+def test_every_published_figure_is_shown_with_its_confidence(page: Page) -> None:
     published = reference.published()
     levels = Counter(row.confidence for row in published)
     shown = Counter(value.split()[-1] for value in page.values("class") if value.startswith("confidence "))
     assert set(levels) == set(reference.CONFIDENCE)
-    assert shown == levels
-    assert page.values("class").count("memory") == levels["from-memory"] == 5
-    assert "not a quotation" in reference.CONFIDENCE["from-memory"]
+    assert shown - Counter(disputed=2) == levels
     read_off = sum(row.off_a_chart for row in reference.published())
     assert page.text.count(", read off a chart") >= read_off == 3
 
@@ -219,7 +253,7 @@ def test_the_downloads_are_those_of_stats(written: Path, tmp_path: Path) -> None
     document = json.loads((written / "figures.json").read_text("utf-8"))
     assert document["format"] == 1 and document["shares"] and document["distributions"]
     assert (written / "figures.csv").read_text("utf-8").startswith("group,figure,title,")
-    assert (written / reference.FILE_NAME).read_bytes() == reference.reference_file().read_bytes()
+    assert (written / reference.FILE_NAME).read_text("utf-8") == reference.published_csv()
 
 
 def test_routes_that_are_unknown_are_grey_and_never_among_the_more(tmp_path: Path) -> None:
@@ -255,8 +289,8 @@ def test_a_run_late_in_the_year_stands_at_its_day_and_not_in_the_next_year(writt
 def test_an_unfinished_run_and_a_laboratory_are_called_what_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_run(tmp_path, [], state="running", configuration={"allow_network": ["127.0.0.0/8"]})
-    assert run_report("--data", str(tmp_path), "--out", str(tmp_path / "site")) == 0
+    write_run(tmp_path / "data", [], state="running", configuration={"allow_network": ["127.0.0.0/8"]})
+    assert run_report("--data", str(tmp_path / "data"), "--out", str(tmp_path / "site")) == 0
     out, err = capsys.readouterr()
     text = Page((tmp_path / "site" / "index.html").read_text("utf-8")).text
     assert out == f"{tmp_path / 'site' / 'index.html'}\n"
@@ -296,36 +330,36 @@ def test_a_clock_that_went_back_costs_no_report(tmp_path: Path) -> None:
 
 
 def test_a_weighted_report_says_what_the_weights_met(tmp_path: Path) -> None:
-    write_run(tmp_path, rows())
+    write_run(tmp_path / "data", rows())
     weights = tmp_path / "weights.csv"
     weights.write_text("domain,messages\nd0.example,900\nd7.example,100\nelsewhere.example,5\n", "utf-8")
-    run_report("--data", str(tmp_path), "--out", str(tmp_path / "site"), "--weights", str(weights))
+    run_report("--data", str(tmp_path / "data"), "--out", str(tmp_path / "site"), "--weights", str(weights))
     words = " ".join(Page((tmp_path / "site" / "index.html").read_text("utf-8")).text.split())
     assert "90.0 % of messages: forward secrecy and strict certificate validation Weighted by message volume." in words
     assert "Of 1,005 messages in the weights file, 1,000 are counted; 5 go to 1 domains" in words
 
 
 def test_a_second_report_replaces_the_first_and_leaves_other_files_alone(tmp_path: Path) -> None:
-    write_run(tmp_path, rows())
+    write_run(tmp_path / "data", rows())
     out = tmp_path / "site"
-    run_report("--data", str(tmp_path), "--out", str(out))
+    run_report("--data", str(tmp_path / "data"), "--out", str(out))
     first = (out / "index.html").read_bytes()
     (out / "mine.txt").write_text("keep", "utf-8")
-    run_report("--data", str(tmp_path), "--out", str(out))
+    run_report("--data", str(tmp_path / "data"), "--out", str(out))
     assert (out / "index.html").read_bytes() == first
     assert (out / "mine.txt").read_text("utf-8") == "keep"
     assert not list(out.glob(".new-*"))
 
 
 def test_a_disk_that_fills_up_leaves_the_old_site_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(tmp_path, rows())
+    write_run(tmp_path / "data", rows())
     out = tmp_path / "site"
-    run_report("--data", str(tmp_path), "--out", str(out))
+    run_report("--data", str(tmp_path / "data"), "--out", str(out))
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    write_run(tmp_path, rows(), run="2", started_at="2026-02-01T00:00:00+00:00")
+    write_run(tmp_path / "data", rows(), run="2", started_at="2026-02-01T00:00:00+00:00")
     monkeypatch.setattr(site.os, "fsync", _full_after(3))
     with pytest.raises(UsageError, match=r"site: cannot be written \(No space left"):
-        run_report("--data", str(tmp_path), "--out", str(out))
+        run_report("--data", str(tmp_path / "data"), "--out", str(out))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert not list(out.glob(".new-*"))
 
@@ -341,11 +375,48 @@ def _full_after(writes: int) -> Callable[[int], None]:
     return fsync
 
 
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("data", "is the directory of the runs"),
+        ("data/site", "lies in the directory of the runs"),
+        ("data/run=20260101T000000Z", "lies in the directory of the runs"),
+        ("data/run=20260101T000000Z/site/deep", "lies in the directory of the runs"),
+        (".", "holds the directory of the runs"),
+        ("link", "is the directory of the runs"),
+        ("link/site", "lies in the directory of the runs"),
+        ("other/run=1/site", "lies in the run "),
+        ("other", "holds runs"),
+    ],
+)
+def test_a_site_among_the_runs_or_around_them_is_refused_and_nothing_is_written(
+    out: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("data"), rows())
+    write_run(Path("other"), rows(), run="1")
+    Path("link").symlink_to("data")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["report", "--data", "data", "--out", out]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"starttls-crawler: error: --out {out}: {words}") and said.err.count("\n") == 1
+    assert said.out == "" and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_demo_whose_site_would_lie_among_its_runs_is_refused_before_it_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    assert main(["demo", "--domains", "5", "--data", str(data), "--out", str(data / "site")]) == 2
+    said = capsys.readouterr()
+    assert "lies in the directory of the runs" in said.err and said.out == "" and not data.exists()
+
+
 def test_a_site_that_is_a_file_is_refused_before_anything_is_counted(tmp_path: Path) -> None:
-    write_run(tmp_path, [])
+    write_run(tmp_path / "data", [])
     out = tmp_path / "site"
     out.write_text("x", "utf-8")
-    with pytest.raises(UsageError, match="is not a directory"), Run.open(tmp_path) as run:
+    with pytest.raises(UsageError, match="is not a directory"), Run.open(tmp_path / "data") as run:
         site.publish(run, out)
     assert out.read_text("utf-8") == "x"
 
@@ -373,8 +444,8 @@ def test_a_run_that_was_judged_again_says_so_wherever_it_is_shown(
 
 
 def test_a_run_as_it_was_measured_says_nothing_of_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path, [domain("a.example", "mx.a.example")])
-    assert run_stats("--data", str(tmp_path), "--format", "json") == 0
+    write_run(tmp_path / "data", [domain("a.example", "mx.a.example")])
+    assert run_stats("--data", str(tmp_path / "data"), "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["run"]["rejudged"] is None
 
 

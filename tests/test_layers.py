@@ -19,7 +19,7 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 STOREYS = (
     {"crawler", "crawler.vocabulary", "crawler.records", "crawler.schema_versions", "crawler.settings"}
     | {"crawler.setting_groups"}
-    | {"crawler.config", "crawler.location", "crawler.stored_runs"},
+    | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {
         "crawler.certificates",

@@ -33,7 +33,11 @@ def run(args: argparse.Namespace) -> int:
     from analysis.publish.site import publish
     from analysis.store import opened_run
     from analysis.weights import load_weights
+    from crawler.location import is_location
+    from crawler.stored_runs import check_apart
 
+    if not is_location(args.data):
+        check_apart(Path(args.data), args.out)
     with opened_run(args.data, args.run_id) as opened:
         sys.stderr.writelines(f"{note}\n" for note in opened.notes)
         weights = None if args.weights is None else load_weights(args.weights, opened)

@@ -90,7 +90,7 @@ def _point(axes: Axes, row: Published) -> None:
     axes.plot(
         row.day,  # type: ignore[arg-type]  # dates are numbers to matplotlib
         row.value_percent,
-        marker="x" if row.from_memory else "s" if row.off_a_chart else "o",
+        marker="s" if row.off_a_chart else "o",
         markersize=6,
         color=colour,
         markerfacecolor=colour if filled else COLOURS["paper"],
@@ -166,7 +166,6 @@ def _legend(made: Any, columns: int) -> None:
         key("quoted or computed from the source", quiet, quiet),
         key("as reported by others", quiet, paper),
         key("read off a chart by others", quiet, paper, "s"),
-        key("from memory, unchecked", quiet, quiet, "x"),
         key("this run, with bounds", quiet, quiet, "D"),
     ]
     made.legend(

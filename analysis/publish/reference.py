@@ -1,13 +1,15 @@
 """What others published: our copy of the adoption history, and which of it stands beside which of our figures.
 
-Rule of this room: a published figure never loses its population or its confidence level, and one
-marked `from-memory` is never printed as a quotation.
+A published figure never loses its population or its confidence level, and one that others dispute is never shown
+without what they say.  Rows marked `from-memory` were checked by nobody: they stay in the file, to be looked up, and
+are not published.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime
+import io
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -26,8 +28,10 @@ CONFIDENCE = {
     "quoted-from-source": "quoted from the source",
     "derived-from-source": "computed from the source's numbers",
     "from-secondary-source": "as reported by others",
-    "from-memory": "from memory, unchecked: not a quotation",
 }
+
+_UNCHECKED = "from-memory"
+_DISPUTED = "disputed: "
 
 #: Their metric -> our indicator.
 COMPARABLE = {
@@ -60,7 +64,7 @@ class Published:
     n: str
     citation: str
     confidence: str
-    note: str
+    note: str  #: ends with `disputed: …` where others say something against it
 
     @property
     def day(self) -> datetime.date:
@@ -74,9 +78,14 @@ class Published:
         return not _OF_TLS_ONLY.search(self.population)
 
     @property
-    def from_memory(self) -> bool:
-        """Whether nobody has checked it: to be marked wherever it is shown."""
-        return self.confidence == "from-memory"
+    def remark(self) -> str:
+        """The note without what is disputed."""
+        return self.note.partition(_DISPUTED)[0].rstrip("; ")
+
+    @property
+    def disputed(self) -> str:
+        """Who says what against the figure; empty: nobody whom we know of."""
+        return self.note.partition(_DISPUTED)[2]
 
     @property
     def off_a_chart(self) -> bool:
@@ -99,7 +108,21 @@ def reference_file() -> Path:
 
 @cache
 def published() -> tuple[Published, ...]:
-    """All published figures, oldest first."""
-    with reference_file().open(encoding="utf-8", newline="") as text:
-        rows = [Published(**{**row, "value_percent": float(row["value_percent"])}) for row in csv.DictReader(text)]  # type: ignore[arg-type]  # the one number among texts
+    """All published figures that somebody has checked, oldest first."""
+    rows = [Published(**{**row, "value_percent": float(row["value_percent"])}) for row in _checked()]  # type: ignore[arg-type]  # the one number among texts
     return tuple(sorted(rows, key=lambda row: row.date))
+
+
+def published_csv() -> str:
+    """The same as a file to download."""
+    rows = _checked()
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _checked() -> list[dict[str, str]]:
+    with reference_file().open(encoding="utf-8", newline="") as text:
+        return [row for row in csv.DictReader(text) if row["confidence"] != _UNCHECKED]

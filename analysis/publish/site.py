@@ -21,7 +21,7 @@ from analysis.grouping import SMALLEST_GROUP
 from analysis.publish import charts, machine
 from analysis.publish.drawing import Chart
 from analysis.publish.history import history
-from analysis.publish.reference import CONFIDENCE, FILE_NAME, published, reference_file
+from analysis.publish.reference import CONFIDENCE, FILE_NAME, published, published_csv
 from analysis.publish.words import certainty, count, percent, span
 from analysis.shares import Share
 from analysis.units import HEADLINE_RULE, VIEWS
@@ -99,7 +99,7 @@ def pages(
     return {
         "figures.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
         "figures.csv": machine.table(made + (listed.figures if listed else [])),
-        FILE_NAME: reference_file().read_bytes().decode(),
+        FILE_NAME: published_csv(),
         **{f"charts/{chart.name}.svg": chart.svg for chart in drawn.values()},
         PAGE: _page(run, made, drawn, weights, listed, smallest_group),
     }

@@ -233,6 +233,9 @@ def run_accuracy(args: argparse.Namespace) -> int:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Lab, scan, figures and report, one after the other; the code of the first that fails."""
+    from crawler.stored_runs import check_apart
+
+    check_apart(args.data, args.out)
     with tempfile.TemporaryDirectory(prefix="demo-") as temporary, _orderly_end():
         source = _list_file(args, Path(temporary))
         run = f"demo-{datetime.now(UTC):%Y%m%dT%H%M%S}"

@@ -1,0 +1,129 @@
+"""The manifest of a stored run, read with care.
+
+It may have been damaged or edited by hand, so every entry that code relies on is held to its kind here, and a wrong
+one is one line of words.  Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from crawler.config import UsageError
+from crawler.records import SCHEMA_VERSION
+from crawler.schema_versions import READABLE, manifest_as_now, schema_version_of
+
+MANIFEST = "manifest.json"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of the run in directory `path`, every known entry of its kind.
+
+    Raises `UsageError` if there is none, it is not JSON, an entry is of another kind than the crawler writes, or the
+    run is of a schema that cannot be read.
+    """
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+        json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair cannot be shown
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror}); without it this is no run") from error
+    except (ValueError, RecursionError) as error:
+        words = " ".join(str(error).split())[:120]
+        raise UsageError(f"{file}: is not JSON ({words}); the run cannot be read without it") from error
+    if not isinstance(manifest, dict):
+        raise UsageError(f"{file}: is not the manifest of a run")
+    if fault := _fault(manifest, _KINDS):
+        raise UsageError(f"{file}: {fault}; it was damaged or edited, and the run cannot be read without it")
+    schema = schema_version_of(manifest)
+    if schema is None or schema < READABLE.start:
+        raise UsageError(f"{file}: schema_version is {manifest['schema_version']!r}, which no version has written")
+    if schema > SCHEMA_VERSION:
+        raise UsageError(f"{file}: schema {schema} is newer than this program reads ({SCHEMA_VERSION}); update it")
+    return manifest_as_now(manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class _ListOf:
+    kind: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _EachIs:
+    """An object with any names, all of whose entries are of one kind."""
+
+    kind: Any
+
+
+class _Time(str):
+    """ISO 8601."""
+
+
+#: Entry -> kind.  Null is allowed everywhere, as an older manifest may lack the entry; other entries may be anything.
+_KINDS: dict[str, Any] = {
+    "run": str,
+    "state": str,
+    "started_at": _Time,
+    "ended_at": _Time,
+    "resumed_at": _ListOf(str),
+    "resumed_with": _ListOf(
+        {"at": str, "host_name": str, "public_suffix_list": str, "versions": _EachIs(str)},
+    ),
+    "configuration": {"limit": int, "allow_network": _ListOf(str), "protocol": _ListOf(str)},
+    "config_sha256": str,
+    "list": {"path": str, "sha256": str, "bytes": int, "lines": int},
+    "vantage": str,
+    "source_address": _ListOf(str),
+    "host_name": str,
+    "ehlo_name": str,
+    "resolvers": _ListOf({}),
+    "trust_anchors": {"source": str, "date": str, "sha256": str, "certificates": int},
+    "public_suffix_list": str,
+    "versions": _EachIs(str),
+    "divided_networks": _ListOf({}),
+    "counts": {"rows": _EachIs(int), "routes": _EachIs(int), "outcomes": _EachIs(int)},
+    "problem": str,
+    "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
+    "suspicions": _ListOf(str),
+}
+_WORDS = {str: "text", int: "a whole number", _Time: "a time"}
+
+
+def _fault(value: Any, kind: Any, where: str = "") -> str | None:
+    """The first entry that is not of its kind, in words; None if there is none."""
+    if value is None:
+        return None
+    entries: Iterable[tuple[str, Any, Any]]
+    if isinstance(kind, _ListOf):
+        if not isinstance(value, list) or None in value:
+            return _not(where, value, "a list without gaps")
+        entries = ((f"{where}[{number}]", entry, kind.kind) for number, entry in enumerate(value))
+    elif isinstance(kind, (dict, _EachIs)):
+        if not isinstance(value, dict):
+            return _not(where, value, "an object")
+        kinds = kind if isinstance(kind, dict) else dict.fromkeys(value, kind.kind)
+        entries = (
+            (f"{where}.{name}" if where else name, entry, kinds[name]) for name, entry in value.items() if name in kinds
+        )
+    else:
+        return None if _is(value, kind) else _not(where, value, _WORDS[kind])
+    return next((fault for name, entry, inner in entries if (fault := _fault(entry, inner, name))), None)
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is _Time:
+        try:
+            return 1970 <= datetime.fromisoformat(value).year < 9000  # calendars end soon after
+        except (TypeError, ValueError):
+            return False
+    if kind is int:  # JSON's true is an int to Python; no number that the crawler writes is larger
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return isinstance(value, kind)
+
+
+def _not(where: str, value: Any, kind: str) -> str:
+    return f"`{where[:80]}` is {str(value)[:40]!r}, which is not {kind}"
