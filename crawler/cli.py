@@ -115,7 +115,7 @@ def _add_scan(commands: Any) -> None:
     parser.add_argument(
         "list",
         metavar="LIST",
-        help="domains: plain text, CSV with rank, zone file or Parquet, text also as .gz .zst .xz .zip; - for standard input",
+        help="domains: plain text, CSV, URLs, mail addresses, zone file or Parquet, text also as .gz .zst .xz .zip; - for standard input",
     )
     parser.add_argument(
         "--data",
@@ -135,6 +135,11 @@ def _add_scan(commands: Any) -> None:
         metavar="ID",
         dest="run_id",
         help="name of this run (default: the unfinished one, else the time in UTC)",
+    )
+    parser.add_argument(
+        "--accept-invalid",
+        action="store_true",
+        help="scan a list although more than half of its lines are no domain names",
     )
     parser.add_argument("--limit", metavar="N", type=int, help="only the first N names of the list")
     parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per core)")
@@ -157,7 +162,10 @@ def _scan(options: argparse.Namespace) -> int:
     config = config_of(options)
     data, store = place(options.data, options.work_dir)
     try:
-        return scan(Request(options.list, data, config, options.run_id, options.quiet, store=store))
+        request = Request(
+            options.list, data, config, options.run_id, options.quiet, options.accept_invalid, store=store
+        )
+        return scan(request)
     except ScanFailed as error:
         return _complain(error, 1)
 

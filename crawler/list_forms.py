@@ -1,76 +1,90 @@
-"""Lines of a list to targets: plain text, CSV with a rank or a header, zone files.
+"""The form of a list, told by its first lines together: one name a line, several, CSV, a zone file.
 
-Rule of this room: no line is fatal; what is not a domain name is a `Target` with a `problem`.
+A header says which column has the names where it is right; the content of the columns decides, for a column
+called `name` may well hold the names of companies.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import BinaryIO, ClassVar, Protocol
 
-from crawler.names import InvalidName, a_label
+from crawler.list_cells import is_domain, is_number, target_of
+from crawler.list_zone import zone_of
 from crawler.records import Target
 
 MAX_LINE = 16_384
 """Bytes of a line that are read; a name has at most 253 octets, the rest is room for a CSV's other columns."""
 
-DOMAIN_COLUMNS = ("domain", "domain_name", "hostname", "host", "name")
+DOMAIN_COLUMNS = (
+    "domain", "domain_name", "hostname", "host", "fqdn", "origin", "site", "website", "url", "email", "e-mail", "mail", "name",
+)  # fmt: skip
+"""Names of columns that hold domains, the surest first."""
+
 RANK_COLUMNS = ("rank", "globalrank", "global_rank", "position")
+
+_SAMPLE = 200
+"""Lines by which the form is told."""
 
 _KEPT = 256
 """Characters kept of a line that is too long."""
 
-_MAX_RANK = 10**18
+_CLEARLY = 0.5
+"""Share of a column's cells that must hold a domain name."""
+
+Told = Callable[[str], None]
 
 
-def targets_of(stream: BinaryIO) -> Iterator[Target]:
-    """The targets of a text; its first line that is no comment tells its form."""
-    form: _Form | None = None
-    for line in _lines(stream):
+def _ignore(words: str) -> None:
+    """For who does not want to know the form."""
+
+
+def targets_of(stream: BinaryIO, told: Told = _ignore) -> Iterator[Target]:
+    """The targets of a text; `told` hears its form in words, before the first of them."""
+    lines = _lines(stream)
+    first = list(islice(lines, _SAMPLE))
+    form = _recognised([text for line in first if isinstance(text := text_of(line), str)])
+    told(form.words)
+    for line in chain(first, lines):
         text = text_of(line)
         if isinstance(text, Target):
             yield text
             continue
-        if "#" in text and (form is None or form.has_comments):
+        if not form.keeps_white_space:
+            text = text.strip()
+        if form.has_comments and "#" in text:
             text = text.partition("#")[0].rstrip()
-        if not text:
-            continue
-        if form is None:
-            form, says_form_only = _recognised(text)
-            if says_form_only:
-                continue
-        if (target := form.target(text)) is not None:
-            yield target
+        if text:
+            yield from form.targets(text)
 
 
 def text_of(line: bytes) -> str | Target:
-    """A line without white space about it; a target with a problem if it is too long or no text."""
+    """A line without its end; a target with a problem if it is too long or no text."""
     if len(line) > MAX_LINE:
         text = line[: 4 * _KEPT].decode("utf-8", "backslashreplace")[:_KEPT]
         return Target(input=text, problem=f"longer than {MAX_LINE} bytes")
     try:
-        return line.decode().strip()
+        return line.decode().rstrip()
     except UnicodeDecodeError:
         return Target(input=line.decode("utf-8", "backslashreplace").strip(), problem="not UTF-8 text")
 
 
-def target_of(written: str, rank: int | None = None) -> Target:
-    """One name as a list has it; a rank that is none is left out."""
-    rank = rank if rank is not None and 0 <= rank < _MAX_RANK else None
-    try:
-        return Target(a_label(written), written, rank)
-    except InvalidName as error:
-        return Target(None, written, rank, str(error))
-
-
-def columns_of(names: list[str]) -> tuple[int | None, int | None]:
+def columns_of(names: Sequence[str]) -> tuple[int | None, int | None]:
     """Where the name is and where the rank, by the columns' own names."""
     lower = [name.strip().strip('"').lower() for name in names]
     domain = next((lower.index(name) for name in DOMAIN_COLUMNS if name in lower), None)
     rank = next((lower.index(name) for name in RANK_COLUMNS if name in lower), None)
     return domain, rank
+
+
+def share_of_domains(cells: Sequence[str]) -> float:
+    """Share of a column's cells that hold a domain name, empty ones apart."""
+    filled = [cell for cell in cells if cell.strip()]
+    return sum(map(is_domain, filled)) / len(filled) if filled else 0.0
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
@@ -87,94 +101,151 @@ class _Form(Protocol):
     """How a line is read."""
 
     has_comments: ClassVar[bool]  #: from `#` to the end of the line
+    keeps_white_space: ClassVar[bool]  #: white space at the beginning of a line means something
 
-    def target(self, text: str) -> Target | None:
-        """What a line names; None if that is nothing new."""
+    @property
+    def words(self) -> str:
+        """For people: what kind of list this is, and where its names are."""
+
+    def targets(self, text: str) -> list[Target]:
+        """What a line names; nothing if that is nothing new."""
 
 
-def _recognised(first: str) -> tuple[_Form, bool]:
-    """The form of a list by its first line, and whether that line says so and nothing more."""
-    if (zone := _zone_of(first)) is not None:
-        return zone, True
-    delimiter = next((mark for mark in ",\t;" if mark in first), None)
-    columns = first.split(delimiter) if delimiter else [first]
-    domain, rank = columns_of(columns)
+def _recognised(sample: list[str]) -> _Form:
+    """The form of a list by its first lines."""
+    if (zone := zone_of(sample)) is not None:
+        return zone
+    texts = [text for line in sample if (text := line.partition("#")[0].strip())]
+    delimiter = _delimiter(texts)
     if delimiter is None:
-        return _Plain(), domain is not None
-    if domain is not None:
-        return _Columns(delimiter, domain, rank), True
-    domain = next((i for i, column in enumerate(columns) if column.strip() and not _is_number(column)), 0)
-    return _Columns(delimiter, domain, 0 if domain > 0 else None), False
+        return _Plain(header=texts[0].lower() if texts and texts[0].lower() in DOMAIN_COLUMNS else None)
+    rows = [cells for text in texts if (cells := _cells(text, delimiter)) is not None]
+    return _columns(rows, delimiter)
 
 
-def _is_number(column: str) -> bool:
-    text = column.strip().strip('"')
-    return text.isascii() and text.isdigit()
+def _delimiter(texts: list[str]) -> str | None:
+    """What divides the columns of most lines; None where they have but one."""
+    for mark in (",", "\t", ";", "|", " "):
+        if sum(len(text.split(None if mark == " " else mark)) > 1 for text in texts) * 2 > len(texts):
+            return mark
+    return None
 
 
+def _columns(rows: list[list[str]], delimiter: str) -> _Form:
+    """Which column has the names and which the ranks, by content first and by the header where that leaves a choice."""
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 1
+    first = rows[0] if rows else []
+    data = rows[1:] or rows
+    shares = [share_of_domains([row[place] for row in data if place < len(row)]) for place in range(width)]
+    likely = [place for place, share in enumerate(shares) if share >= max(_CLEARLY, 0.9 * max(shares))]
+    by_name, rank = columns_of(first)
+    has_header = not any(map(is_number, first)) and not any(
+        is_domain(first[place]) for place in likely if place < len(first)
+    )
+    if not likely:
+        has_header = has_header and by_name is not None
+        fallback = next((place for place, cell in enumerate(first) if cell.strip() and not is_number(cell)), 0)
+        name = by_name if has_header and by_name is not None else fallback
+    elif not has_header and width > 1 and len(likely) == width:
+        return _Several(delimiter)
+    else:
+        header = [first[place].strip().lower() if place < len(first) else "" for place in likely]
+        called = next((likely[header.index(word)] for word in DOMAIN_COLUMNS if word in header), None)
+        name = called if has_header and called is not None else likely[0]
+    if not has_header:
+        numbers = (place for place in range(name) if _is_of_numbers([row[place] for row in rows if place < len(row)]))
+        rank = next(numbers, None)
+    return _Columns(delimiter, name, rank, tuple(first) if has_header else None)
+
+
+def _is_of_numbers(cells: list[str]) -> bool:
+    return sum(map(is_number, cells)) * 2 >= len(cells)
+
+
+def _cells(text: str, delimiter: str) -> list[str] | None:
+    """The cells of a line; None if it is no CSV line."""
+    if delimiter == " ":
+        return text.split()
+    if '"' not in text:
+        return text.split(delimiter)
+    try:
+        return next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return None
+
+
+@dataclass
 class _Plain:
     """One name a line."""
 
+    header: str | None = None  #: the first line, if it is the name of a column
     has_comments: ClassVar[bool] = True
+    keeps_white_space: ClassVar[bool] = False
 
-    def target(self, text: str) -> Target:
-        return target_of(text)
+    @property
+    def words(self) -> str:
+        return "one name a line"
+
+    def targets(self, text: str) -> list[Target]:
+        if self.header is not None and text.lower() == self.header:
+            self.header = None
+            return []
+        return [target_of(text)]
 
 
-@dataclass(frozen=True)
+@dataclass
+class _Several:
+    """Names only, several a line."""
+
+    delimiter: str
+    has_comments: ClassVar[bool] = True
+    keeps_white_space: ClassVar[bool] = False
+
+    @property
+    def words(self) -> str:
+        return f"several names a line, divided by {_spelt(self.delimiter)}"
+
+    def targets(self, text: str) -> list[Target]:
+        cells = _cells(text, self.delimiter)
+        if cells is None:
+            return [Target(input=text, problem="not a CSV line")]
+        return [target_of(cell.strip()) for cell in cells if cell.strip()]
+
+
+@dataclass
 class _Columns:
     """Which column of a line is the name and which the rank."""
 
     delimiter: str
     domain: int
     rank: int | None
+    header: tuple[str, ...] | None
     has_comments: ClassVar[bool] = True
+    keeps_white_space: ClassVar[bool] = False
 
-    def target(self, text: str) -> Target:
-        if '"' in text:
-            try:
-                columns = next(csv.reader([text], delimiter=self.delimiter, strict=True))
-            except csv.Error as error:
-                return Target(input=text, problem=f"not a CSV line: {error}")
-        else:
-            columns = text.split(self.delimiter)
-        if len(columns) == 1:  # a bare name among ranked ones
-            return target_of(text)
-        if len(columns) <= self.domain:
-            return Target(input=text, problem="no column with a name")
-        rank = columns[self.rank].strip() if self.rank is not None and self.rank < len(columns) else ""
-        return target_of(columns[self.domain].strip(), int(rank) if _is_number(rank) else None)
+    @property
+    def words(self) -> str:
+        words = f"columns divided by {_spelt(self.delimiter)}, names in column {self._place(self.domain)}"
+        return words if self.rank is None else f"{words}, ranks in column {self._place(self.rank)}"
 
+    def _place(self, column: int) -> str:
+        called = self.header[column].strip() if self.header and column < len(self.header) else ""
+        return f"{column + 1} (`{called[:60]}`)" if called else f"{column + 1}"
 
-# --- zone files -------------------------------------------------------------------------------------
-
-
-def _zone_of(first: str) -> _Zone | None:
-    """A zone file as registries publish it through ICANN's CZDS begins with its SOA record."""
-    fields = first.split("\t", 4)
-    if len(fields) == 5 and _is_number(fields[1]) and [field.lower() for field in fields[2:4]] == ["in", "soa"]:
-        return _Zone(fields[0])
-    return None
+    def targets(self, text: str) -> list[Target]:
+        cells = _cells(text, self.delimiter)
+        if cells is None:
+            return [Target(input=text, problem="not a CSV line")]
+        if self.header is not None and tuple(cells) == self.header:
+            self.header = None if self.header is None else ("",) * len(self.header)  # once, and not again
+            return []
+        if len(cells) == 1:  # a bare name among ranked ones
+            return [target_of(text)]
+        if len(cells) <= self.domain:
+            return [Target(input=text, problem="no column with a name")]
+        rank = cells[self.rank].strip() if self.rank is not None and self.rank < len(cells) else ""
+        return [target_of(cells[self.domain].strip(), int(rank) if is_number(rank) else None)]
 
 
-class _Zone:
-    """The names delegated from one zone: the owners of NS records but for the zone itself.
-
-    The format is that of ICANN's base registry agreement, specification 4 §2.1.4: a record a line, owner, TTL,
-    class, type and data with one tab between them, every name in full, records of one owner side by side.
-    """
-
-    has_comments: ClassVar[bool] = False
-
-    def __init__(self, apex: str) -> None:
-        self._apex = self._last = apex
-
-    def target(self, text: str) -> Target | None:
-        fields = text.split("\t", 4)
-        if len(fields) < 5:
-            return Target(input=text, problem="not a record of a zone file")
-        owner = fields[0]
-        if fields[3].lower() != "ns" or owner in (self._apex, self._last):
-            return None
-        self._last = owner
-        return target_of(owner)
+def _spelt(delimiter: str) -> str:
+    return {"\t": "tabs", " ": "blanks"}.get(delimiter, f"`{delimiter}`")

@@ -12,13 +12,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler.list_cells import target_of
 from crawler.list_containers import InputError, reading
-from crawler.list_forms import columns_of, target_of, text_of
+from crawler.list_forms import Told, columns_of, share_of_domains, text_of
 from crawler.records import Target
 
 MAGIC = b"PAR1"
 
 _ROWS_AT_ONCE = 8_192
+_SAMPLE = 200
 
 
 def is_parquet(path: Path) -> bool:
@@ -35,39 +37,57 @@ def row_count(path: Path) -> int:
         raise _damaged(path, error) from error
 
 
-def parquet_targets(path: Path) -> Iterator[Target]:
-    """One target for each row with a name, in flat memory.  Raises `InputError`."""
+def parquet_targets(path: Path, told: Told) -> Iterator[Target]:
+    """One target for each row with a name, in flat memory; `told` hears which column that is.  Raises `InputError`."""
     try:
         with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
-            name, rank = _columns(path, file.schema_arrow)
+            name, rank = _columns(path, file)
+            told(f"Parquet, names in column `{name}`" + (f", ranks in column `{rank}`" if rank else ""))
             wanted = [name] if rank is None else [name, rank]
             for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
-                column = batch.column(name)
-                if pa.types.is_dictionary(column.type):
-                    column = column.dictionary_decode()
-                names = column.cast(pa.large_binary()).to_pylist()  # what is called text there need not be UTF-8
+                names = _texts(batch.column(name))
                 ranks = batch.column(rank).to_pylist() if rank is not None else [None] * len(names)
                 for written, place in zip(names, ranks, strict=True):
                     text = text_of(written or b"")
                     if isinstance(text, Target):
                         yield replace(text, rank=place)
-                    elif text:
-                        yield target_of(text, place)
+                    elif text.strip():
+                        yield target_of(text.strip(), place)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
 
 
-def _columns(path: Path, schema: pa.Schema) -> tuple[str, str | None]:
-    """The columns of name and rank."""
+def _columns(path: Path, file: pq.ParquetFile) -> tuple[str, str | None]:
+    """The columns of name and rank: of the text columns the one that holds domain names, by its name where several do."""
+    schema = file.schema_arrow
     texts = [field.name for field in schema if _is_text(field.type)]
     numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
-    by_name, _ = columns_of(texts)
     _, by_rank = columns_of(numbers)
-    if by_name is None and len(texts) != 1:
+    rank = numbers[by_rank] if by_rank is not None else None
+    if len(texts) == 1:
+        return texts[0], rank
+    sample = next(file.iter_batches(batch_size=_SAMPLE, columns=texts), None) if texts else None
+    shares: dict[str, float] = {}
+    if sample is not None:
+        cells = {
+            name: [(cell or b"").decode("utf-8", "replace") for cell in _texts(sample.column(name))] for name in texts
+        }
+        shares = {name: share_of_domains(column) for name, column in cells.items()}
+    likely = [name for name in texts if shares.get(name, 0.0) >= max(0.5, 0.9 * max(shares.values()))]
+    by_name, _ = columns_of(likely or texts)
+    if by_name is None and len(likely) != 1:
         raise InputError(
             f"{path}: which column has the names? it has the text columns {', '.join(texts) or '(none)'}; call one `domain`"
         )
-    return texts[by_name or 0], numbers[by_rank] if by_rank is not None else None
+    return (likely or texts)[by_name or 0], rank
+
+
+def _texts(column: pa.Array) -> list[bytes | None]:
+    """The cells as bytes: what is called text there need not be UTF-8."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    cells: list[bytes | None] = column.cast(pa.large_binary()).to_pylist()
+    return cells
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -187,6 +187,7 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
             "sha256": facts.sha256,
             "bytes": facts.size,
             "lines": facts.lines,
+            **facts.contents.as_dict(),
         },
         "vantage": config.vantage or None,
         "source_address": list(config.source_address),

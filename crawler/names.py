@@ -55,6 +55,16 @@ def suffixes(name: str) -> tuple[str | None, str | None]:
     return f"{label}.{suffix}", suffix
 
 
+def is_top_level_domain(label: str) -> bool:
+    """Whether the Public Suffix List knows a top-level domain of this name (A-label)."""
+    return _known_suffixes().publicsuffix(label) is not None
+
+
+@cache
+def _known_suffixes() -> publicsuffixlist.PublicSuffixList:
+    return publicsuffixlist.PublicSuffixList(accept_unknown=False)
+
+
 @cache
 def _public_suffixes() -> publicsuffixlist.PublicSuffixList:
     return publicsuffixlist.PublicSuffixList()  # 30 ms: read when first asked, not at import

@@ -10,8 +10,9 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from crawler.config import Config, UsageError
@@ -29,6 +30,8 @@ from crawler.trust import TrustStore
 #: Names under which this room and `manifest` write what is not whole yet, with the process that does and where it is.
 _OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9a-f]{8})-([0-9]+)").fullmatch
 
+Say = Callable[[str], None]
+
 _FOREIGN_FOR = 24 * 3600
 """Seconds without a change after which what was written on another machine or in another container is nobody's."""
 
@@ -38,30 +41,34 @@ def begin(
     data: Path,
     wanted: str | None,
     config: Config,
+    opt_outs: OptOuts,
+    say: Say,
     store: Store | None = None,
-    opt_outs: OptOuts | None = None,
+    *,
+    accept_invalid: bool = False,
 ) -> tuple[Run, Path, int]:
     """The run, locked, the list to cut and how long it is at most.
 
-    `given` is the path of the list or `-`, `wanted` the run that was asked for; `store` is where the runs
-    lie of which `data` holds copies; `opt_outs` is what was read of their file.  Raises `UsageError`.
+    `given` is the path of the list or `-`, `wanted` the run that was asked for; `opt_outs` is what was read of their
+    file; `say` tells what was understood of the list; `store` is where the runs lie of which `data` holds copies.
+    A list most of whose lines are no names is refused, unless `accept_invalid`.  Raises `UsageError`.
     """
     check_run_id(wanted)
     TrustStore(config.ca_file)  # raises if the trust anchors cannot be read
     source = Path(given)
     once = given == "-" or comes_once(source)
-    facts = None if once else survey(source)
-    asked = opt_outs.as_dict() if opt_outs else None
+    read = partial(_understood, config=config, opt_outs=opt_outs, say=say, accept_invalid=accept_invalid)
+    facts = None if once else read(source)
     resolvers = [resolver.as_dict() for resolver in ask_resolvers(config)]
     with made_directory(data):
         sweep(data)
         if store is not None:
             bring_manifests(store, data, wanted)
         if facts is None:
-            source, facts = _spooled(given, data)
+            source, facts = _spooled(given, data, read)
         try:
             path = "-" if once else str(source.resolve())
-            run = open_run(data, wanted, config, Circumstances(path, facts, resolvers, asked))
+            run = open_run(data, wanted, config, Circumstances(path, facts, resolvers, opt_outs.as_dict()))
             kept = run.work / "list"
             if once and not kept.exists():
                 source.rename(kept)
@@ -90,7 +97,17 @@ def made_directory(data: Path, option: str = "--data") -> Iterator[None]:
         raise UsageError(f"{data}: cannot be written ({words}); check {option}") from error
 
 
-def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
+def _understood(path: Path, config: Config, opt_outs: OptOuts, say: Say, accept_invalid: bool) -> ListFacts:
+    """What is in a list, told before anybody is contacted.  Raises `InputError`."""
+    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None)
+    for line in facts.contents.lines():
+        say(line)
+    if (reason := facts.contents.why_refused()) is not None and not accept_invalid:
+        raise InputError(f"{path}: {reason}")
+    return facts
+
+
+def _spooled(given: str, data: Path, read: Callable[[Path], ListFacts]) -> tuple[Path, ListFacts]:
     """A copy of a list that comes only once."""
     path = hidden(data / "list")
     try:
@@ -100,7 +117,7 @@ def _spooled(given: str, data: Path) -> tuple[Path, ListFacts]:
             with Path(given).open("rb") as stream:
                 spool(stream, path)
         sync_file(path)
-        return path, survey(path)
+        return path, read(path)
     except InputError as error:
         path.unlink(missing_ok=True)
         raise InputError(str(error).replace(str(path), "standard input" if given == "-" else given)) from None

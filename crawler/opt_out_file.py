@@ -29,9 +29,6 @@ from crawler.settings import ConfigError
 
 Network = IPv4Network | IPv6Network
 
-MANY_NAMES = 1_000
-"""Listed names that one entry covers before that is worth a warning."""
-
 _ADDRESS = r"\[?[0-9A-Fa-f.:]+\]?"
 _RANGE = re.compile(rf"({_ADDRESS})\s*[-\u2013]\s*({_ADDRESS})(?=[\s,;]|$)").match
 _WORD = re.compile(r"[^\s,;]+").match

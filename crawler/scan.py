@@ -54,6 +54,7 @@ class Request:
     config: Config
     run: str | None = None
     quiet: bool = False
+    accept_invalid: bool = False  #: scan a list although most of its lines are no names
     command: Sequence[str] = COMMAND  #: how a worker process is started
     store: Store | None = None  #: where the run shall lie; `data` is then where it is worked on
 
@@ -71,7 +72,10 @@ def scan(request: Request) -> int:
     progress = Progress(quiet=request.quiet)
     for line in opt_outs.lines():
         progress.say(line)
-    run, source, lines = begin(request.source, request.data, request.run, config, request.store, opt_outs)
+    run, source, lines = begin(
+        request.source, request.data, request.run, config, opt_outs, progress.say, request.store,
+        accept_invalid=request.accept_invalid,
+    )  # fmt: skip
     try:
         if run.manifest()["state"] == "finished":
             where: str | Path = run.path

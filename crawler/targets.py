@@ -1,10 +1,10 @@
 """Lists of domains in every form people publish them, one `Target` per line.
 
-Rule of this room: it reads, decides nothing about mail, and no line of a list is fatal: what is not
+It reads and decides nothing about mail.  No line of a list is fatal: what is not
 a domain name is a `Target` with a `problem`.  Fatal is only a list that is no list (`InputError`).
 
-Plain text, one name a line; CSV with the rank before the name (Tranco, Umbrella) or with a header
-(Majestic); zone files (CZDS); Parquet; text of every kind as it is or packed.  A further form is
+Plain text, one name a line or several; CSV with the rank before the name (Tranco, Umbrella) or with a header
+(Majestic, CrUX); zone files (CZDS, the root zone); Parquet; text of every kind as it is or packed.  A further form is
 known to `list_forms`, a further packing to `list_containers`.
 """
 
@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,7 @@ from typing import BinaryIO
 from crawler.list_containers import OPENERS, InputError, looks_binary, must_be_file, opened, reading
 from crawler.list_forms import targets_of
 from crawler.list_parquet import MAGIC, is_parquet, parquet_targets, row_count
+from crawler.list_survey import ListContents, contents_of
 from crawler.records import Target
 
 __all__ = ["InputError", "ListFacts", "comes_once", "read_targets", "spool", "survey"]
@@ -28,39 +30,43 @@ __all__ = ["InputError", "ListFacts", "comes_once", "read_targets", "spool", "su
 
 @dataclass(frozen=True, slots=True)
 class ListFacts:
-    """What is known of a list before it is cut: how large it is, and that it is the same one again."""
+    """What is known of a list before it is cut: how large it is, that it is the same one again, and what is in it."""
 
     sha256: str
     size: int
     lines: int
+    contents: ListContents = field(default_factory=ListContents)
 
 
-def survey(path: Path) -> ListFacts:
-    """Read a list through once: hash of the file as it is, and its lines (comments included).
+def survey(path: Path, limit: int = 0, covering: Callable[[str], str | None] | None = None) -> ListFacts:
+    """Read a list through: hash of the file as it is, its lines (comments included), and what is in its first `limit` names.
 
-    Raises `InputError` for what is no list: not there, a directory, damaged, binary, empty.
+    `covering` names the opt-out that covers a name.  Raises `InputError` for what is no list: not there, a directory,
+    damaged, binary, empty.
     """
     must_be_file(path)
     lines = row_count(path) if is_parquet(path) else _line_count(path)
     with reading(path), path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
         size = raw.tell()
-    if next(read_targets(path), None) is None:
+    contents = contents_of(partial(read_targets, path, limit), covering)
+    if not contents.valid and not contents.invalid:
         raise InputError(f"{path}: the list is empty; give one domain name a line")
-    return ListFacts(digest, size, lines)
+    return ListFacts(digest, size, lines, contents)
 
 
-def read_targets(path: Path, limit: int = 0) -> Iterator[Target]:
-    """The lines of a list in their order, at most `limit` (0: all); duplicates are still in.
+def read_targets(path: Path, limit: int = 0, told: Callable[[str], None] = lambda words: None) -> Iterator[Target]:
+    """The names of a list in their order, at most `limit` (0: all); duplicates are still in.
 
-    `rank` is what the list states; a plain list states none.  Raises `InputError`.
+    `rank` is what the list states; a plain list states none.  `told` hears the form of the list in words.  Raises
+    `InputError`.
     """
     must_be_file(path)
     if is_parquet(path):
-        yield from islice(parquet_targets(path), limit or None)
+        yield from islice(parquet_targets(path, told), limit or None)
         return
     with opened(path) as stream:
-        yield from islice(targets_of(stream), limit or None)
+        yield from islice(targets_of(stream, told), limit or None)
 
 
 def _line_count(path: Path) -> int:

@@ -38,8 +38,9 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str | Path, code: 
     assert main([str(argument) for argument in arguments]) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("\n") == 1 and err.startswith("starttls-crawler: error: ")
-    return err
+    *told, complaint = err.splitlines()
+    assert complaint.startswith("starttls-crawler: error: ") and all(line.startswith("list: ") for line in told)
+    return complaint
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ STOREYS = (
         "crawler.policy_list",
     }
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
+    | {"crawler.list_cells", "crawler.list_zone", "crawler.list_survey"}
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}

@@ -17,7 +17,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import dns.flags
 import dns.message
@@ -198,9 +198,31 @@ def test_a_killed_worker_is_replaced(kit: Kit, undisturbed: dict[str, list[dict[
     assert leftovers(kit.path / "data") == []
 
 
+def line_that_begins(words: str, stream: IO[str]) -> bool:
+    """Read on to the line that begins so."""
+    return any(line.startswith(words) for line in stream)
+
+
+def test_what_was_understood_of_list_and_opt_outs_is_said_and_kept(kit: Kit) -> None:
+    kit.list.write_text("name,url\nACME,https://www.acme.example/\nFoo,b.example\nBar,b.example\nBaz,nowhere!\n")
+    (kit.path / "out.txt").write_text("@optout.example\n")
+    _, err = kit.scan("data", "--exclude", str(kit.path / "out.txt"))
+    assert err.splitlines()[:3] == [
+        f"opt-outs: 1 domain, 0 networks, from {kit.path / 'out.txt'}, sha256 {kit.manifest('data')['opt_outs']['sha256'][:12]}…",
+        "list: columns divided by `,`, names in column 2 (`url`); e.g. www.acme.example, b.example",
+        "list: 3 names (1 from URLs), 1 of them duplicates, 1 line that is no name; e.g. 'nowhere!': character '!' is not allowed",
+    ]
+    source = kit.manifest("data")["list"]
+    assert (source["valid"], source["invalid"], source["duplicates"], source["from_urls"]) == (3, 1, 1, 1)
+    assert source["form"].startswith("columns divided by")
+    assert {row["domain"] for row in kit.dataset("data")["domains"]} == {"www.acme.example", "b.example", None}
+
+
 def test_a_list_of_bad_lines_is_a_dataset_too(kit: Kit) -> None:
     kit.list.write_text("not a name\nhttp://x/\n")
-    kit.scan("data")
+    _, err = kit.scan("data", code=2)
+    assert "no line is a domain name" in err and not (kit.path / "data").exists()
+    kit.scan("data", "--accept-invalid")
     assert [row["route"] for row in kit.dataset("data")["domains"]] == ["invalid", "invalid"]
     assert kit.manifest("data")["counts"]["rows"]["probes"] == 0
 
@@ -231,7 +253,7 @@ def test_a_signal_stops_the_scan_in_time_and_keeps_what_is_finished(
 ) -> None:
     with kit.start("data", environment={"FAKE_DELAY": "0.003"}) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("RESOLVE domains")
+        assert line_that_begins("RESOLVE domains", process.stderr)
         process.send_signal(number)
         started = time.monotonic()
         out, err = process.communicate(timeout=20)
@@ -286,7 +308,7 @@ def test_two_scans_of_one_run_are_refused_and_a_crash_leaves_no_lock(kit: Kit, m
         with monkeypatch.context() as impatient:
             impatient.setattr("crawler.manifest._LOCK_PATIENCE", 0.2)
             _, err = kit.scan("data", "--run", "mine", code=2)
-        assert "another scan is working on this run" in err and err.count("\n") == 1
+        assert "another scan is working on this run" in err and err.count(": error: ") == 1
         process.kill()
         process.communicate()
     kit.scan("data", "--run", "mine")
@@ -315,10 +337,10 @@ def test_a_lost_or_short_part_is_made_again(kit: Kit, undisturbed: dict[str, lis
 def test_a_run_over_another_list_or_with_other_settings_is_not_continued(kit: Kit) -> None:
     kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "x"}, code=1)
     _, err = kit.scan("data", "--run", "one", "--limit", "5", code=2)
-    assert "other settings (limit)" in err and err.count("\n") == 1
+    assert "other settings (limit)" in err and err.count(": error: ") == 1
     kit.list.write_text("other.example\n")
     _, err = kit.scan("data", "--run", "one", code=2)
-    assert "another list" in err and err.count("\n") == 1
+    assert "another list" in err and err.count(": error: ") == 1
     kit.scan("data")
     assert len(list((kit.path / "data").glob("run=*"))) == 2
 
@@ -352,7 +374,7 @@ def test_a_run_with_files_of_others_among_its_parts_is_not_continued(kit: Kit) -
     (kit.path / "data" / "run=notes").write_text("mine")
     for options in ((), ("--run", "one")):
         _, err = kit.scan("data", *options, code=2)
-        assert f"{copy}: is no part of this run" in err and err.count("\n") == 1
+        assert f"{copy}: is no part of this run" in err and err.count(": error: ") == 1
     copy.unlink()
     kit.scan("data")
     assert (kit.path / "data" / ".tmp-notes").exists() and (kit.path / "data" / "run=notes").exists()
@@ -369,7 +391,7 @@ def test_a_run_with_files_of_others_among_its_parts_is_not_continued(kit: Kit) -
 )
 def test_nothing_is_left_behind_by_a_scan_that_cannot_begin(kit: Kit, options: tuple[str, str], words: str) -> None:
     _, err = kit.scan("a/b/data", *options, code=2)
-    assert words in err and err.count("\n") == 1
+    assert words in err and err.count(": error: ") == 1
     assert not (kit.path / "a").exists()
 
 
@@ -390,7 +412,7 @@ def test_a_run_of_another_schema_is_refused_with_one_line(kit: Kit) -> None:
     path.write_text(json.dumps(kit.manifest("data") | {"schema_version": 99}))
     before = sorted((kit.path / "data").rglob("*"))
     _, err = kit.scan("data", "--run", "one", code=2)
-    assert f"is of schema 99 and this version writes {SCHEMA_VERSION}" in err and err.count("\n") == 1
+    assert f"is of schema 99 and this version writes {SCHEMA_VERSION}" in err and err.count(": error: ") == 1
     assert sorted((kit.path / "data").rglob("*")) == before
 
 
@@ -446,7 +468,7 @@ def test_a_second_signal_ends_the_scan_at_once_and_nothing_visible_is_half(
 ) -> None:
     with kit.start("data", environment={"FAKE_DELAY": "0.003", "FAKE_DEAF": str(kit.path / "heard")}) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("RESOLVE domains")
+        assert line_that_begins("RESOLVE domains", process.stderr)
         children = children_of(process.pid)
         process.send_signal(signal.SIGINT)
         assert comes_true((kit.path / "heard").exists)  # that they shall end, which the scan waits for

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dns.zone
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.list_forms import MAX_LINE
+from crawler.list_survey import ListContents, contents_of
 from crawler.records import Target
 from crawler.targets import InputError, comes_once, read_targets, spool, survey
 
@@ -74,9 +76,9 @@ def test_bad_lines_are_targets_with_a_problem_and_never_fatal(tmp_path: Path) ->
     long = b"a" * (3 * MAX_LINE)
     lines = [b"http://example.com/", b"*.example.com", b"caf\xe9.example", b"a\0b.example", long, b"a,b", b"192.0.2.1"]
     got = targets_of(tmp_path, b"example.com\n" * 9 + b"\n".join(lines) + b"\nlast.example")[9:]
-    assert [target.domain for target in got] == [None] * len(lines) + ["last.example"]
+    assert [target.domain for target in got] == ["example.com", *[None] * (len(lines) - 1), "last.example"]
     assert [target.problem for target in got] == [
-        "a URL, not a domain name",
+        None,
         "a wildcard, not a domain name",
         "not UTF-8 text",
         "character '\\x00' is not allowed",
@@ -335,3 +337,196 @@ def test_a_parquet_file_from_standard_input_is_spooled(tmp_path: Path) -> None:
     with path.open("rb") as stream:
         spool(stream, tmp_path / "kept")
     assert [target.domain for target in read_targets(tmp_path / "kept")] == ["a.test"]
+
+
+# --- the form of a list ------------------------------------------------------------------------------
+
+
+def read_aloud(tmp_path: Path, content: bytes | str, limit: int = 0) -> tuple[list[str | None], ListContents]:
+    """The names of a list, and what is said of it."""
+    targets = targets_of(tmp_path, content, limit)
+    return [target.domain for target in targets], survey(tmp_path / "list", limit).contents
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "column"),
+    [
+        ("id,company,website\n1,Acme Inc.,www.acme.example\n", ["www.acme.example"], "3 (`website`)"),
+        ("name,url\nACME,https://www.acme.example/\n", ["www.acme.example"], "2 (`url`)"),
+        ("origin,rank\nhttps://a.example,1000\nhttps://b.example,1000\n", ["a.example", "b.example"], "1 (`origin`)"),
+        ("Rank\tSite\n1\ta.example\n2\tb.example\n", ["a.example", "b.example"], "2 (`Site`)"),
+        ("name;contact\nAcme;x@acme.example\nFoo;y@foo.example\n", ["acme.example", "foo.example"], "2 (`contact`)"),
+        ("Domain,MX\na.example,mx.a.example\nb.example,mx.b.example\n", ["a.example", "b.example"], "1 (`Domain`)"),
+        ("1 a.example\n2 b.example\n", ["a.example", "b.example"], "2"),
+    ],
+)
+def test_the_content_of_columns_tells_which_one_has_the_names(
+    tmp_path: Path, text: str, names: list[str | None], column: str
+) -> None:
+    found, contents = read_aloud(tmp_path, text)
+    assert found == names
+    assert f"names in column {column}" in contents.form
+    assert contents.examples == names and contents.why_refused() is None
+
+
+@pytest.mark.parametrize(
+    "text", ["firm,country\nAcme Inc.,Germany!\n", "Acme Inc\nBarbaz Ltd\n", "192.0.2.1\n192.0.2.2\n"]
+)
+def test_a_list_without_any_name_is_refused(tmp_path: Path, text: str) -> None:
+    found, contents = read_aloud(tmp_path, text)
+    assert set(found) == {None} and "no line is a domain name" in (contents.why_refused() or "")
+
+
+@pytest.mark.parametrize("length", [199, 200, 201, 500])
+@pytest.mark.parametrize("line", ["n{}.example", "{},n{}.example", "n{}.example,x!,{}"])
+def test_no_line_is_lost_where_the_sample_ends(tmp_path: Path, length: int, line: str) -> None:
+    """The form is told by the first two hundred lines."""
+    text = "".join(line.format(*[number] * line.count("{}")) + "\n" for number in range(length))
+    assert [target.domain for target in targets_of(tmp_path, text)] == [
+        f"n{number}.example" for number in range(length)
+    ]
+
+
+def test_every_name_of_a_line_counts_where_there_is_nothing_else(tmp_path: Path) -> None:
+    found, contents = read_aloud(tmp_path, "a.example, b.example, c.example")
+    assert found == ["a.example", "b.example", "c.example"]
+    assert contents.form == "several names a line, divided by `,`"
+    assert read_aloud(tmp_path, "a.example b.example\nc.example\td.example e.example\n")[0] == [
+        "a.example", "b.example", "c.example", "d.example", "e.example",
+    ]  # fmt: skip
+
+
+def test_mail_addresses_and_urls_give_their_hosts_and_are_counted_as_such(tmp_path: Path) -> None:
+    text = (
+        "anna@a.example\nmailto:b@b.example\n<c@c.example>\n"
+        "https://u:p@www.d.example:8443/x?y@z\ne.example/path\nf.example\n"
+    )
+    found, contents = read_aloud(tmp_path, text)
+    assert found == ["a.example", "b.example", "c.example", "www.d.example", "e.example", "f.example"]
+    assert (contents.from_mailboxes, contents.from_urls, contents.valid, contents.invalid) == (3, 2, 6, 0)
+    assert "6 names (2 from URLs, 3 from mail addresses)" in list(contents.lines())[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["http://x/", "http://192.0.2.1/", "https:///x", "anna@localhost", "a@b@c", "http://[::1]/"]
+)
+def test_urls_and_mail_addresses_without_a_domain_are_no_names(tmp_path: Path, text: str) -> None:
+    assert read_aloud(tmp_path, f"{text}\na.example\n")[0] == [None, "a.example"]
+
+
+def test_what_is_in_a_list_is_counted_and_shown(tmp_path: Path) -> None:
+    _, contents = read_aloud(tmp_path, "a.example\nA.example.\nb.example\nbad name\nc.example\nd.example\n")
+    assert (contents.valid, contents.invalid, contents.duplicates, contents.duplicates_estimated) == (5, 1, 1, False)
+    assert list(contents.lines()) == [
+        "list: one name a line; e.g. a.example, b.example, c.example",
+        "list: 5 names, 1 of them duplicates, 1 line that is no name; e.g. 'bad name': character ' ' is not allowed",
+    ]
+    _, limited = read_aloud(tmp_path, "a.example\nb.example\nbad name\nbad name\nbad name\n", limit=2)
+    assert (limited.valid, limited.invalid) == (2, 0)
+
+
+def test_a_list_that_can_hardly_be_meant_is_refused_with_the_reason(tmp_path: Path) -> None:
+    _, contents = read_aloud(tmp_path, "a.example\nAcme!\nFoo!\n")
+    assert "2 of 3 lines are no domain names (read as: one name a line; e.g. " in (contents.why_refused() or "")
+    assert "--accept-invalid" in (contents.why_refused() or "")
+    assert read_aloud(tmp_path, "a.example\nbad!\n")[1].why_refused() is None
+
+
+def test_duplicates_of_a_long_list_are_estimated_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawler.list_survey._EXACTLY", 1_000)
+    names = [f"n{number % 40_000}.example" for number in range(60_000)]
+    contents = contents_of(lambda told: (Target(name, name) for name in names))
+    assert contents.duplicates_estimated and abs(contents.duplicates - 20_000) < 400
+
+
+def test_opt_outs_that_cover_many_names_are_warned_of() -> None:
+    names = [f"n{number}.big.example" for number in range(1_001)] + ["a.small.example"]
+
+    def covering(name: str) -> str:
+        return ".".join(name.split(".")[-2:])
+
+    contents = contents_of(lambda told: (Target(name, name) for name in names), covering)
+    assert [line for line in contents.lines() if line.startswith("warning")] == [
+        "warning: the opt-out of big.example covers 1,001 names of the list"
+    ]
+
+
+MIXED = """\
+example.\t3600\tin\tsoa\tns1.nic.example. h.nic.example. 1 1 1 1 1
+a.example.\t3600\tin\tns\tns1.host.test.
+b.example. 3600 in ns ns1.host.test.
+"""
+ROOT_ZONE = """\
+.\t\t\t86400\tIN\tSOA\ta.ns.test. hostmaster.ns.test. 2026112600 1800 900 604800 86400
+.\t\t\t518400\tIN\tNS\ta.ns.test.
+.\t\t\t86400\tIN\tNSEC\talpha. NS SOA RRSIG NSEC DNSKEY
+alpha.\t\t\t172800\tIN\tNS\tns1.nic.alpha.
+alpha.\t\t\t86400\tIN\tDS\t1 8 2 ABCDEF
+ns1.nic.alpha.\t\t172800\tIN\tA\t127.40.0.7
+beta.\t\t\t172800\tIN\tNS\tns1.nic.alpha.
+"""
+BY_HAND = """\
+; the zone of a hobbyist
+$TTL 1h
+$ORIGIN example.
+@ IN SOA ns.example. hostmaster.example. ( 2026 ; serial
+        1h 15m
+        4w 1h )
+        NS ns
+        IN 1h NS ns2.other.test.
+sub     NS ns.sub
+ns.sub  A 192.0.2.1
+text    TXT "a ; b ( c" "NS"
+        NS ns1.host.test.
+far.example. 300 NS ns1.host.test.
+$ORIGIN deep.example.
+x 1h30m IN NS (
+    ns1.host.test. )
+outside.test. NS ns1.host.test.
+$INCLUDE other.zone
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "form"),
+    [
+        (MIXED, ["a.example", "b.example"], "zone file of example"),
+        (ROOT_ZONE, ["alpha", "beta"], "zone file of the root"),
+        (BY_HAND, ["sub.example", "text.example", "far.example", "x.deep.example", None, None], "zone file of example"),
+    ],
+)
+def test_a_zone_in_any_white_space_gives_its_delegations_and_no_glue(
+    tmp_path: Path, text: str, names: list[str | None], form: str
+) -> None:
+    found, contents = read_aloud(tmp_path, text)
+    assert found == names and contents.form.startswith(form)
+
+
+OWNERS = st.sampled_from(["", "a", "b", "a.b", "c.example.", "A"])
+BLANKS = st.sampled_from([" ", "\t", "   ", "\t\t"])
+RECORDS = st.tuples(
+    OWNERS, BLANKS, st.sampled_from(["", "60", "1h"]), st.sampled_from(["", "IN"]),
+    st.sampled_from(["NS ns.test.", f"DS 1 8 2 {'AB' * 32}", "A 192.0.2.1"]),
+)  # fmt: skip
+
+
+@given(st.lists(RECORDS, max_size=12))
+def test_a_zone_is_read_as_dnspython_reads_it(
+    tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, str, str, str, str]]
+) -> None:
+    """Owners left out, relative or absolute, in any white space; the library is the oracle."""
+    lines = ["$ORIGIN example.", "@ 60 IN SOA ns h 1 1 1 1 1", "@ 60 IN NS ns.test."]
+    for owner, blank, ttl, in_class, record in records:
+        lines.append(blank.join([owner, *filter(None, [ttl, in_class, record])]))
+    text = "\n".join(lines) + "\n"
+    zone = dns.zone.from_text(text, check_origin=False, relativize=False)
+    owners = {name for name, _ in zone.iterate_rdatasets("NS") if name != zone.origin}
+    path = tmp_path_factory.getbasetemp() / "zone"
+    path.write_text(text)
+    assert {target.domain for target in read_targets(path)} == {n.to_text(True).lower() for n in owners}
+
+
+def test_a_parquet_list_is_told_by_the_content_of_its_columns_too(tmp_path: Path) -> None:
+    path = stored(tmp_path / "list.parquet", name=["Acme Inc.", "Foo"], site=["https://a.example/", "b.example"])
+    assert [target.domain for target in read_targets(path)] == ["a.example", "b.example"]
+    assert survey(path).contents.form == "Parquet, names in column `site`"
