@@ -93,7 +93,7 @@ async def resolve(ca_file: Path, dns: int, https: int, domains: int, *, fetch: b
     config = Config(
         resolver=(f"127.0.0.1:{dns}",),
         allow_network=("127.0.0.0/8",),
-        https=Https(port=https, per_address=100),
+        https=Https(port=https, per_address=100, per_network=100),
         ca_file=str(ca_file),
     )
     found: Counter[MtaStsFetch | None] = Counter()

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import anyio
@@ -25,11 +22,10 @@ from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, A
 from crawler.exclusions import Exclusions
 from crawler.mta_sts import InvalidPolicy, parse_policy
-from crawler.pacing import Budget
+from crawler.policy_pacing import PolicyPacing
 from crawler.records import Domain, LookupStatus, MtaStsFetch, Outcome, Policy, printable
 
 _PATH = b"/.well-known/mta-sts.txt"
-_FAILING_KEPT = 10_000  # addresses that time out, remembered by one process
 
 
 class _NoPolicy(Exception):
@@ -41,12 +37,8 @@ class _NoPolicy(Exception):
         self.problem = problem
 
 
-@dataclass(slots=True)
-class _Place:
-    """An address that fetches are under way to."""
-
-    room: anyio.Semaphore
-    fetches: int = 0
+class _Unconnected(_NoPolicy):
+    """An address took no connection; the next may."""
 
 
 class PolicyFetcher:
@@ -68,12 +60,8 @@ class PolicyFetcher:
         self._trust.set_alpn_protocols(["http/1.1"])
         contact = config.contact or config.ehlo_name
         self._agent = f"starttls-crawler/{__version__}" + (f" (+{contact})" if contact else "")
-        self._budget = Budget(
-            replace(config.pacing, in_flight=self._settings.in_flight, rate=self._settings.rate), processes
-        )
+        self._pace = PolicyPacing(config, processes)
         self._sources = {":" in source: source for source in config.source_address}
-        self._places: dict[str, _Place] = {}
-        self._failing: OrderedDict[str, int] = OrderedDict()
 
     async def fetch(self, row: Domain, emit: Callable[[Policy], None]) -> None:
         """Fill in what the domain's policy says, and emit its text."""
@@ -94,29 +82,71 @@ class PolicyFetcher:
 
     async def _text(self, row: Domain) -> bytes:
         host = f"mta-sts.{row.domain}"
-        if self._exclusions.host(host):
-            raise _NoPolicy(MtaStsFetch.OPTED_OUT, "the policy host asked not to be contacted")
-        addresses = await self._addresses(row, host)
-        async with self._turn(addresses[0]):
-            try:
-                with anyio.fail_after(self._settings.timeout):
-                    text = await self._get(host, addresses)
-            except TimeoutError:
-                self._note_silence(addresses[0])
-                raise _NoPolicy(MtaStsFetch.TIMEOUT, f"no policy within {self._settings.timeout:g} s") from None
-            except _NoPolicy:
-                self._failing.pop(addresses[0], None)
-                raise
-        self._failing.pop(addresses[0], None)
+        self._ask_consent([host])
+        names, addresses = await self._addresses(row, host)
+        owner = row.registrable_domain or str(row.domain)
+        left = self._settings.timeout
+        unconnected: list[_Unconnected] = []
+        try:
+            for address in addresses:
+                if left <= 0:
+                    raise _NoPolicy(MtaStsFetch.TIMEOUT, self._timed_out)
+                async with self._pace.room(address):
+                    if self._pace.is_spent(owner):
+                        raise _NoPolicy(None, f"policy hosts of {owner} have taken more time than one domain may")
+                    if self._pace.given_up(address):
+                        why = f"{address} timed out {self._settings.failures} times running"
+                        unconnected.append(_Unconnected(None, why))
+                        continue
+                    await self._pace.turn()
+                    self._ask_consent(names, address)  # again, as a turn may be long in coming
+                    began = anyio.current_time()
+                    try:
+                        return await self._get_within(left, host, address)
+                    except _Unconnected as reason:
+                        unconnected.append(reason)
+                    finally:
+                        left -= anyio.current_time() - began
+        finally:
+            self._pace.took(owner, self._settings.timeout - left)
+        # An address that was given up might have answered; one that was silent is another matter than one that refuses.
+        fetches = {reason.fetch for reason in unconnected}
+        fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
+        raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected)[:500])
+
+    async def _get_within(self, seconds: float, host: str, address: str) -> bytes:
+        """The body of a good response from the address, of which is noted whether it is silent."""
+        try:
+            with anyio.fail_after(seconds):
+                text = await self._get(host, address)
+        except TimeoutError:
+            # Not everybody's time is the whole of it: what another address took is not held against this one.
+            if seconds > self._settings.timeout / 2:
+                self._pace.was_silent(address)
+            raise _NoPolicy(MtaStsFetch.TIMEOUT, self._timed_out) from None
+        except _NoPolicy as reason:
+            if reason.fetch is MtaStsFetch.TIMEOUT:
+                self._pace.was_silent(address)
+            else:
+                self._pace.has_answered(address)
+            raise
+        self._pace.has_answered(address)
         return text
 
-    def _note_silence(self, address: str) -> None:
-        self._failing[address] = self._failing.pop(address, 0) + 1
-        if len(self._failing) > _FAILING_KEPT:
-            self._failing.popitem(last=False)
+    @property
+    def _timed_out(self) -> str:
+        return f"no policy within {self._settings.timeout:g} s"
 
-    async def _addresses(self, row: Domain, host: str) -> list[str]:
-        """Addresses that may be contacted, IPv4 first."""
+    def _ask_consent(self, names: Iterable[str], address: str | None = None) -> None:
+        """Whether those who bear the names, the host's and its aliases', and the address may be contacted now."""
+        for name in names:
+            if self._exclusions.host(name):
+                raise _NoPolicy(MtaStsFetch.OPTED_OUT, f"{name} asked not to be contacted")
+        if address is not None and self._exclusions.address(address) is not None:
+            raise _NoPolicy(MtaStsFetch.OPTED_OUT, f"{address} may not be contacted any more")
+
+    async def _addresses(self, row: Domain, host: str) -> tuple[list[str], list[str]]:
+        """The host with all its aliases, and the addresses that may be contacted, IPv4 first."""
         asked = [self._dns.begin(host, A)] if self._config.ipv4 else []
         asked += [self._dns.begin(host, AAAA)] if self._config.ipv6 else []
         answers = [await answer for answer in asked]
@@ -126,37 +156,19 @@ class PolicyFetcher:
             has_none = LookupStatus.NXDOMAIN in statuses or (statuses == [LookupStatus.NODATA] and len(answers) == 2)
             raise _NoPolicy(MtaStsFetch.NO_HOST if has_none else MtaStsFetch.DNS, f"{host}: {' and '.join(statuses)}")
         row.mta_sts_cnames = max((answer.cnames for answer in answers), key=len)
-        if alias := next((name for answer in answers for name in answer.cnames if self._exclusions.host(name)), None):
-            raise _NoPolicy(
-                MtaStsFetch.OPTED_OUT, f"{alias}, which the policy host is an alias of, asked not to be contacted"
-            )
+        names = list(dict.fromkeys([host, *(name for answer in answers for name in answer.cnames)]))
+        self._ask_consent(names)
         verdicts = {address: self._exclusions.address(address) for address in found}
         allowed = [address for address, verdict in verdicts.items() if verdict is None]
         if not allowed:
             blocked = Outcome.ADDRESS_NOT_ALLOWED in verdicts.values()
             fetch = MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else MtaStsFetch.OPTED_OUT
             raise _NoPolicy(fetch, f"may not contact {', '.join(verdicts)}")
-        return allowed[: self._settings.addresses]
+        return names, allowed[: self._settings.addresses]
 
-    @asynccontextmanager
-    async def _turn(self, address: str) -> AsyncIterator[None]:
-        """Wait until the address, and the process, have room."""
-        place = self._places.setdefault(address, _Place(anyio.Semaphore(self._settings.per_address)))
-        place.fetches += 1
-        try:
-            async with place.room, self._budget.slots:
-                if self._failing.get(address, 0) >= self._settings.failures:
-                    raise _NoPolicy(None, f"{address} timed out {self._settings.failures} times running")
-                await self._budget.turn()
-                yield
-        finally:
-            place.fetches -= 1
-            if not place.fetches:
-                del self._places[address]
-
-    async def _get(self, host: str, addresses: list[str]) -> bytes:
+    async def _get(self, host: str, address: str) -> bytes:
         """The body of a good response."""
-        stream = await self._connected(addresses)
+        stream = await self._connected(address)
         try:
             try:
                 stream = await stream.start_tls(self._trust, host)
@@ -189,21 +201,15 @@ class PolicyFetcher:
             raise _NoPolicy(MtaStsFetch.HTTP, "cut off: neither a length nor the end of TLS says that this was all")
         return text
 
-    async def _connected(self, addresses: list[str]) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address that takes one."""
-        backend, problems = httpcore.AnyIOBackend(), []
-        for address in addresses:
-            try:
-                return await backend.connect_tcp(
-                    address, self._settings.port, self._settings.connect_timeout, self._sources.get(":" in address)
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                problems.append((address, error))
-        silent = all(isinstance(error, httpcore.ConnectTimeout) for _, error in problems)
-        if silent:
-            raise TimeoutError
-        said = "; ".join(f"{address}: {error or 'timeout'}" for address, error in problems)
-        raise _NoPolicy(MtaStsFetch.CONNECT, said[:500])
+    async def _connected(self, address: str) -> httpcore.AsyncNetworkStream:
+        try:
+            return await httpcore.AnyIOBackend().connect_tcp(
+                address, self._settings.port, self._settings.connect_timeout, self._sources.get(":" in address)
+            )
+        except httpcore.ConnectTimeout:
+            raise _Unconnected(MtaStsFetch.TIMEOUT, f"{address}: timeout") from None
+        except httpcore.ConnectError as error:
+            raise _Unconnected(MtaStsFetch.CONNECT, f"{address}: {error}") from error
 
     async def _body(self, response: httpcore.Response) -> bytes:
         headers = {name.lower(): value for name, value in response.headers}

@@ -162,12 +162,28 @@ class Https:
     waiting: int = setting(
         2_000, "domains of one shard that wait for their policy while others are resolved", low=1, high=100_000
     )
-    per_address: int = setting(4, "fetches at once from one address, which may serve many domains", low=1, high=1_000)
+    per_address: int = setting(
+        4,
+        "fetches at once from one address, which may serve many domains, all processes together (each may have one)",
+        low=1,
+        high=1_000,
+    )
+    per_network: int = setting(
+        16, "fetches at once from one /24 or /48, all processes together (each may have one)", low=1, high=10_000
+    )
     rate: float = setting(0.0, "new fetches a second, all processes together; 0 is no limit", low=0, high=1e6)
     failures: int = setting(
         5, "time-outs in a row after which an address is asked no more; a dead provider would hold up the run",
         low=1, high=1_000_000,
     )  # fmt: skip
+    ordinary_seconds: float = setting(3.0, "seconds that a fetch may take without being slow", low=0, high=600)
+    slow_seconds: float = setting(
+        300.0,
+        "seconds beyond those that policy hosts under one registrable domain may take in all, in one process; the rest "
+        "is not tried. Six that are silent to the end have spent it",
+        low=0.05,
+        high=1e9,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ STOREYS = (
         "crawler.merging",
         "crawler.shelf",
         "crawler.policy_fetch",
+        "crawler.policy_pacing",
     }
     | {"crawler.object_store"},
     {

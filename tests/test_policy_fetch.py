@@ -7,7 +7,8 @@ import gzip
 import hashlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
+from crawler.names import suffixes
 from crawler.policy_fetch import PolicyFetcher
 from crawler.records import Domain, MtaStsFetch, MtaStsMode, Policy
 from tests.chains import Subject, pem
@@ -52,6 +54,8 @@ class Web:
     connections: int = 0
     now: int = 0
     most: int = 0
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    beside: Callable[[int], AbstractContextManager[None]] | None = None  #: what else stands on its port
 
     def context(self, folder: Path) -> ssl.SSLContext | None:
         if not self.speaks_tls:
@@ -143,19 +147,26 @@ class Scene:
         self, script: Script, domains: tuple[str, ...], https: dict[str, Any], values: dict[str, Any]
     ) -> Any:
         (self.folder / "ca.pem").write_text(pem(ANCHOR))
-        server = await asyncio.start_server(self.web.serve, "127.0.0.1", 0, ssl=self.web.context(self.folder))
-        port = server.sockets[0].getsockname()[1]
+        tls = self.web.context(self.folder)
         values = {"allow_network": ["127.0.0.1/32"], **values}
-        async with serving(script) as resolver:
+        async with AsyncExitStack() as open_:
+            port = 0
+            for address in self.web.addresses:  # all on one port
+                server = await asyncio.start_server(self.web.serve, address, port, ssl=tls)
+                open_.callback(server.close)
+                port = server.sockets[0].getsockname()[1]
+            if self.web.beside is not None:
+                open_.enter_context(self.web.beside(port))
+            resolver = await open_.enter_async_context(serving(script))
             config = settings(resolver, https={"port": port, "timeout": 5, **https}, **values)
-            async with DnsClient(config) as dns:
-                fetcher = PolicyFetcher(config, dns, Exclusions(config), self.folder / "ca.pem")
-                made = [(Domain(domain=domain), []) for domain in domains]
-                async with anyio.create_task_group() as tasks:
-                    for row, policies in made:
-                        tasks.start_soon(fetcher.fetch, row, policies.append)
-                assert not fetcher._places, "nothing is remembered of addresses that are done with"
-        server.close()
+            dns = await open_.enter_async_context(DnsClient(config))
+            self.exclusions = Exclusions(config)
+            fetcher = self.fetcher = PolicyFetcher(config, dns, self.exclusions, self.folder / "ca.pem")
+            made = [(Domain(domain=domain, registrable_domain=suffixes(domain)[0]), []) for domain in domains]
+            async with anyio.create_task_group() as tasks:
+                for row, policies in made:
+                    tasks.start_soon(fetcher.fetch, row, policies.append)
+            assert not fetcher._pace.places, "nothing is remembered of addresses that are done with"
         return made
 
 
@@ -407,3 +418,151 @@ def test_a_policy_shorter_than_it_says_is_none_and_no_name_of_a_class_says_why(s
     row = scene.one(Web(then_cut_off(said)))
     assert (row.mta_sts_fetch, row.mta_sts_mx) == (MtaStsFetch.HTTP, None)
     assert "Error" not in (row.mta_sts_problem or "")
+
+
+async def unhurried(writer: asyncio.StreamWriter) -> None:
+    """A policy after a while, so that those who come at once are there at once."""
+    await asyncio.sleep(0.05)
+    writer.write(response())
+
+
+def certified(names: Iterable[str]) -> Callable[[Subject], x509.Certificate]:
+    """A certificate for the policy hosts of these domains."""
+    hosts = [f"mta-sts.{name}" for name in names]
+    return lambda subject: ROOT.issue(subject, ca=False, names=hosts)
+
+
+LOOPBACK = ["127.0.0.0/8"]
+
+
+@contextmanager
+def dead_address(port: int) -> Iterator[None]:
+    """127.0.0.9 takes no connection and refuses none: its queue is full, and nobody empties it."""
+    with ExitStack() as open_:
+        queue = open_.enter_context(socket.socket())
+        queue.bind(("127.0.0.9", port))
+        queue.listen(0)
+        for _ in range(2):
+            waiting = open_.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.9", port))
+        yield
+
+
+def test_an_address_that_is_reached_behind_one_that_refuses_serves_a_few_at_once(scene: Scene) -> None:
+    """Whoever publishes an address that refuses before a victim's must not get round the victim's limit."""
+    names = [f"d{n}.example" for n in range(60)]
+    refusing = zone(
+        *(f"mta-sts.{name}. 60 IN A 127.0.1.{n + 1}" for n, name in enumerate(names)),
+        *(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names),
+    )
+    made = scene.fetch(Web(unhurried, certified(names)), refusing, *names, allow_network=LOOPBACK)
+    assert {row.mta_sts_fetch for row, _ in made} == {MtaStsFetch.OK} and scene.web.connections == 60
+    assert 1 < scene.web.most <= 4
+
+
+def test_a_network_serves_a_few_at_once_however_many_addresses_it_has(scene: Scene) -> None:
+    names = [f"d{n}.example" for n in range(24)]
+    addresses = tuple(f"127.0.0.{n + 1}" for n in range(12))
+    script = zone(*(f"mta-sts.{name}. 60 IN A {addresses[n % 12]}" for n, name in enumerate(names)))
+    web = Web(unhurried, certified(names), addresses=addresses)
+    made = scene.fetch(web, script, *names, https={"per_network": 6}, allow_network=LOOPBACK)
+    assert {row.mta_sts_fetch for row, _ in made} == {MtaStsFetch.OK}
+    assert 4 < web.most <= 6, "more than one address allows, and no more than the network"
+
+
+def test_silence_is_held_against_the_address_that_was_silent_and_no_other(scene: Scene) -> None:
+    names = [f"d{n}.example" for n in range(8)]
+    script = zone(
+        *(f"mta-sts.{name}. 60 IN A 127.0.1.{n + 1}" for n, name in enumerate(names)),
+        *(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names),
+    )
+    made = scene.fetch(
+        Web(stall, certified(names)), script, *names,
+        https={"timeout": 0.2, "failures": 3, "per_address": 1}, allow_network=LOOPBACK,
+    )  # fmt: skip
+    fetches = [row.mta_sts_fetch for row, _ in made]
+    assert fetches.count(MtaStsFetch.TIMEOUT) == 3 and fetches.count(None) == 5, "not tried is not failed"
+    assert scene.web.connections == 3
+    assert any("127.0.0.1 timed out 3 times running" in (row.mta_sts_problem or "") for row, _ in made)
+
+
+def test_time_that_another_address_took_is_not_held_against_the_one_it_is_short_for(scene: Scene) -> None:
+    """Otherwise five domains with a dead address before a provider's would have the provider given up."""
+    script = zone(f"{HOST}. 60 IN A 127.0.0.9", f"{HOST}. 60 IN A 127.0.0.1")
+    row = scene.one(
+        Web(stall, beside=dead_address), script,
+        https={"timeout": 0.5, "connect_timeout": 0.4, "failures": 1}, allow_network=LOOPBACK,
+    )  # fmt: skip
+    assert row.mta_sts_fetch is MtaStsFetch.TIMEOUT
+    assert scene.fetcher._pace.given_up("127.0.0.9") and not scene.fetcher._pace.given_up("127.0.0.1")
+
+
+def test_an_address_beside_one_that_is_asked_no_more_is_asked(scene: Scene) -> None:
+    """`a.example` alone has an address that answers; the others have the silent one only."""
+    names = [f"d{n}.example" for n in range(3)]
+    script = zone(
+        *(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names),
+        f"{HOST}. 60 IN A 127.0.0.1",
+        f"{HOST}. 60 IN A 127.0.0.2",
+    )
+
+    async def stall_at_one(writer: asyncio.StreamWriter) -> None:
+        if writer.get_extra_info("sockname")[0] == "127.0.0.1":
+            await stall(writer)
+        writer.write(response())
+
+    web = Web(stall_at_one, certified([*names, "a.example"]), addresses=("127.0.0.1", "127.0.0.2"))
+    made = scene.fetch(
+        web,
+        script,
+        *names,
+        "a.example",
+        https={"timeout": 0.3, "failures": 3, "per_address": 1},
+        allow_network=LOOPBACK,
+    )
+    assert [row.mta_sts_fetch for row, _ in made] == [MtaStsFetch.TIMEOUT] * 3 + [MtaStsFetch.OK]
+
+
+def test_who_opts_out_while_a_fetch_waits_its_turn_is_not_contacted(scene: Scene, tmp_path: Path) -> None:
+    names = ["a.example", "b.example"]
+    (tmp_path / "opt-outs").write_text("# nobody yet\n")
+
+    async def opt_out_meanwhile(writer: asyncio.StreamWriter) -> None:
+        (tmp_path / "opt-outs").write_text("b.example\n")
+        scene.exclusions.reload()
+        writer.write(response())
+
+    script = zone(*(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names))
+    made = scene.fetch(
+        Web(opt_out_meanwhile, certified(names)), script, *names,
+        https={"per_address": 1}, exclude=str(tmp_path / "opt-outs"),
+    )  # fmt: skip
+    assert [row.mta_sts_fetch for row, _ in made] == [MtaStsFetch.OK, MtaStsFetch.OPTED_OUT]
+    assert scene.web.connections == 1
+
+
+def test_names_of_one_registrable_domain_are_waited_for_so_long_and_no_longer(scene: Scene) -> None:
+    """Each has an address of its own, so that no single address is silent often enough to be left alone."""
+    names = [f"d{n}.slow.example" for n in range(12)]
+    addresses = tuple(f"127.0.0.{n + 1}" for n in range(13))
+    script = zone(
+        *(f"mta-sts.{name}. 60 IN A {addresses[n]}" for n, name in enumerate(names)), f"{HOST}. 60 IN A 127.0.0.13"
+    )
+
+    async def stall_but_for_the_last(writer: asyncio.StreamWriter) -> None:
+        if writer.get_extra_info("sockname")[0] != "127.0.0.13":
+            await stall(writer)
+        writer.write(response())
+
+    web = Web(stall_but_for_the_last, certified([*names, "a.example"]), addresses=addresses)
+    made = scene.fetch(
+        web, script, *names, "a.example",
+        https={"timeout": 0.3, "per_network": 1, "ordinary_seconds": 0.1, "slow_seconds": 0.5}, allow_network=LOOPBACK,
+    )  # fmt: skip
+    fetches = [row.mta_sts_fetch for row, _ in made[:-1]]
+    # Each takes 0.3 s or, on a busy machine, longer: 0.2 s and more beyond what is ordinary.
+    assert 1 <= fetches.count(MtaStsFetch.TIMEOUT) <= 3
+    assert fetches.count(None) == 12 - fetches.count(MtaStsFetch.TIMEOUT)
+    assert made[-1][0].mta_sts_fetch is MtaStsFetch.OK, "who is slow costs itself, and nobody else"
+    assert "slow.example" in (made[-2][0].mta_sts_problem or "")

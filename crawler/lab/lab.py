@@ -49,8 +49,10 @@ smtp = {smtp_port}
 port = {https_port}
 timeout = 3.0
 connect_timeout = 2.0
-per_address = 100  # all policy hosts of a kind share an address here
+per_address = 100  # all policy hosts of a kind share an address here, and all kinds a network
+per_network = 1_000
 failures = 100_000
+slow_seconds = 1_000_000.0
 
 # Distances are short here and time-outs shorter; the lab is one process, which must keep up with all scanners.
 [dns]
