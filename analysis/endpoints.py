@@ -128,6 +128,14 @@ MACROS = (
         )
     END
     """,
+    # The DNS names of a certificate, else its CN. Null if those could not be read that decide.
+    """
+    CREATE MACRO names_or_cn(names, common_name, subject) AS CASE
+        WHEN len(names) > 0 THEN names
+        WHEN names IS NOT NULL AND common_name IS NOT NULL THEN [common_name]
+        WHEN names IS NOT NULL AND subject IS NOT NULL THEN []
+    END
+    """,
 )
 
 
@@ -169,8 +177,7 @@ WITH probed AS (
             ON representative.address = agreed.address
             AND representative.port = agreed.port AND representative.protocol = agreed.protocol
         LEFT JOIN (
-            SELECT sha256, CASE WHEN parse_error IS NULL THEN coalesce(names, []) END AS names, spki_sha256
-            FROM certificates
+            SELECT sha256, names, spki_sha256 FROM certificates
         ) AS certificate
             ON sample.representative_related AND certificate.sha256 = representative.received_chain[1]
     )
@@ -186,7 +193,7 @@ WITH probed AS (
         SELECT received_chain, trusted_if_known AS completed, valid_from, valid_until FROM incomplete_chains
     ) USING (received_chain)
 ), name_only AS (  -- the rare leaf whose names decide over DANE-TA
-    SELECT sha256, CASE WHEN names = [] THEN [common_name] ELSE names END AS leaf_names FROM certificates
+    SELECT sha256, names_or_cn(names, common_name, subject) AS leaf_names FROM certificates
     WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')
 )
 SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,

@@ -175,8 +175,7 @@ def _add_members(run: Run) -> None:
                 FROM deliveries
             ) AS delivery USING (domain)
         ), named AS (
-            SELECT sha256 AS leaf, CASE WHEN names = [] AND common_name IS NOT NULL THEN [common_name] ELSE names END
-                AS leaf_names
+            SELECT sha256 AS leaf, names_or_cn(names, common_name, subject) AS leaf_names
             FROM certificates WHERE sha256 IN (SELECT leaf FROM delivered)
         ), met AS (
             SELECT *, {facts} FROM delivered LEFT JOIN named USING (leaf)

@@ -18,6 +18,7 @@ from crawler.config import Config
 from crawler.conversation import Conversation, Identity
 from crawler.dialogs import protocol
 from crawler.exclusions import Exclusions
+from crawler.guard import Unreadable
 from crawler.names import InvalidName, a_label
 from crawler.network import converse
 from crawler.pacing import Budget
@@ -124,7 +125,10 @@ class Attempts:
         """Write the three verdicts on the chain received, each for itself."""
         if not conversation.chain:
             return []
-        chain = [self.trust.known(certificate) for certificate in conversation.chain]
+        try:
+            chain = [self.trust.known(certificate) for certificate in conversation.chain]
+        except Unreadable:  # then nobody can say what was received
+            return []
         probe.received_chain = [known.row.sha256 or "" for known in chain]
         judge_chain(probe, chain, self.trust.judge, probe.started_at or datetime.now(UTC))
         judge_names(probe, chain[0])

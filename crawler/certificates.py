@@ -1,9 +1,9 @@
 """One certificate's facts, and whether it names a host.
 
 Rule of this room: pure.  A certificate is hostile input: whatever its bytes, there is a row, and what
-could not be read is null.  The verdict on a chain is made in `trust.py`; a name match stands beside
-it, independent of it: the leaf carries the host as DNS-ID (RFC 9525, by the service_identity
-library).
+could not be read is null.  The library reads it; where it refuses, `anatomy` reads what it can.  The verdict on a
+chain is made in `trust.py`; a name match stands beside it, independent of it: the leaf carries the host as DNS-ID
+(RFC 9525, by the service_identity library).
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
-from service_identity.exceptions import CertificateError
 from service_identity.hazmat import DNS_ID, DNSPattern
 
+from crawler.anatomy import Anatomy, Extensions, anatomy_of, validity_of, without_oddities
+from crawler.guard import Unreadable, guarded
 from crawler.records import Certificate, printable
+from crawler.signatures import is_signed_by
+from crawler.three_valued import any_of
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -53,14 +56,6 @@ class Recent(Generic[K, V]):
             return value
 
 
-class Anatomy(NamedTuple):
-    """Parts of a certificate as they stand in it; a parsed value that is written anew may differ."""
-
-    issuer: bytes
-    subject: bytes
-    public_key: bytes
-
-
 @dataclass(slots=True)
 class Known:
     """A certificate parsed once."""
@@ -68,12 +63,17 @@ class Known:
     openssl: crypto.X509
     row: Certificate
     anatomy: Anatomy | None
-    patterns: list[DNSPattern]
+    names: bytes | None  #: its DNS names for `_is_among`; None if they could not be read
+
+    @property
+    def der(self) -> bytes:
+        """Its encoding."""
+        return self.row.der or b""
 
     @property
     def weight(self) -> int:
         """Bytes that stand for its place in memory: a twelfth of it, measured from 0.4 to 160 KB of DER."""
-        return len(self.row.der or b"") + 256
+        return len(self.der) + 256
 
 
 def name_match(leaf: Known, host: str) -> bool | None:
@@ -82,103 +82,137 @@ def name_match(leaf: Known, host: str) -> bool | None:
     A wildcard above fewer than two labels (`*.com`) names nothing, as the library and OpenSSL have it;
     the RFC leaves that open (§7.1).  None for a certificate whose names could not be read.
     """
-    return None if leaf.row.names is None else _matches(leaf.patterns, host)
+    return None if leaf.names is None else _is_among(leaf.names, host)
 
 
-def common_name_match(leaf: Known, host: str) -> bool:
-    """Whether the CN names the host in a certificate without any DNS-ID (RFC 7672 §3.2.3, RFC 6125 §6.4.4)."""
-    if leaf.row.names != [] or leaf.row.common_name is None:
+def common_name_match(leaf: Known, host: str) -> bool | None:
+    """Whether the CN names the host in a certificate without any DNS-ID (RFC 7672 §3.2.3, RFC 6125 §6.4.4).
+
+    None where the DNS names, or without any the subject, could not be read.
+    """
+    if leaf.names is None:
+        return None
+    if leaf.names:
         return False
-    return _matches(_patterns([leaf.row.common_name]), host)
+    if leaf.row.common_name is None:
+        return None if leaf.row.subject is None else False
+    return _is_among(_listed([leaf.row.common_name]), host)
 
 
-def _matches(patterns: list[DNSPattern], host: str) -> bool:
+def names_any(leaf: Known, hosts: Iterable[str]) -> bool | None:
+    """Whether the certificate names one of the hosts, as DANE-TA asks: by DNS-IDs, and by the CN if it has none."""
+    return any_of(*(match(leaf, host) for host in hosts for match in (name_match, common_name_match)))
+
+
+def _listed(names: list[str]) -> bytes:
+    """The names in one object, as they may be thousands: each between two NULs, which `printable` leaves in none."""
+    return ("\0" + "\0".join(names) + "\0").encode().lower() if names else b""
+
+
+def _is_among(names: bytes, host: str) -> bool:
+    """Whether one of the names is the host's, or the wildcard that stands for it: no other can match."""
     host = host.rstrip(".")
     label, _, parent = host.partition(".")
     try:
-        reference = DNS_ID(host)
+        reference = guarded(DNS_ID, host)
         # By RFC 9525 §6.3 a wildcard, which is a whole label, stands for any one label.  The library, as old as
         # RFC 6125, lets none stand for an A-label; it stands for one where it would stand for `x`.
-        for_wildcards = DNS_ID(f"x.{parent}") if parent and label.lower().startswith("xn--") else reference
-    except ValueError:  # a name that no certificate can carry as DNS-ID
+        for_wildcards = guarded(DNS_ID, f"x.{parent}") if label.lower().startswith("xn--") else reference
+    except Unreadable:  # a name that no certificate can carry as DNS-ID
         return False
-    return any((for_wildcards if b"*" in one.pattern else reference).verify(one) for one in patterns)
+    wildcard = b"*." + reference.hostname.partition(b".")[2]
+    return _matches(names, reference.hostname, reference) or _matches(names, wildcard, for_wildcards)
+
+
+def _matches(names: bytes, name: bytes, reference: DNS_ID) -> bool:
+    if b"\0" + name + b"\0" not in names:
+        return False
+    try:
+        return bool(reference.verify(guarded(DNSPattern.from_bytes, name)))
+    except Unreadable:  # such as a wildcard above a top-level domain
+        return False
 
 
 def parse(certificate: crypto.X509, der: bytes) -> Known:
     """The certificate with its facts; `der` is its encoding."""
-    row = facts(der)
-    return Known(certificate, row, anatomy_of(der), _patterns(row.names or []))
+    anatomy = anatomy_of(der)
+    row = _facts(der, anatomy)
+    return Known(certificate, row, anatomy, None if row.names is None else _listed(row.names))
 
 
-def _patterns(names: list[str]) -> list[DNSPattern]:
-    """DNS-IDs in service_identity's form; one that is malformed does not hide its neighbours."""
-    patterns = []
-    for name in names:
-        if name != name.strip():  # the library strips it, and a name with white space about it is no name
-            continue
-        try:
-            patterns.append(DNSPattern.from_bytes(name.encode()))
-        except CertificateError:
-            continue
-    return patterns
+def load(der: bytes) -> Known:
+    """The certificate of an encoding.  Raises `Unreadable` if OpenSSL cannot read it."""
+    return parse(guarded(crypto.load_certificate, crypto.FILETYPE_ASN1, der), der)
 
 
 def facts(der: bytes) -> Certificate:
     """The stored facts of one certificate; what cannot be parsed is null, with the first `parse_error`.
 
-    The parts are read each for itself: an odd extension hides no key, and an odd key no names.
+    The parts are read each for itself: an odd extension hides no key, and an odd key no names.  What the library
+    does not read in the certificate is read by `anatomy`, or by the library in the certificate without its oddities.
     """
+    return _facts(der, anatomy_of(der))
+
+
+def _facts(der: bytes, anatomy: Anatomy | None) -> Certificate:
     row = Certificate(sha256=hashlib.sha256(der).hexdigest(), der=der)
-    if (anatomy := anatomy_of(der)) is not None:
-        row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library deplores oddities that we are here to count
-        try:
-            certificate = x509.load_der_x509_certificate(der)
-        except Exception as error:  # noqa: BLE001 - a parser of hostile input; whatever it raises is the finding
-            row.parse_error = _problem(error)
-            return row
-        for fill in (_fill_dates, _fill_extensions, _fill_subject, _fill_issuer, _fill_signature, _fill_key):
-            try:
-                fill(row, certificate)
-            except Exception as error:  # noqa: BLE001 - as above
-                row.parse_error = row.parse_error or _problem(error)
+        certificate = _loaded(row, der)
+        _fill(row, _fill_dates, certificate)
+        _fill(row, _fill_extensions, certificate)
+        if row.parse_error is not None:
+            _fill_by_anatomy(row, der, anatomy)
+        plain = certificate
+        if certificate is None and (known := without_oddities(der)) is not None:
+            plain = _loaded(row, known)
+        for fill in (_fill_subject, _fill_issuer, _fill_signature, _fill_key):
+            _fill(row, fill, plain)
+    if anatomy is not None:
+        row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
+        row.self_signed = anatomy.issuer == anatomy.subject and is_signed_by(der, anatomy.public_key)
     return row
 
 
-def _problem(error: Exception) -> str:
-    return f"{type(error).__name__}: {printable(str(error).encode())}"[:500]
-
-
-def anatomy_of(der: bytes) -> Anatomy | None:
-    """The parts of a certificate (RFC 5280 §4.1) without judging any of them; None if it has no such form."""
+def _loaded(row: Certificate, der: bytes) -> x509.Certificate | None:
     try:
-        at, _ = _content(der, 0)  # Certificate
-        at, _ = _content(der, at)  # TBSCertificate
-        if der[at] == 0xA0:  # version, absent in X.509v1
-            at = _content(der, at)[1]
-        parts = []
-        for _ in ("serialNumber", "signature", "issuer", "validity", "subject", "subjectPublicKeyInfo"):
-            start, at = at, _content(der, at)[1]
-            parts.append(der[start:at])
-    except (IndexError, ValueError):
+        return guarded(x509.load_der_x509_certificate, der)
+    except Unreadable as error:
+        _note(row, error)
         return None
-    return Anatomy(issuer=parts[2], subject=parts[4], public_key=parts[5])
 
 
-def _content(der: bytes, at: int) -> tuple[int, int]:
-    """Where the content of the DER element at an offset begins and ends (X.690 §8.1).
+def _fill(
+    row: Certificate, fill: Callable[[Certificate, x509.Certificate], None], certificate: x509.Certificate | None
+) -> None:
+    """Read some of the facts; a certificate that could not be loaded has said so already."""
+    if certificate is None:
+        return
+    try:
+        guarded(fill, row, certificate)
+    except Unreadable as error:
+        _note(row, error)
 
-    Raises `IndexError` and `ValueError` where the bytes end before it does.
-    """
-    length, start = der[at + 1], at + 2
-    if length >= 0x80:
-        start += length & 0x7F
-        length = int.from_bytes(der[at + 2 : start], "big")
-    if start + length > len(der):
-        raise ValueError("DER ends too early")
-    return start, start + length
+
+def _note(row: Certificate, error: Unreadable) -> None:
+    row.parse_error = row.parse_error or str(error)
+
+
+def _fill_by_anatomy(row: Certificate, der: bytes, anatomy: Anatomy | None) -> None:
+    """Read what the library did not."""
+    if anatomy is None:
+        return
+    if row.not_before is None and (validity := validity_of(anatomy)) is not None:
+        row.not_before, row.not_after = validity
+    extensions = Extensions(der)
+    if row.names is None and (names := extensions.dns_names()) is not None:
+        row.names = [printable(name) for name in names]
+    if row.is_ca is None:
+        row.is_ca = extensions.is_ca()
+    if row.sct_count is None:
+        row.sct_count = extensions.sct_count()
+    if row.must_staple is None:
+        row.must_staple = extensions.must_staple()
 
 
 def _fill_dates(row: Certificate, certificate: x509.Certificate) -> None:
@@ -224,7 +258,6 @@ def _fill_issuer(row: Certificate, certificate: x509.Certificate) -> None:
 
 def _fill_signature(row: Certificate, certificate: x509.Certificate) -> None:
     row.signature_algorithm = getattr(certificate.signature_algorithm_oid, "_name", None)
-    row.self_signed = _is_self_signed(certificate)
 
 
 def _fill_key(row: Certificate, certificate: x509.Certificate) -> None:
@@ -244,23 +277,3 @@ def _key(key: object) -> tuple[str, int | None]:
         case ed448.Ed448PublicKey():
             return "ed448", 456
     return type(key).__name__.removesuffix("PublicKey").lower(), None
-
-
-def is_issued_by(known: Known, issuer: Known) -> bool:
-    """Whether names fit and the signature verifies; of issuers with one name OpenSSL tries but the first."""
-    try:
-        certificate = x509.load_der_x509_certificate(known.row.der or b"")
-        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.row.der or b""))
-    except Exception:  # noqa: BLE001 - a bad signature, or an algorithm the library does not verify
-        return False
-    return True
-
-
-def _is_self_signed(certificate: x509.Certificate) -> bool:
-    if certificate.issuer != certificate.subject:
-        return False
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except Exception:  # noqa: BLE001 - a bad signature, or an algorithm the library does not verify
-        return False
-    return True

@@ -11,17 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from OpenSSL import crypto
 
-from crawler.certificates import Known, Recent, common_name_match, name_match, parse
+from crawler.certificates import Known, Recent, load, names_any
+from crawler.guard import Unreadable, guarded
 from crawler.records import DaneError, DaneStatus, TlsaStatus
+from crawler.signatures import is_signed_by
+from crawler.three_valued import all_of
 from crawler.trust import ChainVerdict
 
 
@@ -97,15 +95,12 @@ def _is_readable(selector: int, data: bytes) -> bool:
     try:
         if selector == CERTIFICATE:
             # Trailing bytes are read over by OpenSSL, and no certificate ever equals data that has them.
-            return crypto.dump_certificate(crypto.FILETYPE_ASN1, _certificate(data)) == data
-        crypto.load_publickey(crypto.FILETYPE_ASN1, data)
-    except crypto.Error:
+            certificate = guarded(crypto.load_certificate, crypto.FILETYPE_ASN1, data)
+            return guarded(crypto.dump_certificate, crypto.FILETYPE_ASN1, certificate) == data
+        guarded(crypto.load_publickey, crypto.FILETYPE_ASN1, data)
+    except Unreadable:
         return False
     return True
-
-
-def _certificate(der: bytes) -> crypto.X509:
-    return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
 
 
 # --- the verdict --------------------------------------------------------------------------------
@@ -160,18 +155,21 @@ def verdict(
     }
     if (index := next(_found(wanted, DANE_EE, chain[0]), None)) is not None:
         return Verdict(DaneStatus.MATCH, index, 0)  # neither name nor expiry count (RFC 7671 §5.1)
-    names, error = list(names), DaneError.NO_MATCH
     if sum(kind[:3] == (DANE_TA, PUBLIC_KEY, FULL) for kind in wanted) * len(chain) > _MAX_CHECKS:
         return Verdict(DaneStatus.UNKNOWN)
+    names, error = list(names), DaneError.NO_MATCH
+    is_certain = not dropped and not _is_key_unread(wanted, chain)
     for tried, anchor in enumerate(_anchors(wanted, chain)):
         if tried == _MAX_ANCHORS:
             return Verdict(DaneStatus.UNKNOWN)
-        path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires, at=at)
-        problem = _problem(path, chain[0], names, at)
-        if problem is None:
+        holds, problem = _vouches(anchor, chain, names, at, path_to)
+        if holds:
             return Verdict(DaneStatus.MATCH, anchor.record, anchor.depth)
-        error = max(error, problem, key=_FURTHEST.index)
-    return Verdict(DaneStatus.UNKNOWN) if dropped else Verdict(DaneStatus.MISMATCH, error=error)
+        if holds is None:
+            is_certain = False
+        elif problem is not None:
+            error = max(error, problem, key=_FURTHEST.index)
+    return Verdict(DaneStatus.MISMATCH, error=error) if is_certain else Verdict(DaneStatus.UNKNOWN)
 
 
 def in_force(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -214,13 +212,21 @@ def _association(certificate: Known, selector: int, matching: int) -> bytes:
     return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()
 
 
+def _is_key_unread(wanted: _Wanted, chain: list[Known]) -> bool:
+    """Whether a record names the key of one that a certificate received may have, for all that could be read of it."""
+    unread = [certificate.anatomy is None for certificate in chain]
+    usages = {usage for usage, selector, _, _ in wanted if selector == PUBLIC_KEY}
+    return (DANE_EE in usages and unread[0]) or (DANE_TA in usages and any(unread))
+
+
 class _Anchor(NamedTuple):
     """Where a path may end."""
 
     record: int
     depth: int | None
-    certificate: Known
+    certificate: Known | None  #: None: it could not be read
     expires: bool  #: its own dates count
+    is_named: bool | None = True  #: the record is for it; None: that could not be found out
 
 
 def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
@@ -229,61 +235,61 @@ def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
     An anchor that was not sent is known from a full record only (RFC 7671 §5.2.2); for a bare key
     stands what it signed (§5.2.3).  The dates of an anchor count where it is self-issued, as OpenSSL has it.
     """
+    leaf = chain[0]
     for depth, certificate in enumerate(chain):
-        if certificate.row.sha256 != chain[0].row.sha256:
+        if certificate.row.sha256 != leaf.row.sha256:
             for index in _found(wanted, DANE_TA, certificate):
                 yield _Anchor(index, depth, certificate, _is_self_issued(certificate))
     for (usage, selector, matching, data), index in wanted.items():
-        if (usage, selector, matching) == (DANE_TA, CERTIFICATE, FULL):
+        if (usage, matching) != (DANE_TA, FULL):
+            continue
+        if selector == PUBLIC_KEY:
+            for signed in chain:
+                if (is_signed := _is_signed_by(signed, data)) is not False:
+                    yield _Anchor(index, None, signed, True, is_signed)
+        elif data != leaf.der:
             anchor = _PARSED.of(hashlib.sha256(data).digest(), partial(_parsed, data))
-            yield _Anchor(index, None, anchor, _is_self_issued(anchor))
-        elif (usage, selector, matching) == (DANE_TA, PUBLIC_KEY, FULL):
-            yield from (_Anchor(index, None, signed, True) for signed in chain if _is_signed_by(signed, data))
+            yield _Anchor(index, None, anchor, anchor is not None and _is_self_issued(anchor))
 
 
 #: What a name server says of many endpoints is worked out once: signatures under bare keys, certificates in full.
-_SIGNED: Recent[tuple[str | None, bytes], bool] = Recent(16_384)
-_PARSED: Recent[bytes, Known] = Recent(1 << 20, attrgetter("weight"))
+_SIGNED: Recent[tuple[str | None, bytes], bool | None] = Recent(16_384)
+_PARSED: Recent[bytes, Known | None] = Recent(1 << 20, lambda known: known.weight if known is not None else 256)
 
 
-def _parsed(der: bytes) -> Known:
-    return parse(_certificate(der), der)
+def _parsed(der: bytes) -> Known | None:
+    try:
+        return load(der)
+    except Unreadable:
+        return None
 
 
 def _is_self_issued(certificate: Known) -> bool:
     return certificate.anatomy is None or certificate.anatomy.issuer == certificate.anatomy.subject
 
 
-def _problem(path: ChainVerdict, leaf: Known, names: list[str], at: datetime) -> DaneError | None:
-    if not path.trusted:
-        return DaneError.PATH
-    if not path.within_validity(at):
-        return DaneError.EXPIRED
-    if not any(name_match(leaf, name) or common_name_match(leaf, name) for name in names):
-        return DaneError.NAME
-    return None
+def _vouches(
+    anchor: _Anchor, chain: list[Known], names: list[str], at: datetime, path_to: PathTo
+) -> tuple[bool | None, DaneError | None]:
+    """Whether the anchor vouches for the leaf, and if not, how far it got.  None: that could not be found out."""
+    if anchor.certificate is None:
+        return None, None
+    path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires, at=at)
+    in_force = path.within_validity(at)
+    if in_force is False and anchor.certificate.anatomy is None:
+        in_force = None  # whether it is self-issued, and so whether its own dates count, is not known
+    if path.trusted is False:
+        return False, DaneError.PATH
+    if in_force is False:
+        return False, DaneError.EXPIRED
+    if path.trusted is None or in_force is None:
+        return None, None
+    if (is_named := names_any(chain[0], names)) is False:
+        return False, DaneError.NAME
+    return all_of(is_named, anchor.is_named), None
 
 
-def _is_signed_by(certificate: Known, public_key: bytes) -> bool:
+def _is_signed_by(certificate: Known, public_key: bytes) -> bool | None:
     """Whether the certificate's signature verifies under a bare key, found out now or remembered."""
     pair = certificate.row.sha256, hashlib.sha256(public_key).digest()
-    return _SIGNED.of(pair, partial(_verifies, certificate, public_key))
-
-
-def _verifies(certificate: Known, public_key: bytes) -> bool:
-    try:
-        signed = x509.load_der_x509_certificate(certificate.row.der or b"")
-        key = load_der_public_key(public_key)
-        parameters: Any = signed.signature_algorithm_parameters
-        match key:
-            case rsa.RSAPublicKey() if signed.signature_hash_algorithm is not None:
-                key.verify(signed.signature, signed.tbs_certificate_bytes, parameters, signed.signature_hash_algorithm)
-            case ec.EllipticCurvePublicKey():
-                key.verify(signed.signature, signed.tbs_certificate_bytes, parameters)
-            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
-                key.verify(signed.signature, signed.tbs_certificate_bytes)
-            case _:
-                return False
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
-        return False
-    return True
+    return _SIGNED.of(pair, partial(is_signed_by, certificate.der, public_key))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from crawler.certificates import Known
-from crawler.records import DaneError, DaneStatus, Outcome, Probe, Stage
+from crawler.records import Certificate, DaneError, DaneStatus, Outcome, Probe, Stage
 from crawler.verdicts import certificate_holds
 
 OUTCOMES: dict[Outcome, str] = {
@@ -108,15 +108,13 @@ def about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
 def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
     leaf = chain[0].row
     until = f"until {leaf.not_after:%Y-%m-%d}" if leaf.not_after else leaf.parse_error or ""
-    names = ", ".join((leaf.names or [])[:4]) + (" …" if len(leaf.names or ()) > 4 else "")
-    yield Text(
-        f"    certificate of {names or 'nobody (no DNS names)'}, by {leaf.issuer_organization or leaf.issuer}, {until}"
-    )
+    yield Text(f"    certificate of {_names(leaf)}, by {leaf.issuer_organization or leaf.issuer or 'unknown'}, {until}")
+    untrusted = f"not trusted: {probe.chain_error} at depth {probe.chain_error_depth}"
     verdicts = [
-        (probe.chain_trusted, "trusted", f"not trusted: {probe.chain_error} at depth {probe.chain_error_depth}"),
-        (probe.name_match, "names the host", _unnamed(probe)),
-        (probe.within_validity, "within its dates", "outside its dates"),
-    ]
+        (probe.chain_trusted, "trusted", untrusted, "whether it is trusted could not be found out"),
+        (probe.name_match, "names the host", _unnamed(probe), "whether it names the host could not be read"),
+        (probe.within_validity, "within its dates", "outside its dates", "whether it is within its dates could not be read"),
+    ]  # fmt: skip
     if probe.dane in (DaneStatus.MATCH, DaneStatus.MISMATCH):
         error = DANE_ERRORS.get(probe.dane_error) if probe.dane_error else None
         verdicts.append(
@@ -124,13 +122,20 @@ def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
                 probe.dane is DaneStatus.MATCH,
                 f"as a TLSA record says{_which(probe)}",
                 error or "not as its TLSA records say",
+                "",
             )
         )
-    for verdict, yes, no in verdicts:
-        words = {True: yes, False: no, None: "could not be read off the certificate"}[verdict]
-        yield marked(verdict, words, "      ")
+    for verdict, yes, no, unknown in verdicts:
+        yield marked(verdict, {True: yes, False: no, None: unknown}[verdict], "      ")
     holds = certificate_holds(probe)
     yield Text(f"    {_STRICT[holds]}", style=_MARKS[holds][1])
+
+
+def _names(leaf: Certificate) -> str:
+    """Whom a certificate is for; names that could not be read are not none."""
+    if leaf.names is None:
+        return "names that could not be read"
+    return ", ".join(leaf.names[:4]) + (" …" if len(leaf.names) > 4 else "") or "nobody (no DNS names)"
 
 
 def _unnamed(probe: Probe) -> str:

@@ -92,5 +92,6 @@ def _judged(
     row.error_code, row.error_depth, row.error = verdict.error_code, verdict.error_depth, verdict.error
     if verdict.trusted:
         row.known_issuers = list(verdict.added)
-        row.valid_from, row.valid_until = verdict.valid_from, verdict.valid_until
+        if verdict.window.is_whole:
+            row.valid_from, row.valid_until = verdict.window.start, verdict.window.end
     return row

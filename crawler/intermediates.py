@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
-from crawler.certificates import Known, anatomy_of, is_issued_by
+from crawler.anatomy import anatomy_of
+from crawler.certificates import Known
 from crawler.shelf import Shelf
+from crawler.signatures import is_issued_by
 from crawler.trust import TrustStore
 
 KNOWN_AT_MOST = 20_000
@@ -65,7 +67,7 @@ class Intermediates:
     def _is_anchored(self, der: bytes) -> bool:
         self._tick(1)
         known = self._trust.read(der)
-        return known is not None and self._trust.is_anchored(known)
+        return known is not None and self._trust.is_anchored(known) is True
 
     def _issue_of(self, issuer: bytes, shelf: Shelf) -> Iterator[bytes]:
         """What an intermediate signed; twins with one name and one key signed the same."""
@@ -77,7 +79,7 @@ class Intermediates:
             self._used.add((name, signer.anatomy.public_key))
             for der in shelf.intermediates(name):
                 self._tick(1)
-                yield from (der for known in self._read([der]) if is_issued_by(known, signer))
+                yield from (der for known in self._read([der]) if is_issued_by(known.der, signer.der))
 
     def _read(self, ders: Iterable[bytes]) -> Iterator[Known]:
         return (known for der in ders if (known := self._trust.read(der)) is not None)

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 from crawler.policy_list import ListedPolicy
 from crawler.records import Certificate, Domain, Host, LookupStatus, Probe, Route
-from crawler.verdicts import all_of, does_tls
+from crawler.three_valued import all_of
+from crawler.verdicts import does_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +109,6 @@ def leaf_names(leaf: Certificate | None) -> list[str] | None:
     """The names in a certificate: its DNS names, else its CN; None if they could not be read."""
     if leaf is None or leaf.names is None:
         return None
-    return leaf.names or ([leaf.common_name] if leaf.common_name else [])
+    if leaf.names or leaf.common_name is None:
+        return leaf.names or (None if leaf.subject is None else [])
+    return [leaf.common_name]

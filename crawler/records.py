@@ -288,18 +288,23 @@ class Certificate:
 
     sha256: str | None = column(TEXT, "SHA-256 of the DER, hex")
     der: bytes | None = column(BINARY, "the certificate")
-    parse_error: str | None = column(TEXT, "why the facts below are null")
+    parse_error: str | None = column(
+        TEXT,
+        "what the library could not read of it, and why; facts below that are null could be read in no other way either",
+    )
     subject: str | None = column(TEXT, "RFC 4514 string")
     issuer: str | None = column(TEXT, "RFC 4514 string")
     issuer_organization: str | None = column(TEXT, "O of the issuer")
     common_name: str | None = column(TEXT, "last CN of the subject")
-    names: list[str] | None = column(TEXTS, "DNS names of the subjectAltName")
+    names: list[str] | None = column(TEXTS, "DNS names of the subjectAltName; null: could not be read")
     not_before: datetime | None = column(TIME, "start of validity")
     not_after: datetime | None = column(TIME, "end of validity")
     key_type: str | None = column(TEXT, "`rsa`, `ec:secp256r1`, `ed25519` …")
     key_bits: int | None = column(INT, "size of the key in bits")
     signature_algorithm: str | None = column(TEXT, "e.g. `sha256WithRSAEncryption`")
-    self_signed: bool | None = column(FLAG, "issuer equals subject and the signature verifies under its own key")
+    self_signed: bool | None = column(
+        FLAG, "issuer equals subject and the signature verifies under its own key; null: could not be checked"
+    )
     is_ca: bool | None = column(FLAG, "basicConstraints CA")
     spki_sha256: str | None = column(TEXT, "SHA-256 of the SubjectPublicKeyInfo, hex")
     sct_count: int | None = column(INT, "embedded signed certificate timestamps")

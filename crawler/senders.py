@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from crawler.certificates import Known, common_name_match, name_match
+from crawler.certificates import Known, names_any
 from crawler.mta_sts import is_allowed
 from crawler.records import (
     DaneError,
@@ -49,6 +49,7 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
+from crawler.three_valued import all_of
 from crawler.verdicts import does_tls
 
 
@@ -113,9 +114,9 @@ def _by_dane(
         case TlsaStatus.USABLE:
             secure = {Dnssec.SECURE: True, Dnssec.INSECURE: False}.get(domain.dnssec or Dnssec.UNKNOWN)
             matches = _tlsa_match(domain, probe, leaf, secure)
-            if _both(tls, matches):
+            if all_of(tls, matches):
                 return _either(secure, Delivery.AUTHENTICATED, Delivery.ENCRYPTED)
-            return Delivery.REFUSED if _both(tls, matches) is False else None
+            return Delivery.REFUSED if all_of(tls, matches) is False else None
         case TlsaStatus.UNUSABLE:
             return _either(tls, Delivery.ENCRYPTED, Delivery.REFUSED)
         case TlsaStatus.ABSENT | TlsaStatus.INSECURE:
@@ -135,9 +136,7 @@ def _tlsa_match(domain: Domain, probe: Probe, leaf: Known | None, secure: bool |
     if probe.dane_error != DaneError.NAME:
         return False
     names = [name for name in (domain.domain, *(domain.cnames or [])[-1:]) if name]
-    if leaf is None or leaf.row.names is None:
-        return _both(secure, None)
-    return _both(secure, any(name_match(leaf, name) or common_name_match(leaf, name) for name in names))
+    return all_of(secure, None if leaf is None else names_any(leaf, names))
 
 
 def _by_mta_sts(domain: Domain, probe: Probe, valid: bool | None, plain: Delivery | None) -> Delivery | None:
@@ -145,12 +144,7 @@ def _by_mta_sts(domain: Domain, probe: Probe, valid: bool | None, plain: Deliver
     if not enforced:
         return plain if enforced is False else None
     allowed = is_allowed(probe.host or "", domain.mta_sts_mx or ())
-    return _either(_both(allowed, valid), Delivery.AUTHENTICATED, Delivery.REFUSED)
-
-
-def _both(first: bool | None, second: bool | None) -> bool | None:
-    """Kleene's AND."""
-    return False if first is False or second is False else True if first and second else None
+    return _either(all_of(allowed, valid), Delivery.AUTHENTICATED, Delivery.REFUSED)
 
 
 def _either(verdict: bool | None, yes: Delivery, no: Delivery) -> Delivery | None:

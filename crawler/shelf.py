@@ -16,7 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawler.certificates import Known, anatomy_of
+from crawler.anatomy import anatomy_of
+from crawler.certificates import Known
 from crawler.parts import ROWS_AT_ONCE, hidden, opened
 
 LARGEST_INTERMEDIATE = 16 << 10

@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import crypto
+
+from crawler.guard import Unreadable, guarded
+from crawler.signatures import signature_hash
 
 EE_KEY_TOO_SMALL, CA_KEY_TOO_SMALL, CA_MD_TOO_WEAK = 66, 67, 68
 """OpenSSL's X509_V_ERR codes."""
@@ -39,17 +41,20 @@ def weakness(path: Sequence[crypto.X509]) -> tuple[int, int] | None:
 def _is_small(certificate: crypto.X509) -> bool:
     """A key that cannot be read is no good either, as OpenSSL has it."""
     try:
-        key = certificate.get_pubkey()
-    except crypto.Error:
+        key = guarded(certificate.get_pubkey)
+        return guarded(key.bits) < _LEAST_BITS.get(guarded(key.type), 0)
+    except Unreadable:
         return True
-    return key.bits() < _LEAST_BITS.get(key.type(), 0)
 
 
 def _is_weakly_signed(certificate: crypto.X509) -> bool:
-    algorithm = certificate.get_signature_algorithm()
-    if algorithm != b"rsassaPss":
-        return _WEAK(algorithm) is not None
-    try:  # the hash is among its parameters, and is SHA-1 where they are left out
-        return isinstance(certificate.to_cryptography().signature_hash_algorithm, _WEAK_HASHES)
-    except (UnsupportedAlgorithm, ValueError):
-        return False
+    """So is an algorithm that cannot be read, as it is to OpenSSL."""
+    try:
+        algorithm = guarded(certificate.get_signature_algorithm)
+        if algorithm != b"rsassaPss":
+            return _WEAK(algorithm) is not None
+        # The hash is among its parameters, and is SHA-1 where they are left out.
+        der = guarded(crypto.dump_certificate, crypto.FILETYPE_ASN1, certificate)
+        return isinstance(signature_hash(der), _WEAK_HASHES)
+    except Unreadable:
+        return True

@@ -12,7 +12,6 @@ A chain is judged once per distinct chain.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,16 +28,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 from OpenSSL._util import ffi, lib
 
-from crawler.certificates import Known, Recent, is_issued_by, parse
+from crawler.certificates import Known, Recent, load, parse
 from crawler.config import ConfigError
+from crawler.guard import Unreadable, guarded
+from crawler.signatures import is_issued_by
 from crawler.strength import weakness
+from crawler.three_valued import any_of
+from crawler.validity import Window, window_of
 
 _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
 #: DER of the parsed certificates remembered by one process, which take some twelve times as much: 150 MiB, at
 #: 1.5 KiB of DER 7,000 of them.  A hostile one of 100 KiB would be 1.2 MiB.
 _KEPT_CERTIFICATES = 12 << 20
 _KEPT_CHAINS = 8_000
-_TIME = re.compile(rb"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z").fullmatch
 _ADDED = 16  # certificates added to a chain at most; real paths have no more than five
 
 
@@ -46,20 +48,17 @@ _ADDED = 16  # certificates added to a chain at most; real paths have no more th
 class ChainVerdict:
     """What OpenSSL says of a chain, dates apart, and between which instants its dates hold."""
 
-    trusted: bool
-    error_code: int
+    trusted: bool | None  #: None: OpenSSL could not judge
+    error_code: int | None
     error_depth: int | None
     error: str | None
-    valid_from: datetime | None
-    valid_until: datetime | None
+    window: Window
     ordered: bool  #: as received, each certificate is followed by one with its issuer's name
     added: tuple[str, ...] = ()  #: SHA-256 (hex) of what is on the path, was known and was not sent
 
     def within_validity(self, at: datetime) -> bool | None:
-        """Whether the dates hold; None when they cannot be read."""
-        if self.valid_from is None or self.valid_until is None:
-            return None
-        return self.valid_from <= at <= self.valid_until
+        """Whether the dates hold; None where one that cannot be read decides."""
+        return self.window.holds(at)
 
 
 Issuers = Callable[[bytes], Iterable[Known]]
@@ -85,20 +84,18 @@ class TrustStore:
         return _store(self.path, for_servers=False)
 
     def known(self, certificate: crypto.X509) -> Known:
-        """The certificate with its facts, parsed now or remembered."""
-        der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        """The certificate with its facts, parsed now or remembered.  Raises `Unreadable` if it has no encoding."""
+        der = guarded(crypto.dump_certificate, crypto.FILETYPE_ASN1, certificate)
         return self._certificates.of(hashlib.sha256(der).digest(), lambda: parse(certificate, der))
 
     def read(self, der: bytes) -> Known | None:
         """A stored certificate with its facts; None if OpenSSL cannot read it."""
         try:
-            return self._certificates.of(
-                hashlib.sha256(der).digest(), lambda: parse(crypto.load_certificate(crypto.FILETYPE_ASN1, der), der)
-            )
-        except crypto.Error:
+            return self._certificates.of(hashlib.sha256(der).digest(), lambda: load(der))
+        except Unreadable:
             return None
 
-    def is_anchored(self, intermediate: Known) -> bool:
+    def is_anchored(self, intermediate: Known) -> bool | None:
         """Whether an anchor of the store issued this CA certificate, whatever its dates and whatever it is for."""
         return _judge(self._for_any_purpose, [intermediate], datetime.now(UTC)).trusted
 
@@ -126,8 +123,10 @@ class TrustStore:
             made = self._chains.of(key, partial(_judge, self._store, whole, at, sent=chain))
             if made.trusted:
                 verdict = replace(made, ordered=sent.ordered)
-            elif verdict is sent:  # the error that remains; the dates stay those of what was sent
+                continue
+            if verdict is sent:  # the error that remains; the dates stay those of what was sent
                 verdict = replace(sent, error_code=made.error_code, error_depth=made.error_depth, error=made.error)
+            verdict = replace(verdict, trusted=any_of(verdict.trusted, made.trusted))
         return verdict
 
     def path_to(
@@ -140,7 +139,7 @@ class TrustStore:
         """
         at = at or datetime.now(UTC)
         key = (str(anchor_expires), *_key([anchor, *chain], at))
-        return self._paths.of(key, lambda: _judge(_anchored(anchor.openssl), chain, at, anchor_expires=anchor_expires))
+        return self._paths.of(key, lambda: _judge_below(anchor, chain, at, anchor_expires=anchor_expires))
 
 
 def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
@@ -166,18 +165,21 @@ def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
         if known.anatomy is None or known.anatomy.issuer in subjects:
             continue
         subjects.add(known.anatomy.issuer)
-        fitting = (issuer for issuer in issuers(known.anatomy.issuer) if is_issued_by(known, issuer))
+        fitting = (issuer for issuer in issuers(known.anatomy.issuer) if is_issued_by(known.der, issuer.der))
         made += islice(fitting, max(0, len(chain) + _ADDED - len(made)))
     return made
 
 
-def _anchored(anchor: crypto.X509) -> crypto.X509Store:
-    """A store with this one anchor, at which a path may end wherever it stands in the hierarchy."""
+def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expires: bool) -> ChainVerdict:
+    """The verdict of a store with this one anchor, at which a path may end wherever it stands in the hierarchy."""
     store = crypto.X509Store()
-    store.add_cert(anchor)
     _enforce_server_purpose(store)
     store.set_flags(_NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)
-    return store
+    try:
+        guarded(store.add_cert, anchor.openssl)
+    except Unreadable as error:
+        return _without_path(_NoPath(None, None, str(error)), chain)
+    return _judge(store, chain, at, anchor_expires=anchor_expires)
 
 
 _Key = tuple[str | bool, ...]
@@ -189,7 +191,9 @@ def _key(chain: list[Known], at: datetime) -> _Key:
 
 
 def _is_current(known: Known, at: datetime) -> bool:
-    return _holds((known.row.not_before, known.row.not_after), at)
+    """Whether it is known to be within its dates: what is not yields to what is."""
+    start, end = known.row.not_before, known.row.not_after
+    return start is not None and end is not None and start <= at <= end
 
 
 def _enforce_server_purpose(store: crypto.X509Store) -> None:
@@ -234,7 +238,6 @@ def _judge(
 ) -> ChainVerdict:
     """The verdict of a store; where not all of the chain was `sent`, it says what of the rest is on the path."""
     leaf, *others = chain
-    ordered = _is_ordered(chain)
     # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on,
     # as every sender has them, it would not.  So first without what is expired, and if that leads nowhere, with it.
     current = [known for known in others if _is_current(known, at)]
@@ -243,20 +246,46 @@ def _judge(
         try:
             path = _path(store, leaf, offered)
             break
-        except crypto.X509StoreContextError as error:
-            code, depth, text = error.errors
+        except _NoPath as error:
+            refusal = error
     if path is None:
-        return ChainVerdict(False, code, depth, text, *_window([known.openssl for known in chain]), ordered)
-    window = _window(path if anchor_expires else path[:-1])
+        return _without_path(refusal, chain)
+    window, ordered = window_of(path if anchor_expires else path[:-1]), _is_ordered(chain)
     if (weak := weakness(path)) is not None:
-        return ChainVerdict(False, *weak, _words(weak[0]), *window, ordered)
-    return ChainVerdict(True, 0, None, None, *window, ordered, () if sent is None else _added(path, chain, sent))
+        return ChainVerdict(False, *weak, _words(weak[0]), window, ordered)
+    return ChainVerdict(True, 0, None, None, window, ordered, () if sent is None else _added(path, chain, sent))
+
+
+class _NoPath(Exception):
+    """Why there is no verified path: OpenSSL's verdict; or none, as it could not judge."""
+
+    def __init__(self, code: int | None, depth: int | None, words: str) -> None:
+        super().__init__(words)
+        self.trusted = None if code is None else False
+        self.code, self.depth, self.words = code, depth, words
+
+
+def _without_path(refusal: _NoPath, chain: list[Known]) -> ChainVerdict:
+    """Dates are then those of all that was received."""
+    window = window_of([known.openssl for known in chain])
+    return ChainVerdict(refusal.trusted, refusal.code, refusal.depth, refusal.words, window, _is_ordered(chain))
 
 
 def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[crypto.X509]:
-    """The verified path, anchor last.  Raises `X509StoreContextError` if there is none."""
-    context = crypto.X509StoreContext(store, leaf.openssl, [known.openssl for known in others])
-    return context.get_verified_chain()
+    """The verified path, anchor last.  Raises `_NoPath`."""
+
+    def verified() -> list[crypto.X509]:
+        context = crypto.X509StoreContext(store, leaf.openssl, [known.openssl for known in others])
+        return context.get_verified_chain()
+
+    try:
+        return guarded(verified)
+    except Unreadable as error:
+        if isinstance(error.__cause__, crypto.X509StoreContextError):
+            raise _NoPath(*error.__cause__.errors) from error
+        raise _NoPath(None, None, str(error)) from error
+    finally:
+        lib.ERR_clear_error()  # or a signature that fails here is the first cause of what fails in a connection next
 
 
 def _words(code: int) -> str:
@@ -265,14 +294,9 @@ def _words(code: int) -> str:
 
 
 def _added(path: list[crypto.X509], chain: list[Known], sent: list[Known]) -> tuple[str, ...]:
-    on_path = {crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in path}
+    on_path = {guarded(crypto.dump_certificate, crypto.FILETYPE_ASN1, certificate) for certificate in path}
     known = {known.row.sha256 for known in sent}
     return tuple(str(k.row.sha256) for k in chain if k.row.der in on_path and k.row.sha256 not in known)
-
-
-def _holds(window: tuple[datetime | None, datetime | None], at: datetime) -> bool:
-    start, end = window
-    return start is not None and end is not None and start <= at <= end
 
 
 def _is_ordered(chain: list[Known]) -> bool:
@@ -281,24 +305,3 @@ def _is_ordered(chain: list[Known]) -> bool:
         known.anatomy is not None and follower.anatomy is not None and known.anatomy.issuer == follower.anatomy.subject
         for known, follower in pairwise(chain)
     )
-
-
-def _window(certificates: list[crypto.X509]) -> tuple[datetime | None, datetime | None]:
-    """The time in which all the certificates are within their dates."""
-    starts, ends = [], []
-    for certificate in certificates:
-        start, end = _instant(certificate.get_notBefore()), _instant(certificate.get_notAfter())
-        if start is None or end is None:
-            return None, None
-        starts.append(start)
-        ends.append(end)
-    return max(starts), min(ends)
-
-
-def _instant(asn1_time: bytes | None) -> datetime | None:
-    """A GeneralizedTime as RFC 5280 §4.1.2.5.2 has it; `strptime` would take a third of a verdict."""
-    match = _TIME(asn1_time or b"")
-    try:
-        return datetime(*map(int, match.groups()), tzinfo=UTC) if match else None  # type: ignore[misc, arg-type]
-    except ValueError:
-        return None

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from crawler.certificates import Known, common_name_match, name_match
 from crawler.records import Probe
+from crawler.three_valued import all_of
 from crawler.trust import ChainVerdict
 
 Judge = Callable[[list[Known], datetime], ChainVerdict]
@@ -48,10 +49,3 @@ def does_tls(probe: Probe) -> bool | None:
 def certificate_holds(probe: Probe) -> bool | None:
     """What the three verdicts on the certificate make together, whatever became of the session."""
     return all_of(probe.chain_trusted, probe.name_match, probe.within_validity)
-
-
-def all_of(*verdicts: bool | None) -> bool | None:
-    """Three-valued *and*: no if one is no, else unknown if one is unknown, else yes."""
-    if any(verdict is False for verdict in verdicts):
-        return False
-    return None if None in verdicts else True

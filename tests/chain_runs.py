@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from cryptography import x509
 
 from crawler.certificates import facts
 from crawler.parts import PartWriter, read_rows, write_whole
@@ -16,6 +14,7 @@ from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe,
 from crawler.storage import Run
 from crawler.trust import TrustStore
 from crawler.verdicts import conclude, judge_chain, judge_names
+from tests import chains
 from tests.chains import START, Subject, der, known, pem
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
@@ -26,10 +25,10 @@ INTERMEDIATE = ROOT.issue(MIDDLE, ca=True)
 LOWER_INTERMEDIATE = MIDDLE.issue(LOWER, ca=True)
 LEAF, LOWER_LEAF = MIDDLE.leaf(HOST), LOWER.leaf(HOST)
 
-Chain = list[x509.Certificate]
+Chain = Sequence[chains.Certificate]
 
 
-def sha256(certificate: x509.Certificate) -> str:
+def sha256(certificate: chains.Certificate) -> str:
     return hashlib.sha256(der(certificate)).hexdigest()
 
 
@@ -49,14 +48,14 @@ def probed(store: TrustStore, chain: Chain, at: datetime) -> Probe:
 
 def stored(
     path: Path,
-    chains: Iterable[Chain],
-    others: Iterable[x509.Certificate] = (),
+    received: Iterable[Chain],
+    others: Iterable[chains.Certificate] = (),
     *,
     code: int | None = None,
     at: datetime = START,
     shards: int = 1,
 ) -> Run:
-    """A run in which probes received the chains (whatever they are, refused with `code`), and one got nowhere.
+    """A run in which probes received chains (whatever they are, refused with `code`), and one got nowhere.
 
     `others` came from hosts that are not in it.
     """
@@ -65,11 +64,11 @@ def stored(
     run.make_directories(SIGNATURE)
     write_whole(run.trust_anchors, pem(ANCHOR).encode())
     store = TrustStore(str(run.trust_anchors))
-    chains = list(chains)
-    probes = [probed(store, chain, at) for chain in [*chains, []]]
+    sent = list(received)
+    probes = [probed(store, chain, at) for chain in [*sent, []]]
     for probe in probes[:-1]:
         probe.chain_error_code = probe.chain_error_code if code is None else code
-    distinct = {sha256(one): one for one in (*(c for chain in chains for c in chain), *others)}
+    distinct = {sha256(one): one for one in (*(c for chain in sent for c in chain), *others)}
     rows: dict[str, list[Any]] = {"probes": probes, "certificates": [facts(der(one)) for one in distinct.values()]}
     for table, name in (("probes", "probes"), ("certificates", "merged")):
         for shard in range(shards):
@@ -94,7 +93,7 @@ def write_part(run: Run, table: str, name: str, rows: Iterable[Any]) -> None:
     writer.close()
 
 
-def without(run: Run, lost: x509.Certificate, how: str) -> None:
+def without(run: Run, lost: chains.Certificate, how: str) -> None:
     """Lose a certificate of the run: `missing`, or in its place bytes that are `not a certificate`."""
     (part,) = (part for part in run.parts("certificates") if part.stem != "empty")
     rows: list[Certificate] = list(read_rows(part, Certificate))

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
-from crawler.certificates import Known, parse
+from crawler.certificates import Known, load
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -115,13 +115,18 @@ def with_sha1(certificate: x509.Certificate, issuer: Subject, digest: str = "sha
     return again.to_cryptography()
 
 
-def known(*certificates: x509.Certificate) -> list[Known]:
+Certificate = x509.Certificate | crypto.X509  #: the latter where the library would not read it
+
+
+def known(*certificates: Certificate) -> list[Known]:
     """The certificates as a probe has them."""
-    return [parse(crypto.X509.from_cryptography(certificate), der(certificate)) for certificate in certificates]
+    return [load(der(certificate)) for certificate in certificates]
 
 
-def der(certificate: x509.Certificate) -> bytes:
+def der(certificate: Certificate) -> bytes:
     """Its encoding."""
+    if isinstance(certificate, crypto.X509):
+        return crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
     return certificate.public_bytes(Encoding.DER)
 
 

@@ -18,6 +18,7 @@ from crawler.certificates import Known
 from crawler.dane import Rdata, records_of, status_of, verdict
 from crawler.senders import Delivery, Sender, deliveries
 from crawler.trust import ChainVerdict
+from crawler.validity import Window
 from tests import chains
 from tests.small_runs import LEAF, certificate, domain, host, known, opened, probe, tlsa
 
@@ -345,7 +346,7 @@ def test_what_is_inferred_of_a_sampled_endpoints_tlsa_records_is_what_its_probe_
     """Or unknown, where the stored digests of the leaf do not tell; by 3 1 1 and 3 0 1 alone they always do."""
 
     def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool, at: Any) -> ChainVerdict:
-        return ChainVerdict(False, 20, 0, "no path", None, None, True)
+        return ChainVerdict(False, 20, 0, "no path", Window(None, None, True), True)
 
     leaf = CHAIN[0].row.sha256 or ""
     rows: list[Any] = [

@@ -180,7 +180,7 @@ def test_certificates_as_large_as_they_come_are_not_remembered_by_the_thousand(
 
     def parse(certificate: crypto.X509, der: bytes) -> Known:
         parsed.append(der)
-        return Known(certificate, Certificate(der=der), None, [])
+        return Known(certificate, Certificate(der=der), None, b"")
 
     monkeypatch.setattr("crawler.trust.parse", parse)
     others = [crypto.load_certificate(crypto.FILETYPE_ASN1, der[:-2] + n.to_bytes(2)) for n in range(200)]
@@ -203,7 +203,7 @@ def test_names_that_cannot_be_read_are_not_called_a_mismatch(
     trust: TrustStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = trust.known(crypto.X509.from_cryptography(ROOT.issue("unreadable.example").certificate))
-    known.row.names = None
+    known.names = None
     assert name_match(known, "unreadable.example") is None
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from crawler import dane
-from crawler.certificates import Known, parse
+from crawler.certificates import Known, load
 from crawler.records import DaneError, DaneStatus, TlsaStatus
+from crawler.signatures import is_signed_by
 from crawler.trust import ChainVerdict, TrustStore
 from tests.chains import START, Subject, der, known, pem
 
@@ -98,6 +99,16 @@ def test_dane_ta_does_not_match_the_leaf(trust: TrustStore) -> None:
     alone = SERVER.issue(SERVER, ca=True, names=[HOST])
     assert judge(trust, [record(TA, CERT, SHA256, alone)], alone).error is DaneError.NO_MATCH
     assert judge(trust, [record(TA, CERT, SHA256, alone)], alone, alone).error is DaneError.NO_MATCH
+
+
+@pytest.mark.parametrize("leaf", [LEAF, SERVER.issue(SERVER, ca=True, names=[HOST])], ids=["issued", "self-signed"])
+def test_the_leaf_is_no_anchor_of_its_own_though_the_record_has_it_in_full(
+    trust: TrustStore, leaf: x509.Certificate
+) -> None:
+    for chain in ([leaf], [leaf, leaf], [leaf, INTERMEDIATE]):
+        assert judge(trust, [record(TA, CERT, FULL, leaf)], *chain) == dane.Verdict(
+            DaneStatus.MISMATCH, error=DaneError.NO_MATCH
+        )
 
 
 def test_dane_ta_by_digest_needs_the_anchor_in_the_chain(trust: TrustStore) -> None:
@@ -218,27 +229,27 @@ def test_usable_records_without_a_chain_are_unknown_and_no_mismatch(trust: Trust
 
 def test_what_a_bare_key_signed_is_found_out_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [record(TA, SPKI, FULL, Subject(f"Key {n}").root()) for n in range(3)]
-    loaded: list[bytes] = []
+    checked: list[bytes] = []
 
-    def load(data: bytes) -> object:
-        loaded.append(data)
-        return load_der_public_key(data)
+    def check(certificate: bytes, public_key: bytes) -> bool | None:
+        checked.append(public_key)
+        return is_signed_by(certificate, public_key)
 
-    monkeypatch.setattr(dane, "load_der_public_key", load)
+    monkeypatch.setattr(dane, "is_signed_by", check)
     for _ in range(2):
         assert judge(trust, keys, *CHAIN).error is DaneError.NO_MATCH
-        assert len(loaded) == len(keys) * len(CHAIN)
+        assert len(checked) == len(keys) * len(CHAIN)
 
 
 def test_a_full_certificate_of_a_record_is_parsed_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
     records = [record(TA, CERT, FULL, Subject(f"Anchor {n}").root()) for n in range(3)]
     parsed: list[bytes] = []
 
-    def counted(certificate: crypto.X509, encoding: bytes) -> Known:
+    def counted(encoding: bytes) -> Known:
         parsed.append(encoding)
-        return parse(certificate, encoding)
+        return load(encoding)
 
-    monkeypatch.setattr(dane, "parse", counted)
+    monkeypatch.setattr(dane, "load", counted)
     for _ in range(2):
         assert judge(trust, records, *CHAIN).error is DaneError.PATH
         assert len(parsed) == len(records)
@@ -310,6 +321,7 @@ CLIENT = MIDDLE.issue(SERVER, ca=False, names=[HOST], usage=[x509.ExtendedKeyUsa
 LATE = ROOT.root(days=(-30, -1))
 NO_CA = ROOT.issue(MIDDLE, ca=False)
 TWIN = Subject("leaf", SERVER.key).root(names=[HOST])
+ALONE = Subject("leaf", SERVER.key).issue(Subject("leaf", SERVER.key), ca=False, names=[HOST])
 
 SCENES: dict[str, tuple[list[Record], list[x509.Certificate]]] = {
     "EE by key": ([record(EE, SPKI, SHA256, LEAF)], CHAIN),
@@ -339,6 +351,13 @@ SCENES: dict[str, tuple[list[Record], list[x509.Certificate]]] = {
     "anchor expired": ([record(TA, CERT, SHA256, PAST)], [LEAF, PAST]),
     "anchor expired, self-signed": ([record(TA, CERT, SHA256, LATE)], [LEAF, INTERMEDIATE, LATE]),
     "anchor expired, in the record": ([record(TA, CERT, FULL, PAST)], [LEAF]),
+    "TA in full is the leaf": ([record(TA, CERT, FULL, LEAF)], [LEAF]),
+    "TA in full is the leaf of a chain": ([record(TA, CERT, FULL, LEAF)], CHAIN),
+    "TA in full is the leaf, sent twice": ([record(TA, CERT, FULL, LEAF)], [LEAF, LEAF, INTERMEDIATE]),
+    "TA in full is the self-signed leaf": ([record(TA, CERT, FULL, TWIN)], [TWIN]),
+    "TA in full is the self-signed leaf, no CA": ([record(TA, CERT, FULL, ALONE)], [ALONE]),
+    "TA is the self-signed leaf's bare key": ([record(TA, SPKI, FULL, TWIN)], [TWIN]),
+    "TA is the leaf's bare key": ([record(TA, SPKI, FULL, LEAF)], CHAIN),
     "bare key that signed an expired one": ([record(TA, SPKI, FULL, ANCHOR)], [LEAF, PAST]),
 }
 

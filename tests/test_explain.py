@@ -60,6 +60,22 @@ def test_unknown_is_said_to_be_unknown() -> None:
     assert "unknown" in told(probe)
 
 
+def test_names_that_could_not_be_read_are_not_told_to_be_none() -> None:
+    unread, nameless = known("mx.example"), known()
+    unread.names = unread.row.names = None
+    row = probe("mx.example", "192.0.2.1", name_match=None, chain_trusted=None, within_validity=None, strict_valid=None)
+    findings = Findings("example.org", hosts=[Host(host="mx.example", addresses=["192.0.2.1"])])
+    for leaf, words in (
+        (unread, "certificate of names that could not be read, by"),
+        (nameless, "certificate of nobody (no DNS names), by"),
+    ):
+        findings.probes = [(row, [leaf])]
+        text = "\n".join(line.plain for line in lines(findings))
+        assert words in text
+        assert "? whether it names the host could not be read" in text
+        assert "? whether it is trusted could not be found out" in text and "not trusted" not in text
+
+
 def test_a_hosts_words_are_no_markup() -> None:
     text = told(play("S: 554 [bold red]boo[/] \\x1b[31mred\n").probe)
     assert "[bold red]boo[/] \\x1b[31mred" in text and "\x1b" not in text

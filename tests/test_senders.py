@@ -37,6 +37,15 @@ def answer(
     return deliveries(row, rrset, probe(MX, "192.0.2.1", kind, **(facts or {})), leaf)[sender]
 
 
+def test_names_that_could_not_be_read_leave_the_dane_sender_unknown() -> None:
+    leaf = known("example.org")
+    usable = {"tlsa": "usable", "facts": mismatch("name"), "leaf": leaf, "dnssec": "secure"}
+    assert answer(Sender.DANE, **usable) == AUTHENTICATED  # type: ignore[arg-type]
+    leaf.names = leaf.row.names = None
+    assert answer(Sender.DANE, **usable) is UNKNOWN  # type: ignore[arg-type]
+    assert answer(Sender.DANE, **usable | {"dnssec": "insecure"}) == REFUSED, "then the name does not count"  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("kind", "opportunistic", "strict"),
     [

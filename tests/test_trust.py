@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
+from crawler.anatomy import instant
 from crawler.certificates import Known, common_name_match, facts, name_match
 from crawler.config import Limits
-from crawler.trust import ChainVerdict, TrustStore, _instant, completed
+from crawler.trust import ChainVerdict, TrustStore, completed
 from tests.chains import (
     SERVER,
     START,
@@ -300,7 +301,7 @@ def test_the_error_that_remains_is_that_of_the_longest_path_known(tmp_path: Path
     leaf = LOWER.leaf(HOST, days=(-3, 3))
     found = with_known(tmp_path, [leaf], lower)
     assert (found.trusted, found.error_code, found.error_depth) == (False, 20, 1)
-    assert found.valid_from == START + timedelta(-3)  # dates are those of what was sent
+    assert found.window.start == START + timedelta(-3)  # dates are those of what was sent
 
 
 def test_intermediates_that_signed_each_other_end_in_a_verdict(tmp_path: Path) -> None:
@@ -368,11 +369,13 @@ def test_every_fact_of_a_certificate_is_there_or_has_its_reason() -> None:
     assert facts(b"no certificate").parse_error
 
 
-def test_an_extension_that_cannot_be_read_hides_what_stands_in_extensions_and_no_more() -> None:
+def test_an_extension_that_cannot_be_read_hides_what_stands_in_it_and_no_more() -> None:
     made = x509.CertificateBuilder(ROOT.root().subject, LEAF.subject, LEAF.public_key(), 1, START, START)
     odd = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2"), b"\x04\x81\x02ab")
-    row = facts(der(made.add_extension(odd, critical=False).sign(ROOT.key, hashes.SHA256())))
-    assert row.parse_error and (row.names, row.sct_count, row.must_staple) == (None, None, None)
+    names = x509.SubjectAlternativeName([x509.DNSName(HOST)])
+    made = made.add_extension(names, critical=False).add_extension(odd, critical=False)
+    row = facts(der(made.sign(ROOT.key, hashes.SHA256())))
+    assert row.parse_error and (row.names, row.sct_count, row.must_staple) == ([HOST], None, False)
     assert (row.key_type, row.key_bits, row.self_signed) == ("ec:secp256r1", 256, False)
     assert row.not_after and row.subject and row.issuer and row.signature_algorithm == "ecdsa-with-SHA256"
 
@@ -399,10 +402,14 @@ def test_must_staple_is_a_fact() -> None:
         (b"20260131235959.5Z", None),
         (b"00000101000000Z", None),
         (b"", None),
-        (None, None),
+        (b"491231235959Z", datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (b"500101000000Z", datetime(1950, 1, 1, tzinfo=UTC)),
+        (b"250230000000Z", None),
+        (b"2501010000Z", None),
+        (b"250101000000+0000", None),
+        (b"20250101000000Z\0", None),
+        (b"\xd9\xa1" * 6 + b"Z", None),
     ],
 )
-def test_a_date_that_is_not_in_the_form_of_the_standard_is_not_read(
-    encoded: bytes | None, read: datetime | None
-) -> None:
-    assert _instant(encoded) == read
+def test_a_date_that_is_not_in_the_form_of_the_standard_is_not_read(encoded: bytes, read: datetime | None) -> None:
+    assert instant(encoded) == read

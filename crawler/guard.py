@@ -1,0 +1,45 @@
+"""The one door to libraries that read bytes of strangers.
+
+Rule of this room: whatever such a library raises is a finding about the bytes, never a fault of ours.  Which exceptions
+those are is nobody's promise: `cryptography` raises some dozen kinds at a hostile certificate, and a panic of its Rust
+code is no `Exception` at all.  So nobody lists them; every call goes through `guarded`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from crawler.records import printable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LONGEST = 500  # characters of a message that are kept
+_PANIC = "PanicException"
+"""What PyO3 makes of a panic in Rust: a `BaseException` that cannot be imported."""
+
+
+class Unreadable(ValueError):
+    """A library could not read what it was given; the message is the library's own, printable, one short line."""
+
+
+def guarded(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """What the library makes of it.  Raises `Unreadable` whatever the library raises.
+
+    Memory that ran out is our trouble and not the bytes'; it goes through as it is.
+    """
+    try:
+        return call(*args, **options)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Unreadable(_words(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise Unreadable(_words(error)) from error
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {printable(str(error).encode(errors='backslashreplace'))}"[:_LONGEST]
