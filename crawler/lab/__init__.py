@@ -4,6 +4,6 @@ A name server that answers for every name, and mail servers that show every beha
 can name.  What is true of a name follows from the seed and the list, so that a scan of the lab can
 be held against it.
 
-    mix · behaviours ◀─ hosts_tls, hosts_plain, hosts_handshake, hosts_hostile · routes
+    mix · behaviours ◀─ hosts_tls, hosts_plain, hosts_handshake, hosts_hostile, hosts_odd · routes
                      ◀─ world ◀─ dns_server · authority ◀─ tls_server ◀─ mail_server ◀─ lab
 """

@@ -15,46 +15,49 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import crypto
 
 from crawler.lab.behaviours import Leaf
+from crawler.lab.oddities import changed, with_oddity
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 _POOL = 8  # keys of each kind shared by all hosts; RSA has one, as making it takes long
 _LONGEST_CN = 64  # X.520 ub-common-name
+_NO_DATE = b"250230000000Z"  # 30 February 2025
 
 
 class Authority:
-    """A root, intermediates below it, among them one that has expired, and a root that nobody trusts."""
+    """A root, intermediates below it, among them an expired one and one without a date, and a root that nobody trusts."""
 
     def __init__(self, *, kept: int = 20_000) -> None:
         """Keep at most `kept` host certificates; the least recently used are made anew when asked for."""
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._kept = kept
-        self._leaves: OrderedDict[tuple[Leaf, str], tuple[x509.Certificate, Key]] = OrderedDict()
+        self._leaves: OrderedDict[tuple[Leaf, str], tuple[crypto.X509, Key]] = OrderedDict()
         self._ec = [ec.generate_private_key(ec.SECP256R1()) for _ in range(_POOL)]
         self._ed25519 = ed25519.Ed25519PrivateKey.generate()
-        self._signers: dict[str, tuple[x509.Name, Key]] = {}
-        self._certificates: dict[str, x509.Certificate] = {}
+        self._signers: dict[str, tuple[x509.Name, ec.EllipticCurvePrivateKey]] = {}
+        self._certificates: dict[str, crypto.X509] = {}
         self._add("root", "Lab Root", "root", (-3650, 3650))
         self._add("unknown root", "Lab Root Unknown", "unknown root", (-3650, 3650))
         self._add("intermediate", "Lab Intermediate", "root", (-365, 365))
         self._add("expired intermediate", "Lab Intermediate Expired", "root", (-730, -3))
         self._add("lower intermediate", "Lab Intermediate Lower", "intermediate", (-365, 365))
         self._add("unsent intermediate", "Lab Intermediate Unsent", "root", (-365, 365))
+        self._add("undated intermediate", "Lab Intermediate Undated", "root", (-365, 365), start=_NO_DATE)
 
     @property
     def root_pem(self) -> bytes:
         """The trust anchor of the lab."""
-        return self._certificates["root"].public_bytes(Encoding.PEM)
+        return crypto.dump_certificate(crypto.FILETYPE_PEM, self._certificates["root"])
 
-    def chain(self, leaf: Leaf) -> list[x509.Certificate]:
+    def chain(self, leaf: Leaf) -> list[crypto.X509]:
         """What is sent behind the leaf."""
         return [self._certificates[name] for name in leaf.chain]
 
-    def leaf(self, leaf: Leaf, host: str) -> tuple[x509.Certificate, Key]:
+    def leaf(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
         """Certificate and key of a host."""
         made = self._leaves.get((leaf, host))
         if made is None:
@@ -65,7 +68,7 @@ class Authority:
             self._leaves.move_to_end((leaf, host))
         return made
 
-    def _make(self, leaf: Leaf, host: str) -> tuple[x509.Certificate, Key]:
+    def _make(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
         behind = host.partition(".")[2]
         names = [name.format(host=host, domain=behind if "." in behind else host) for name in leaf.names]
         key = self._key(leaf.key, host)
@@ -77,12 +80,16 @@ class Authority:
         builder = self._builder(subject, issuer, key, leaf.valid).add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
+        if leaf.oddity:
+            assert isinstance(signer, ec.EllipticCurvePrivateKey), "an odd certificate is signed by hand, with ECDSA"
+            return with_oddity(leaf.oddity, builder, names, signer), key
         if not leaf.in_subject:
             alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(alternative, critical=False)
         return _signed(builder, signer), key
 
-    def _add(self, name: str, common_name: str, signed_by: str, valid: tuple[int, int]) -> None:
+    def _add(self, name: str, common_name: str, signed_by: str, valid: tuple[int, int], start: bytes = b"") -> None:
+        """Make a CA; `start` is what stands in place of its first date."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         self._signers[name] = (subject, key)
@@ -93,7 +100,9 @@ class Authority:
         )  # fmt: skip
         builder = self._builder(subject, issuer, key, valid)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        self._certificates[name] = _signed(builder.add_extension(usage, critical=True), signer)
+        made = builder.add_extension(usage, critical=True).sign(signer, hashes.SHA256())
+        before = made.not_valid_before_utc.strftime("%y%m%d%H%M%SZ").encode() if start else b""
+        self._certificates[name] = changed(made, signer, before, start)
 
     def _builder(
         self, subject: x509.Name, issuer: x509.Name, key: Key, valid: tuple[int, int]
@@ -118,8 +127,9 @@ class Authority:
         return rsa.generate_private_key(65_537, 2_048)
 
 
-def _signed(builder: x509.CertificateBuilder, key: Key) -> x509.Certificate:
-    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+def _signed(builder: x509.CertificateBuilder, key: Key) -> crypto.X509:
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return crypto.X509.from_cryptography(builder.sign(key, digest))
 
 
 def dh_parameters() -> bytes:

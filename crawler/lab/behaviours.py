@@ -73,6 +73,7 @@ class Leaf:
     issuer: str = "intermediate"  #: what `Authority` has under this name, or `itself`
     key: str = "ec"  #: `ec`, `rsa` or `ed25519`
     in_subject: bool = False  #: the names stand in the subject's CN and nowhere else
+    oddity: str = ""  #: one of `oddities.ODDITIES`
     chain: tuple[str, ...] = ("intermediate",)  #: sent behind the leaf, in this order
 
 
@@ -172,12 +173,13 @@ def secured(
     forward_secret: bool = True,
     post_quantum: bool = False,
     trusted: bool = True,
-    name_match: bool = True,
-    within_validity: bool = True,
+    name_match: bool | None = True,
+    within_validity: bool | None = True,
     certificates: int = 2,
     **seen: Any,
 ) -> Truth:
     """The protocol was answered inside TLS."""
+    facts = (trusted, name_match, within_validity)
     made = Truth(
         Stage.DONE,
         Outcome.OK,
@@ -194,7 +196,7 @@ def secured(
         chain_trusted=trusted,
         name_match=name_match,
         within_validity=within_validity,
-        strict_valid=trusted and name_match and within_validity,
+        strict_valid=False if False in facts else None if None in facts else True,
         certificates=certificates,
     )
     return replace(made, **seen)

@@ -65,6 +65,14 @@ _tlsa(
     "ta-full", "2 0 0: the root that is not sent", 1, _USABLE, _MATCH,
     records=((TA, CERT, FULL, "root"),), needs_path=True,
 )  # fmt: skip
+_tlsa(
+    "ta-key-full", "2 1 0: the intermediate's key in full", 1, _USABLE, _MATCH,
+    records=((TA, SPKI, FULL, "intermediate"),), needs_path=True,
+)  # fmt: skip
+_tlsa(
+    "ta-leaf", "2 0 0: the leaf itself, which is no anchor (RFC 6698 §2.1.1)", 1, _USABLE, _MISMATCH,
+    records=((TA, CERT, FULL, "leaf"),),
+)  # fmt: skip
 _tlsa("ta-not-sent", "2 0 1: the root, which is not sent", 2, _USABLE, _MISMATCH, records=((TA, CERT, SHA256, "root"),))
 _tlsa("stale", "3 1 1: a key no longer in use", 10, _USABLE, _MISMATCH, records=((EE, SPKI, SHA256, "another leaf"),))
 _tlsa(
@@ -103,9 +111,12 @@ def dane_truth(tlsa: TlsaBehaviour, status: TlsaStatus, behaviour: HostBehaviour
     if tlsa.needs_path:
         tls = behaviour.server.tls
         # RFC 7672 §3.2.3: unlike for PKIX, the CN counts where there is no DNS-ID.
-        named = truth.name_match or (isinstance(tls, Tls) and tls.leaf.in_subject)
-        if not (truth.chain_trusted and truth.within_validity and named):
+        named = True if isinstance(tls, Tls) and tls.leaf.in_subject else truth.name_match
+        facts = (truth.chain_trusted, truth.within_validity, named)
+        if False in facts:
             return DaneStatus.MISMATCH
+        if None in facts:
+            return DaneStatus.UNKNOWN
     return tlsa.dane
 
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 import dns.edns
 import dns.rcode
 import dns.rdatatype
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import crypto
 
 from crawler.lab.authority import Authority
 from crawler.lab.behaviours import Leaf, Tls
@@ -71,9 +71,9 @@ def _association(host: Host, authority: Authority, selector: int, matching: int,
         # Whose key it is that is not the leaf's does not matter.
         (certificate,) = authority.chain(Leaf(chain=("unknown root" if of == "another leaf" else of,)))
     if selector == CERT:
-        data = certificate.public_bytes(Encoding.DER)
+        data = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
     else:
-        data = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        data = crypto.dump_publickey(crypto.FILETYPE_ASN1, certificate.get_pubkey())
     if matching == FULL:
         return data
     return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from OpenSSL._util import lib
 
 from crawler.lab.authority import Authority, dh_parameters
@@ -50,18 +50,32 @@ class TlsContexts:
                 self._dh.write_bytes(dh_parameters())
             context.load_tmp_dh(str(self._dh).encode())
         for certificate in self._authority.chain(tls.leaf):
-            context.add_extra_chain_cert(certificate)
+            _send_along(context, certificate)
         if tls.wants_certificate or tls.demands_certificate:
             context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if tls.demands_certificate else 0))
 
         def choose(connection: SSL.Connection) -> None:
             name = (connection.get_servername() or HOST_NAME.encode()).decode("ascii", "replace")
             certificate, key = self._authority.leaf(tls.leaf, name.lower())
-            connection.use_certificate(certificate)
+            _use(connection, certificate)
             connection.use_privatekey(key)
 
         context.set_tlsext_servername_callback(choose)
         return context
+
+
+def _send_along(context: SSL.Context, certificate: crypto.X509) -> None:
+    """pyOpenSSL would have it parsed first by a library that takes no odd ones."""
+    copy = lib.X509_dup(certificate._x509)  # which the context will free
+    if lib.SSL_CTX_add_extra_chain_cert(context._context, copy) != 1:
+        lib.X509_free(copy)
+        raise RuntimeError("OpenSSL refused a certificate of the chain")
+
+
+def _use(connection: SSL.Connection, certificate: crypto.X509) -> None:
+    """The same for the leaf of one connection."""
+    if lib.SSL_use_certificate(connection._ssl, certificate._x509) != 1:
+        raise RuntimeError("OpenSSL refused the certificate")
 
 
 class TlsServer:

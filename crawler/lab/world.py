@@ -15,7 +15,7 @@ from hashlib import blake2b
 from itertools import accumulate, cycle, zip_longest
 from typing import NamedTuple
 
-from crawler.lab import hosts_handshake, hosts_hostile, hosts_plain, hosts_tls
+from crawler.lab import hosts_handshake, hosts_hostile, hosts_odd, hosts_plain, hosts_tls
 from crawler.lab.behaviours import HOSTS, HostBehaviour
 from crawler.lab.mix import DUAL_STACK, PROVIDERS, SIGNED
 from crawler.lab.policy_list import LISTED, PROMISED, ListedBehaviour
@@ -26,7 +26,7 @@ from crawler.lab.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES
 from crawler.names import MAX_NAME
 from crawler.records import LookupStatus, Route, TlsaStatus
 
-_REGISTERED = (hosts_tls, hosts_plain, hosts_handshake, hosts_hostile)  # importing them fills HOSTS
+_REGISTERED = (hosts_tls, hosts_plain, hosts_handshake, hosts_hostile, hosts_odd)  # importing them fills HOSTS
 _LOST = frozenset(FLEET.format(n) for n in range(FLEET_SIZE + 1, 200))  # named by MX records, not existing
 _OWN_LABELS = ("mx1", "mx2", "mx3")
 _OPTED_OUT = "domain-opted-out"
