@@ -224,7 +224,7 @@ def ended(stage: Stage | None, outcome: Outcome, *, conclusive: bool = False, **
     certificate = (made.chain_trusted, made.name_match, made.within_validity)
     if made.negotiated is False or False in certificate:
         return replace(made, strict_valid=False)
-    return replace(made, strict_valid=all(certificate) if made.negotiated else None)
+    return replace(made, strict_valid=True if made.negotiated and None not in certificate else None)
 
 
 # --- the table ----------------------------------------------------------------------------------
