@@ -4,7 +4,8 @@ Rule of this room: an option becomes a setting, a command becomes a call, an err
 What a command needs is imported when it runs, so that `--help` is quick.  Commands of other packages
 are found by the entry-point group `starttls_crawler.commands`.
 
-Exit codes: 0 done; 1 the run failed; 2 wrong usage or input; 130 and 143 interrupted.
+Exit codes: 0 done; 1 the run failed, or is suspect; 2 wrong usage or input; 3 stopped early as asked; 130 and 143
+interrupted.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def _add_scan(commands: Any) -> None:
         "scan",
         help="the main job: a list of domains in, Parquet tables out",
         description="Resolve every domain of LIST, probe each of their mail hosts once, and write Parquet tables\n"
-        "under DIR/run=ID.  The same command continues a run that was interrupted.",
+        "under DIR/run=ID.  The same command continues a run that was interrupted.\n"
+        "Exit code 0: done; 1: the run failed or its result is implausible; 2: wrong usage or input;\n"
+        "3: stopped early by --max-runtime, the same command continues; 130, 143: interrupted.",
         epilog=_examples(
             "scan top-1m.csv.gz --data data --ehlo-name probe.example.net",
             "scan list.txt --data data --config lab/lab.toml",
@@ -147,7 +150,7 @@ def _add_scan(commands: Any) -> None:
         "--max-runtime",
         metavar="DURATION",
         type=duration,
-        help="stop by itself after this time, e.g. 90m or 8h; exit code 0, and the same command continues",
+        help="stop by itself after this time, e.g. 90m or 8h; exit code 3, and the same command continues",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary; errors only")
     _add_settings(parser)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Sharding, Timeouts
+from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Sharding, Timeouts, Watch
 from crawler.settings import ConfigError, UsageError, build, check_form, check_ranges, setting
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Sharding",
     "Timeouts",
     "UsageError",
+    "Watch",
     "server_address",
 ]
 
@@ -69,6 +70,7 @@ class Config:
     pacing: Pacing = setting(Pacing, "how many at once and how often")
     https: Https = setting(Https, "how MTA-STS policies are fetched")
     shards: Sharding = setting(Sharding, "how work is cut")
+    watch: Watch = setting(Watch, "when a scan doubts its own network, and when its result")
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -19,6 +19,7 @@ from crawler.mirror import MANIFEST
 from crawler.object_store import Store
 from crawler.parts import write_whole
 from crawler.storage import Run
+from crawler.stored_runs import WHOLE
 
 
 def place(data: str, directory: Path | None) -> tuple[Path, Store | None]:
@@ -69,7 +70,7 @@ def _refresh(store: Store, run: Run, manifest: bytes, *, is_done: bool) -> None:
     note = None if is_done else read_note(store, run.path.name)
     if copy and not is_done and (note is None or note.copy == copy):
         local = run.manifest()
-        if local["state"] == "finished":  # cut off before the store heard of it
+        if local["state"] in WHOLE:  # cut off before the store heard of it
             run.write_manifest({**local, "state": "interrupted"})
         return
     if copy is None:
@@ -94,6 +95,6 @@ def set_copy(run: Run, copy: str) -> None:
 def is_finished(manifest: bytes | None) -> bool:
     """Whether a manifest as stored says that the run is finished; no manifest says nothing."""
     try:
-        return bool(json.loads(manifest or b"")["state"] == "finished")
+        return bool(json.loads(manifest or b"")["state"] in WHOLE)
     except (ValueError, TypeError, KeyError):
         return False

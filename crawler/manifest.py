@@ -25,7 +25,7 @@ from crawler.names import PSL_VERSION
 from crawler.parts import hidden, publish, sync_file
 from crawler.records import SCHEMA_VERSION
 from crawler.storage import Run
-from crawler.stored_runs import check_run_id
+from crawler.stored_runs import WHOLE, check_run_id
 from crawler.targets import ListFacts
 from crawler.tls import offered
 from crawler.trust import TrustStore
@@ -69,7 +69,7 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circ
     for path in sorted(data.glob("run=*"), reverse=True):
         run = Run(path)
         manifest = _manifest_or_none(run)
-        if manifest is None or manifest["state"] == "finished":
+        if manifest is None or manifest["state"] in WHOLE:
             continue
         difference = _difference(manifest, config, circumstances)
         if not difference:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +23,8 @@ from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from crawler.config import Config
-from crawler.storage import Run, Step
+from crawler.parts import Damaged
+from crawler.storage import MERGED, Run, Step
 
 MAX_ACTIVE = 16
 """Shards under way at once in one process; most of them wait for slow hosts or for a second try."""
@@ -56,8 +58,16 @@ class Pool:
     """Processes that take shards of one step after another."""
 
     def __init__(
-        self, run: Run, config: Config, size: int, *, command: Sequence[str] = COMMAND, on_rows: Callable[[int], None]
+        self,
+        run: Run,
+        config: Config,
+        size: int,
+        *,
+        command: Sequence[str] = COMMAND,
+        on_rows: Callable[[int], None],
+        on_outage: Callable[[str], None] = lambda words: None,
     ) -> None:
+        """`on_rows` is told how many rows are done, `on_outage` that there is an outage and that it is over."""
         self.size = size
         # A run is judged by the trust anchors it was begun with, though certifi was upgraded since.
         config = replace(config, ca_file=str(run.trust_anchors))
@@ -65,6 +75,7 @@ class Pool:
         self._lock = run.lock_descriptor
         self._command = command
         self._on_rows = on_rows
+        self._on_outage = on_outage
         self._tasks: TaskGroup
         self._workers: list[_Worker] = []
         self._step: Step | None = None
@@ -72,9 +83,15 @@ class Pool:
         self._lots: Mapping[int, object] = {}
         self._rows: dict[int, int] = {}
         self._finished_rows = 0
+        self._rows_of: dict[int, int] = {}
         self._tries: Counter[tuple[str, int]] = Counter()
         self._idle_deaths = 0
         self._all_done = anyio.Event()
+        self._run = run
+        self._done_at: dict[int, float] = {}  # shards of the step, by when they were reported done
+        self._held_by: _Worker | None = None
+        self._is_held = False
+        self.outages: list[dict[str, Any]] = []  #: for the manifest
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -103,12 +120,48 @@ class Pool:
             return
         self._lots = lots or {}
         self._step, self._waiting, self._rows, self._finished_rows = step, deque(shards), {}, rows_before
-        self._all_done = anyio.Event()
+        self._rows_of = {}
+        self._all_done, self._done_at = anyio.Event(), {}
         await self.start(len(shards))
         # Two each, so that one is computed while the other is written; who has time to spare asks for more.
         for worker in (*self._workers, *self._workers):
             await self._hand(worker)
         await self._all_done.wait()
+
+    async def hold(self, since: float, words: str, asked: Sequence[object] = (), by: _Worker | None = None) -> None:
+        """There is an outage since that time: have every process give up what it has in hand, and withdraw what was done in it."""
+        if self._is_held:
+            return
+        self._is_held, self._held_by = True, by
+        lying = [shard for shard, at in self._done_at.items() if at >= since]
+        self.outages.append(
+            {"since": since, "until": None, "what": words, "asked": list(asked), "withdrawn": len(lying)}
+        )
+        self._on_outage(f"{words}; waiting, and doing again what lay in it")
+        for shard in lying:
+            self._withdraw(shard)
+        for worker in self._workers:
+            await self._tell(worker, {"hold": True})
+
+    async def release(self) -> None:
+        """The outage is over: go on."""
+        if not self._is_held:
+            return
+        self._is_held, self._held_by = False, None
+        self.outages[-1]["until"] = time.time()
+        self._on_outage("the outage is over; going on")
+        for worker in (*self._workers, *self._workers):
+            await self._hand(worker)
+
+    def _withdraw(self, shard: int) -> None:
+        assert self._step is not None
+        self._run.withdraw(self._step, shard)
+        if self._done_at.pop(shard, None) is not None:
+            self._finished_rows -= self._rows_of.pop(shard, 0)
+        self._rows.pop(shard, None)
+        self._tries[self._step.name, shard] -= 1
+        if shard not in self._waiting:
+            self._waiting.append(shard)
 
     async def reload(self) -> None:
         """Have every process read the opt-outs again."""
@@ -141,7 +194,7 @@ class Pool:
             pass  # it has died, which `_listen` is about to notice
 
     async def _hand(self, worker: _Worker) -> None:
-        if self._step is None or len(worker.active) >= MAX_ACTIVE:
+        if self._step is None or self._is_held or len(worker.active) >= MAX_ACTIVE:
             return
         elsewhere = {self._lots.get(shard) for other in self._workers if other is not worker for shard in other.active}
         elsewhere.discard(None)
@@ -166,6 +219,8 @@ class Pool:
         self._workers.remove(worker)
         for shard in worker.active:
             self._again(shard, f"its process ended with {_ending(code)}")
+        if self._held_by is worker:
+            await self.release()  # who was watching is gone; another will see whether there is still an outage
         await worker.process.aclose()
         if not worker.active:
             self._idle_deaths += 1
@@ -187,16 +242,30 @@ class Pool:
             self._idle_deaths = 0
             worker.active.discard(shard)
             self._rows.pop(shard, None)
-            self._finished_rows += self._counted(message["rows"])
+            self._done_at[shard] = time.time()
+            self._rows_of[shard] = self._counted(message["rows"])
+            self._finished_rows += self._rows_of[shard]
             self._on_rows(self._finished_rows + sum(self._rows.values()))
+            if self._is_held:  # it came to its end as it was to be given up
+                self._withdraw(shard)
+        elif event == "withdrawn":
+            worker.active.discard(shard)
+            self._withdraw(shard)
+        elif event == "outage":
+            words = "mail hosts that answered before cannot be reached"
+            await self.hold(message["since"], words, message["asked"], worker)
+        elif event == "over":
+            await self.release()
+        elif event == "gone":
+            raise ScanFailed(message["problem"])
         elif event == "failed":
             worker.active.discard(shard)
             if message["fatal"]:
                 raise ScanFailed(message["problem"])
             self._again(shard, message["problem"])
-        if event in ("idle", "done", "failed"):
+        if event in ("idle", "done", "failed", "withdrawn"):
             await self._hand(worker)
-            if not self._waiting and not any(other.active for other in self._workers):
+            if not self._is_held and not self._waiting and not any(other.active for other in self._workers):
                 self._all_done.set()
 
     def _again(self, shard: int, problem: str) -> None:
@@ -227,3 +296,13 @@ class Pool:
 
 def _ending(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def damage_of(error: Damaged) -> ScanFailed:
+    """What a damaged part means for the run: a shard's own can be made again, while what it was made of is there."""
+    where = error.path.parent
+    lasting = where.parent.name == "_work" or (where.name in MERGED and error.path.name.startswith("merged-"))
+    advice = (
+        "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
+    )
+    return ScanFailed(f"{error}; {advice}")

@@ -30,6 +30,7 @@ from crawler.tls import DHE_REFUSED, Offer
 log = logging.getLogger(__name__)
 
 Emit = Callable[[Any], None]
+Heard = Callable[[Endpoint, Probe], None]
 
 _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
 _HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
@@ -63,8 +64,9 @@ class Prober:
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """
 
-    def __init__(self, config: Config, processes: int = 1) -> None:
-        """`processes` share the limits that hold for the whole run."""
+    def __init__(self, config: Config, processes: int = 1, heard: Heard | None = None) -> None:
+        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt."""
+        self._heard = heard
         self._config = config
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
@@ -183,6 +185,8 @@ class Prober:
             if item.before is None:
                 shard.probed.setdefault((endpoint.protocol, endpoint.address), []).append(item.candidate)
             probe, chain = await self._attempt(item, shard)
+            if self._heard is not None:
+                self._heard(endpoint, probe)
             if probe.greeting_code is not None:
                 self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
             if probe.outcome in _DEAF and probe.stage in (Stage.CONNECT, Stage.GREETING):

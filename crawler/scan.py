@@ -12,51 +12,41 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 
-from crawler.config import Config, ConfigError
+from crawler.config import ConfigError
 from crawler.distrust import distrust
 from crawler.exclusions import Exclusions
 from crawler.failures import foremost
 from crawler.incomplete import judge_incomplete
 from crawler.manifest import note_reload, note_resumption, timestamp
 from crawler.merging import merge
-from crawler.object_store import Store
 from crawler.opening import begin
 from crawler.opt_out_file import OptOuts
+from crawler.outage import suspicions
 from crawler.parts import Damaged, row_count
 from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
-from crawler.pool import COMMAND, Pool, ScanFailed
+from crawler.pool import Pool, ScanFailed, damage_of
 from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
 from crawler.progress import Progress
+from crawler.resolver_watch import watch_resolver
+from crawler.scan_request import Request, process_count
 from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step
+from crawler.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.tally import counts_of, summary
 from crawler.working_copy import WorkingCopy, working_copy
+
+__all__ = ["Request", "process_count", "scan"]
 
 T = TypeVar("T")
 
 _LABELS = {"domains": "RESOLVE domains", "hosts": "RESOLVE hosts", "probes": "PROBE"}
 _UNITS = {"domains": "domains", "hosts": "hosts", "probes": "endpoints"}
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to scan and where to put it."""
-
-    source: str  #: path of the list, `-` for standard input
-    data: Path
-    config: Config
-    run: str | None = None
-    quiet: bool = False
-    accept_invalid: bool = False  #: scan a list although most of its lines are no names
-    command: Sequence[str] = COMMAND  #: how a worker process is started
-    store: Store | None = None  #: where the run shall lie; `data` is then where it is worked on
 
 
 def scan(request: Request) -> int:
@@ -77,13 +67,14 @@ def scan(request: Request) -> int:
         accept_invalid=request.accept_invalid,
     )  # fmt: skip
     try:
-        if run.manifest()["state"] == "finished":
+        if (state := run.manifest()["state"]) in WHOLE:
             where: str | Path = run.path
             if request.store is not None:
                 where = f"{request.store.name}/{run.path.name}"
                 shutil.rmtree(run.path)  # what was brought to know it
-            progress.say(f"run {run.id} is finished already: {where}")
-            return 0
+            words = "finished already" if state == FINISHED else "finished already, and suspect; begin another by --run"
+            progress.say(f"run {run.id} is {words}: {where}")
+            return int(state == SUSPECT)
         if request.store is None:
             return anyio.run(_Scan(request, run, source, lines, progress, opt_outs).go)
         with working_copy(request.store, run, progress) as copy:
@@ -92,11 +83,6 @@ def scan(request: Request) -> int:
     finally:
         progress.close()
         run.unlock()
-
-
-def process_count(config: Config) -> int:
-    """Worker processes: as asked, else one for each core that we may use; a provider's limit must go round."""
-    return min(config.workers or len(os.sched_getaffinity(0)), config.pacing.per_provider)
 
 
 class _Scan:
@@ -121,7 +107,11 @@ class _Scan:
         self._opt_outs = opt_outs
         self._copy = copy
         self._quiet = request.quiet
-        self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach)
+        self._pool = Pool(
+            run, request.config, size, command=request.command, on_rows=progress.reach, on_outage=progress.say
+        )
+        self._is_resolving = False
+        self._suspicions: list[str] = []
         self._signal: int | None = None
         self._finished = False
         self._is_continued = False
@@ -143,7 +133,10 @@ class _Scan:
             return 128 + self._signal
         if not self._finished:
             self._progress.say("time is up (--max-runtime); everything finished is kept, the same command continues")
-        return 0
+            return 3
+        for reason in self._suspicions:
+            self._progress.say(f"run {self._run.id} is suspect, and is not read by default: {reason}")
+        return 1 if self._suspicions else 0
 
     def _announce(self) -> None:
         """Say in the manifest that the run is under way, again perhaps."""
@@ -164,6 +157,7 @@ class _Scan:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._heed_signals, scope)
                 tasks.start_soon(self._heed_the_store)
+                tasks.start_soon(watch_resolver, self._config, self._pool, lambda: self._is_resolving)
                 with scope:
                     async with self._pool.running():
                         await self._work()
@@ -216,10 +210,14 @@ class _Scan:
                 "lines",
                 partial(cut_targets, self._run, self._source, self._lines, self._config, size),
             )
+        self._is_resolving = True
         await self._do(DOMAINS)
+        self._is_resolving = False
         if not self._is_cut(HOSTS):
             await self._plan("collecting mail hosts", "hosts", partial(cut_hosts, self._run, self._config, size))
+        self._is_resolving = True
         await self._do(HOSTS)
+        self._is_resolving = False
         if not self._is_cut(PROBES):
             await self._plan("joining endpoints", "endpoints", partial(cut_endpoints, self._run, self._config, size))
         await self._plan("counting lots", "shards", self._state_lots)
@@ -245,7 +243,7 @@ class _Scan:
             rows = {shard: row_count(path) for shard, path in paths.items()}
             lots = {shard: lot for shard, path in paths.items() if (lot := lot_of(path))}
         except Damaged as error:
-            raise _failure(error) from error
+            raise damage_of(error) from error
         finished = self._run.finished(step)
         shards = sorted(rows.keys() - finished.keys(), key=lambda shard: (-rows[shard], shard))
         total, before = sum(rows.values()), sum(rows[shard] for shard in finished)
@@ -271,7 +269,7 @@ class _Scan:
                 self._progress.end()
             return result
         except Damaged as error:
-            raise _failure(error) from error
+            raise damage_of(error) from error
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
@@ -288,15 +286,19 @@ class _Scan:
         Raises `ScanFailed` if only this keeps the run from being finished; beside another failure it is a line.
         """
         failure: ScanFailed | None = None
-        ending: dict[str, Any] = {"state": "finished" if self._finished else "interrupted", "ended_at": timestamp()}
+        ending: dict[str, Any] = {"state": FINISHED if self._finished else "interrupted", "ended_at": timestamp()}
         try:
             try:
                 ending["counts"] = counts_of(self._run)
+                ending["outages"] = [*self._run.manifest().get("outages", []), *self._pool.outages]
+                if self._finished and (found := suspicions(ending["counts"], self._config.watch)):
+                    self._suspicions = found
+                    ending |= {"state": SUSPECT, "suspicions": found}
             except Damaged as error:
-                failure = _failure(error)
+                failure = damage_of(error)
                 ending["state"], problem = "interrupted", problem or str(failure)
             self._run.write_manifest({**self._run.manifest(), **ending, "problem": problem})
-            if self._copy is not None and ending["state"] == "finished":
+            if self._copy is not None and ending["state"] in WHOLE:
                 self._copy.finish()
         except OSError as error:  # such as the full disk that ended the scan; that message is the one to show
             failure = ScanFailed(f"{self._run.path}: the manifest could not be written ({error.strerror})")
@@ -307,13 +309,3 @@ class _Scan:
         if "counts" in ending and not self._quiet:
             sys.stdout.write(summary(self._run, ending, self._copy.where if self._copy else self._run.path))
             sys.stdout.flush()
-
-
-def _failure(error: Damaged) -> ScanFailed:
-    """What a damaged part means for the run: a shard's own can be made again, while what it was made of is there."""
-    where = error.path.parent
-    lasting = where.parent.name == "_work" or (where.name in MERGED and error.path.name.startswith("merged-"))
-    advice = (
-        "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
-    )
-    return ScanFailed(f"{error}; {advice}")

@@ -193,3 +193,48 @@ class Sharding:
     domains: int = setting(20_000, "names of the list in one RESOLVE shard, about", low=1, high=10_000_000)
     hosts: int = setting(20_000, "mail hosts in one shard, about", low=1, high=10_000_000)
     endpoints: int = setting(8_000, "endpoints in one PROBE shard, about", low=1, high=10_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """When a scan doubts its own network, and when its result."""
+
+    connections: int = setting(
+        60, "the last connections of a process that are looked at together", low=10, high=100_000
+    )
+    networks: int = setting(
+        30,
+        "networks (/24, /48) in which they must have failed: so many do not fail together by chance",
+        low=2,
+        high=100_000,
+    )
+    answering: float = setting(
+        0.05, "share of them that may have stood all the same; even lists of dead domains have more", low=0, high=0.9
+    )
+    asked_again: int = setting(
+        20,
+        "endpoints of different networks that answered in this run and are asked once more on alarm",
+        low=1,
+        high=1_000,
+    )
+    pause: float = setting(
+        5.0, "seconds before they are asked again in an outage, doubled up to a minute", low=0.05, high=3_600
+    )
+    patience: float = setting(
+        900.0, "seconds of an outage after which the scan ends, to be continued", low=0.1, high=86_400
+    )
+    resolver_every: float = setting(
+        5.0, "seconds between two questions whether a resolver answers", low=0.05, high=3_600
+    )
+    least: int = setting(50, "domains or endpoints from which on shares of them are judged", low=1, high=1_000_000)
+    implausible: float = setting(
+        0.5, "share of domains or mail hosts whose DNS failed that makes a run `suspect`; top lists have 2 to 5 %",
+        low=0.01, high=1,
+    )  # fmt: skip
+    implausible_connections: float = setting(
+        0.8,
+        "share of endpoints without a connection or a word that makes a run `suspect`; top lists have about 10 %, lists of old "
+        "domains up to a half",
+        low=0.01,
+        high=1,
+    )

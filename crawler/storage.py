@@ -70,7 +70,7 @@ _PART = re.compile(r"(?:domains|hosts|probes|merged)-[0-9]{4}\.parquet|empty\.pa
 _SHARD = re.compile(r"[0-9]{4}\.parquet").fullmatch
 
 #: What is counted while rows pass, for the manifest.
-_TALLIED = {"domains": "route", "probes": "outcome"}
+_TALLIED = {"domains": "route", "hosts": "ipv4_status", "probes": "outcome"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,13 @@ class Run:
             if whole:
                 markers[shard] = marker
         return markers
+
+    def withdraw(self, step: Step, shard: int) -> None:
+        """Let a finished shard be one that is to be done: its marker goes first, then what it wrote."""
+        self.marker_path(step, shard).unlink(missing_ok=True)
+        sync_directory(self.done)
+        for table in step.tables:
+            self.part_path(table, step, shard).unlink(missing_ok=True)
 
     def written(self, table: str) -> dict[str, str]:
         """SHA-256 of the parts that the finished shards wrote for a table, by name, merged ones too."""

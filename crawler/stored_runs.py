@@ -19,6 +19,9 @@ FINISHED = "finished"
 SUSPECT = "suspect"
 """The scan came to its end, and what it found is implausible; `suspicions` says why."""
 
+WHOLE = (FINISHED, SUSPECT)
+"""States of a run whose every shard is in."""
+
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 _NAMED_AT_MOST = 5
 """Runs that a line of words names."""
@@ -44,7 +47,7 @@ class StoredRun:
     @property
     def is_whole(self) -> bool:
         """Whether every shard is in."""
-        return self.state in (FINISHED, SUSPECT)
+        return self.state in WHOLE
 
     @property
     def suspicions(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from crawler.storage import DOMAINS, INCOMPLETE, MERGED, STEPS, Run
 def counts_of(run: Run) -> dict[str, Any]:
     """Rows by table, and how domains and endpoints came out, over all finished shards."""
     rows: Counter[str] = Counter()
-    tallies: dict[str, Counter[str]] = {"domains": Counter(), "probes": Counter()}
+    tallies: dict[str, Counter[str]] = {"domains": Counter(), "hosts": Counter(), "probes": Counter()}
     duplicates = 0
     for step in STEPS.values():
         for marker in run.finished(step).values():
@@ -32,6 +32,7 @@ def counts_of(run: Run) -> dict[str, Any]:
         "rows": {table: rows[table] for table in TABLES},
         "duplicates_dropped": duplicates,
         "routes": dict(tallies["domains"].most_common()),
+        "host_lookups": dict(tallies["hosts"].most_common()),
         "outcomes": dict(tallies["probes"].most_common()),
     }
 

@@ -5,11 +5,17 @@ what became of them.  One JSON object a line:
 
     in    {"run": …, "config": {…}, "processes": 2}   first
           {"step": "domains", "shard": 3}      then any number
+          {"hold": true}                       give up the shards in hand: there is an outage
+          {"reload": "opt-outs"}
     out   {"event": "ready"}
           {"event": "rows", "step": …, "shard": 3, "rows": {"domains": 120, …}}
           {"event": "idle"}                    another shard would not slow the others
           {"event": "done", "step": …, "shard": 3, "rows": {…}}
           {"event": "failed", "step": …, "shard": 3, "problem": "…", "fatal": false}
+          {"event": "outage", "since": 1.7e9, "asked": [["mx.example", "192.0.2.1"], …]}
+          {"event": "withdrawn", "step": …, "shard": 3}    given up in an outage; to be done again
+          {"event": "over"}                    the network is back
+          {"event": "gone", "problem": "…"}    it is not
 
 The end of standard input means that the parent is gone or wants us gone: the process ends at once,
 whatever it is doing.  Nothing is lost, as a shard appears whole or not at all.
@@ -26,6 +32,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +42,13 @@ from anyio.abc import TaskGroup
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.failures import foremost, is_disk_trouble
+from crawler.outage import FailureWindow
 from crawler.parts import Damaged, StoredRows, distinct, read_rows, row_count
 from crawler.plan import lot_of
 from crawler.policy_fetch import PolicyFetcher
 from crawler.preflight import disk_trouble
 from crawler.probe import Prober
+from crawler.records import Endpoint, Probe, Stage
 from crawler.resolve import resolve_domains, resolve_hosts
 from crawler.storage import DOMAINS, HOSTS, STEPS, Run, ShardOutput
 
@@ -47,6 +56,11 @@ log = logging.getLogger(__name__)
 
 PROGRESS_EVERY = 0.25
 """Seconds between two reports of progress."""
+
+_WITNESSES = 3
+"""Endpoints that answered before, without which nothing can be told, and that are asked again at a time in an outage."""
+
+_LONGEST_PAUSE = 60.0
 
 SPARE_CPU = 0.7
 """Share of the time below which the event loop takes another shard: it is waiting for the network."""
@@ -61,16 +75,25 @@ class Worker:
         self._run = run
         self._config = config
         self._dns = dns
-        self._prober = Prober(config, processes)
+        self._prober = Prober(config, processes, self._hear)
         self._policies = PolicyFetcher(config, dns, self._prober.exclusions, self._prober.trust.path, processes)
         self._say = say
         self._signature = run.signature(run.manifest())
         self._outputs: dict[tuple[str, int], tuple[ShardOutput, list[int]]] = {}
+        self._scopes: dict[tuple[str, int], anyio.CancelScope] = {}
+        self._window = FailureWindow(config.watch)
+        self._alarm = anyio.Event()
 
     async def work(self, step_name: str, shard: int) -> None:
         """Do one shard and report how it went; raises nothing."""
+        rows: dict[str, int] = {}
         try:
-            rows = await self._shard(step_name, shard)
+            with anyio.CancelScope() as scope:
+                self._scopes[step_name, shard] = scope
+                rows = await self._shard(step_name, shard)
+            if scope.cancelled_caught:
+                self._say({"event": "withdrawn", "step": step_name, "shard": shard})
+                return
         except Exception as failure:
             error = foremost(failure, _is_fatal)
             if not _is_fatal(error):
@@ -78,6 +101,59 @@ class Worker:
             self._failed(step_name, shard, self._words(error), fatal=_is_fatal(error))
         else:
             self._say({"event": "done", "step": step_name, "shard": shard, "rows": rows})
+        finally:
+            del self._scopes[step_name, shard]
+
+    def hold(self) -> None:
+        """Give up the shards in hand: what they found while there was an outage is no finding."""
+        for scope in self._scopes.values():
+            scope.cancel()
+
+    def _hear(self, endpoint: Endpoint, probe: Probe) -> None:
+        if self._window.note(endpoint, probe, time.time()) and not self._alarm.is_set():
+            self._alarm.set()
+
+    async def look_out(self) -> None:
+        """For ever: on an alarm ask again who answered before; if they are gone too, wait until one is back."""
+        while True:
+            await self._alarm.wait()
+            asked = self._window.to_ask()
+            if len(asked) >= _WITNESSES and not await self._is_any_there(asked):
+                await self._sit_out(asked)
+            self._window.calm()
+            self._alarm = anyio.Event()
+
+    async def _sit_out(self, asked: list[Endpoint]) -> None:
+        """Give up what is in hand, and ask a few of the endpoints again, less and less often."""
+        settings = self._config.watch
+        since = self._window.last_answer or time.time()
+        named = [[endpoint.host, endpoint.address] for endpoint in asked]
+        self._say({"event": "outage", "since": since, "asked": named})
+        self.hold()
+        began, pause = time.monotonic(), settings.pause
+        for number in count():
+            await anyio.sleep(pause)
+            if await self._is_any_there([asked[(_WITNESSES * number + n) % len(asked)] for n in range(_WITNESSES)]):
+                self._say({"event": "over"})
+                return
+            if time.monotonic() - began > settings.patience:
+                said = f"mail hosts that answered before cannot be reached any more, for {settings.patience:.0f} s"
+                self._say({"event": "gone", "problem": f"{said}; everything finished before is kept"})
+                await anyio.sleep_forever()
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _is_any_there(self, asked: list[Endpoint]) -> bool:
+        """Whether a connection to one of the endpoints stands."""
+        found = []
+
+        async def ask(endpoint: Endpoint) -> None:
+            probe, _ = await self._prober.probe_one(endpoint)
+            found.append(probe.stage not in (None, Stage.CONNECT))
+
+        async with anyio.create_task_group() as tasks:
+            for endpoint in asked:
+                tasks.start_soon(ask, endpoint)
+        return any(found)
 
     def reload(self) -> None:
         """Read the opt-outs again; those in force stay in force if the file cannot be used."""
@@ -161,6 +237,7 @@ async def serve() -> None:
     async with DnsClient(config) as dns, anyio.create_task_group() as tasks:
         worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say)
         tasks.start_soon(worker.watch)
+        tasks.start_soon(worker.look_out)
         say({"event": "ready"})
         await anyio.to_thread.run_sync(_listen, worker, tasks)
 
@@ -169,6 +246,9 @@ def _listen(worker: Worker, tasks: TaskGroup) -> None:
     """Hand shards to the event loop; in a thread, so that the end is heard even while the loop computes."""
     for line in sys.stdin:
         job = json.loads(line)
+        if "hold" in job:
+            anyio.from_thread.run_sync(worker.hold)
+            continue
         if "reload" in job:
             anyio.from_thread.run_sync(worker.reload)
             continue

@@ -93,7 +93,7 @@ def note(line: str) -> None:
 
 
 class Prober:
-    def __init__(self, config: object, processes: int) -> None:
+    def __init__(self, config: object, processes: int, heard: object = None) -> None:
         self.exclusions = SimpleNamespace(domain=lambda name: False)
         self.trust = SimpleNamespace(path=Path())
 

@@ -8,12 +8,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+import anyio
 import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 
-from crawler.config import Config, ConfigError
+from crawler.config import Config, ConfigError, DnsSettings
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import AAAA, MX, NXDOMAIN, REFUSED, SERVFAIL, TLSA, TXT, A, Reply, question_of
 from crawler.dns.question import Question
@@ -725,3 +726,35 @@ def test_a_resolver_that_cannot_be_addressed_is_a_usage_error() -> None:
 
     with pytest.raises(ConfigError, match=r"resolver: 255\.255\.255\.255 cannot be asked from here"):
         asyncio.run(main())
+
+
+def test_a_resolver_that_was_gone_is_heard_again_on_every_socket() -> None:
+    """libuv watches a socket no longer at which an ICMP error was reported; the scan went on at two names a second."""
+
+    async def main() -> list[LookupStatus]:
+        loop = asyncio.get_running_loop()
+
+        class Echo(asyncio.DatagramProtocol):
+            def connection_made(self, transport: Any) -> None:
+                self.transport = transport
+
+            def datagram_received(self, data: bytes, address: Any) -> None:
+                self.transport.sendto(reply_to(dns.message.from_wire(data)), address)
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        config = Config(resolver=(f"127.0.0.1:{port}",), dns=DnsSettings(timeout=0.3, tries=1, sockets=8))
+        async with DnsClient(config) as client:
+            for number in range(32):  # refused: nobody listens yet
+                await client.ask(f"gone{number}.test", MX) if number % 8 == 7 else client.begin(
+                    f"gone{number}.test", MX
+                )
+            transport, _ = await loop.create_datagram_endpoint(Echo, local_addr=("127.0.0.1", port))
+            try:
+                return [(await client.ask(f"back{number}.test", MX)).status for number in range(32)]
+            finally:
+                transport.close()
+
+    statuses = anyio.run(main, backend_options={"use_uvloop": True})
+    assert statuses[8:] == [LookupStatus.NODATA] * 24

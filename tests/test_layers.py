@@ -35,7 +35,7 @@ STOREYS = (
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.opt_out_file"}
+    | {"crawler.opt_out_file", "crawler.outage"}
     | {"crawler.budgets"}
     | {
         "crawler.parts",
@@ -63,6 +63,8 @@ STOREYS = (
         "crawler.preflight",
         "crawler.failures",
         "crawler.pool",
+        "crawler.resolver_watch",
+        "crawler.scan_request",
         "crawler.worker",
         "crawler.progress",
         "crawler.rejudge",

@@ -296,7 +296,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_time_is_up_and_the_same_command_continues(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
-    out, err = kit.scan("data", "--max-runtime", "1.5s", environment={"FAKE_DELAY": "0.01"})
+    out, err = kit.scan("data", "--max-runtime", "1.5s", environment={"FAKE_DELAY": "0.01"}, code=3)
     assert "time is up" in err and "interrupted" in out
     kit.scan("data", "--workers", "2")  # neither may differ from what the run was started with, and yet it is the same
     assert kit.dataset("data") == undisturbed

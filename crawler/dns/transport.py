@@ -113,8 +113,9 @@ class Server:
 
     def tick(self, now: float) -> None:
         """Give up what is overdue, judge the server once a period, send what waits."""
-        for _, pending in self._sockets:
-            self._expire(pending, now)
+        for made, pending in self._sockets:
+            if self._expire(pending, now):
+                self._listen_again(made, pending)
         if self._pipe is not None:
             if self._pipe.is_silent(now):
                 self._replace(self._pipe, now)
@@ -226,13 +227,23 @@ class Server:
         self.received(wire, pending)
         self._pump()
 
-    def _expire(self, pending: Pending, now: float) -> None:
+    def _listen_again(self, made: socket.socket, pending: Pending) -> None:
+        """libuv stops watching a socket at which an ICMP error was reported: the server was gone for a moment."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(made)
+        loop.add_reader(made, self._readable, made, pending)
+
+    def _expire(self, pending: Pending, now: float) -> bool:
+        """Give up the questions that are overdue; whether there were any."""
+        found = False
         while pending:
             message_id, question = next(iter(pending.items()))
             if question.deadline > now:
                 break
             del pending[message_id]
             self.lose(question)
+            found = True
+        return found
 
     def _replace(self, pipe: Pipe, now: float) -> None:
         """Give up a connection; the questions on it that are not overdue go over another, in the same try."""

@@ -24,6 +24,7 @@ from crawler.lab.residents import Domain, Host
 from crawler.lab.world import World
 from crawler.names import MAX_NAME
 from crawler.records import DaneStatus, Outcome, Route, Stage, Target
+from crawler.stored_runs import WHOLE
 from crawler.targets import read_targets
 
 _SHOWN = 40  # disagreements listed; the matrices count all
@@ -93,7 +94,7 @@ def compare_run(run: Path, source: Path, seed: int) -> Comparison:
         manifest = json.loads((run / "manifest.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{run}: no run with a manifest there; check --data") from error
-    if manifest["state"] != "finished":
+    if manifest["state"] not in WHOLE:
         raise UsageError(f"{run}: the run is {manifest['state']}, not finished; its rows cannot be complete")
     settings = manifest["configuration"]
     # A machine without IPv6 has another lab, and lab.toml said so.

@@ -7,7 +7,6 @@ of their own, as a person would, and end the lab whatever happens.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import resource
 import signal
@@ -24,6 +23,8 @@ from types import FrameType
 from typing import Any
 
 from crawler.config import UsageError
+from crawler.lab.alone import alone_in
+from crawler.lab.outages import Outage, outage_of
 
 _PROGRAM = (sys.executable, "-m", "crawler")
 _START_UP = 300.0  # seconds a lab may take until it listens; a million names take about one minute
@@ -45,6 +46,17 @@ def add_parser(subparsers: Any) -> None:
     )
     lab.add_argument(
         "--dns-port", metavar="PORT", type=_port, default=0, help="port of the name server (default: a free one)"
+    )
+    lab.add_argument(
+        "--https-port", metavar="PORT", type=_port, default=0, help="port of all policy hosts (default: a free one)"
+    )
+    lab.add_argument(
+        "--outage",
+        metavar="KIND:AFTER:SECONDS",
+        type=_outage,
+        action="append",
+        help="let all mail hosts (`mail`) or the resolver (`resolver`) be gone after so many connections or questions, for so "
+        "long; 0 seconds: for good; repeatable",
     )
     lab.add_argument("--until-eof", action="store_true", help="stop when standard input ends as well, for scripts")
     lab.set_defaults(run=run_lab)
@@ -99,6 +111,13 @@ def _port(text: str) -> int:
 # --- lab ------------------------------------------------------------------------------------------
 
 
+def _outage(text: str) -> Outage:
+    try:
+        return outage_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KIND:AFTER:SECONDS, e.g. mail:200:10") from None
+
+
 def run_lab(args: argparse.Namespace) -> int:
     """Run the lab until SIGINT (130), SIGTERM (143) or, if asked for, the end of standard input (0)."""
     import anyio
@@ -106,50 +125,9 @@ def run_lab(args: argparse.Namespace) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:  # every mail host is a listening socket
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with _alone_in(args.dir):
+    with alone_in(args.dir):
         source = _list_file(args, args.dir)
         return anyio.run(_serve, args, source, backend_options={"use_uvloop": sys.implementation.name == "cpython"})
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Have the directory for this lab: another would write over its lab.toml, and remove it at its own end.
-
-    The kernel lets go of the lock when its holder is gone, however it died.  Raises `UsageError`.
-    """
-    path = directory / "lab.lock"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = _locked(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
-    try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, b"%d\n" % os.getpid(), 0)
-        yield
-    finally:
-        path.unlink(missing_ok=True)  # while it is locked, so that it is ours
-        os.close(lock)
-
-
-def _locked(path: Path) -> int:
-    """The descriptor of a lock file that lies there and is ours.  Raises `UsageError` if another process has it."""
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-            os.close(lock)
-            raise UsageError(
-                f"{path.parent}: in use by process {holder or '(unknown)'}; end that lab, or give another --dir"
-            ) from None
-        try:
-            if os.path.samestat(os.fstat(lock), path.stat()):
-                return lock
-        except FileNotFoundError:
-            pass
-        os.close(lock)  # its holder has ended and removed it
 
 
 async def _serve(args: argparse.Namespace, source: Path) -> int:
@@ -173,8 +151,9 @@ async def _serve(args: argparse.Namespace, source: Path) -> int:
     if args.until_eof:
         loop.add_reader(sys.stdin.fileno(), heed_input)
     lab = Lab(
-        partial(_names, source), seed=args.seed, directory=args.dir, smtp_port=args.smtp_port, dns_port=args.dns_port
-    )
+        partial(_names, source), seed=args.seed, directory=args.dir, smtp_port=args.smtp_port, dns_port=args.dns_port,
+        https_port=args.https_port, outages=args.outage or (),
+    )  # fmt: skip
     async with lab:
         _say(
             f"lab: {len(lab.mail)} addresses listen; scan it with: "

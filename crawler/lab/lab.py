@@ -21,6 +21,7 @@ from crawler.lab.authority import Authority
 from crawler.lab.behaviours import HOSTS
 from crawler.lab.dns_server import Answer, OverTcp, OverUdp, Responder, answer
 from crawler.lab.mail_server import MailServers
+from crawler.lab.outages import Outage, play
 from crawler.lab.policy_list import ListedBehaviour, policy_list
 from crawler.lab.policy_server import PolicyServers
 from crawler.lab.protection_dns import answer_protected
@@ -98,6 +99,7 @@ class Lab:
         smtp_port: int = 0,
         dns_port: int = 0,
         https_port: int = 0,
+        outages: Iterable[Outage] = (),
     ) -> None:
         """`domains` is the list that will be scanned (or opens it; it is read twice).
 
@@ -114,6 +116,8 @@ class Lab:
         self.world = World(seed, self._names(), ipv6=_has_ipv6())
         self.authority = Authority()
         self._dns_servers: list[asyncio.DatagramTransport | asyncio.Server] = []
+        self._outages = tuple(outages)
+        self._playing: set[asyncio.Task[None]] = set()
 
     @property
     def config_path(self) -> Path:
@@ -145,6 +149,7 @@ class Lab:
             self._settle()
             await self.mail.settled()
             self._write("lab.toml", self._settings())
+            self._play_outages()
         except BaseException:
             self._close()
             raise
@@ -159,15 +164,36 @@ class Lab:
         if self._temporary is not None:
             self._temporary.cleanup()
 
+    def _play_outages(self) -> None:
+        for outage in self._outages:
+            if outage.kind == "mail":
+                work = play(outage, lambda: self.mail.accepted, self.mail.go_away, self.mail.come_back)
+            else:
+                work = play(outage, lambda: self.dns.questions, self._leave_dns, self._come_back_with_dns)
+            self._playing.add(asyncio.get_running_loop().create_task(work))
+
+    def _leave_dns(self) -> None:
+        for server in self._dns_servers:
+            server.close()
+        self._dns_servers.clear()
+
+    def _come_back_with_dns(self) -> None:
+        self._playing.add(asyncio.get_running_loop().create_task(self._listen_for_dns()))
+
     def _close(self) -> None:
+        for task in self._playing:
+            task.cancel()
         for server in self._dns_servers:
             server.close()
         self.policies.close()
         self.mail.close()
 
     async def _serve_dns(self) -> None:
-        loop = asyncio.get_running_loop()
         self.dns = Responder(self._answer)
+        await self._listen_for_dns()
+
+    async def _listen_for_dns(self) -> None:
+        loop = asyncio.get_running_loop()
         address = (_LOOPBACK, self.dns_port or _free_port())
         try:
             udp, _ = await loop.create_datagram_endpoint(lambda: OverUdp(self.dns), local_addr=address)

@@ -8,13 +8,11 @@ refuse connections is one that is not bound.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
 import struct
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import cast
 
 from crawler.config import UsageError
@@ -33,12 +31,12 @@ from crawler.lab.behaviours import (
     Tls,
 )
 from crawler.lab.raw_flights import dhe_flight, offers_dhe
+from crawler.lab.sockets import bound_socket
 from crawler.lab.tls_server import TlsContexts, TlsServer
 
 _LIFETIME = 180.0  # seconds a connection may last, so that forgotten ones do not pile up
 _LONGEST_COMMAND = 65_536
 _BACKLOG = 512
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h; not in Python's socket module
 _SEGMENT_GAP = 0.001  # between segments of a handshake
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -60,6 +58,8 @@ class MailServers:
         self.open: set[Conversation] = set()  #: connections right now
         self._contexts = contexts
         self._sockets: dict[str, socket.socket] = {}
+        self._away: dict[str, HostBehaviour] | None = None  # who listened before all of them went
+        self._behaviours: dict[str, HostBehaviour] = {}
         self._servers: list[asyncio.Server] = []
         self._starting: set[asyncio.Task[None]] = set()
 
@@ -73,15 +73,19 @@ class MailServers:
         Raises `UsageError` when the address is taken or the process may have no more descriptors.
         """
         server = behaviour.server
+        if self._away is not None:
+            self._away.setdefault(address, behaviour)
+            return
         if address in self._sockets or server.port in (Port.REFUSED, Port.ELSEWHERE):
             return
         try:
-            self._sockets[address] = bound = _bound(address, self.port, dropped=server.port is Port.DROPPED)
+            self._sockets[address] = bound = bound_socket(address, self.port, dropped=server.port is Port.DROPPED)
         except OSError as error:
             raise UsageError(
                 f"lab: cannot listen on {address} port {self.port} ({error.strerror}) after {len(self._sockets)} others;"
                 " free the port, raise the limit of open files (ulimit -n), or take a shorter list"
             ) from error
+        self._behaviours[address] = behaviour
         if server.port is Port.OPEN:
             task = asyncio.get_running_loop().create_task(self._serve(bound, server))
             self._starting.add(task)
@@ -93,6 +97,18 @@ class MailServers:
             lambda: Conversation(self, self._contexts, server), sock=bound, backlog=_BACKLOG
         )
         self._servers.append(made)
+
+    def go_away(self) -> None:
+        """Stop listening everywhere, as in an outage: connections are refused, those that stand are reset."""
+        self.close()
+        self._away = self._behaviours
+        self._sockets, self._servers, self._behaviours = {}, [], {}
+
+    def come_back(self) -> None:
+        """Listen again where it was listened before."""
+        away, self._away = self._away or {}, None
+        for address, behaviour in away.items():
+            self.listen(address, behaviour)
 
     async def settled(self) -> None:
         """Wait until all that listens also accepts."""
@@ -108,28 +124,6 @@ class MailServers:
             bound.close()
         for conversation in list(self.open):
             conversation.abort()
-
-
-def _bound(address: str, port: int, *, dropped: bool) -> socket.socket:
-    family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setblocking(False)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if dropped:
-            _drop_everything(bound)
-        bound.bind((address, port))
-        bound.listen(_BACKLOG)
-    except BaseException:
-        bound.close()
-        raise
-    return bound
-
-
-def _drop_everything(bound: socket.socket) -> None:
-    """Attach a packet filter of one instruction, `return 0`: the kernel drops every SYN without a word."""
-    program = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-    bound.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
 
 
 class Conversation(asyncio.Protocol):

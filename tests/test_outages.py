@@ -1,0 +1,211 @@
+"""A night that went wrong says so: outages of mail hosts and of the resolver, and results that cannot be right."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.config import Watch
+from crawler.lab.accuracy import compare_run
+from crawler.outage import FailureWindow, suspicions
+from crawler.records import Endpoint, Outcome, Probe, Stage
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# --- the window of failures -------------------------------------------------------------------------
+
+SETTINGS = Watch(connections=20, networks=10, answering=0.1, asked_again=5)
+
+
+def tried(window: FailureWindow, number: int, outcome: Outcome, now: float = 0.0) -> bool:
+    stage = Stage.DONE if outcome is Outcome.OK else Stage.CONNECT
+    address = f"192.{number // 250}.{number % 250}.1"
+    return window.note(Endpoint("smtp", f"mx{number}.example", address, 25), Probe(stage=stage, outcome=outcome), now)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE])
+def test_failures_in_many_networks_are_an_alarm_and_the_last_answer_dates_it(outcome: Outcome) -> None:
+    window = FailureWindow(SETTINGS)
+    assert not any(tried(window, n, Outcome.OK, float(n)) for n in range(30))
+    alarms = [tried(window, 100 + n, outcome, 99.0) for n in range(20)]
+    assert alarms.index(True) == 17, "two of twenty may have stood"
+    assert window.last_answer == 29.0
+
+
+def test_failures_in_few_networks_or_beside_answers_are_none() -> None:
+    window = FailureWindow(SETTINGS)
+    assert not any(tried(window, n % 5, Outcome.TIMEOUT) for n in range(100))
+    window = FailureWindow(SETTINGS)
+    assert not any(tried(window, n, Outcome.OK if n % 6 == 0 else Outcome.TIMEOUT) for n in range(200))
+
+
+def test_a_host_that_greets_and_then_fails_is_there() -> None:
+    window = FailureWindow(SETTINGS)
+    for number in range(100):
+        probe = Probe(stage=Stage.GREETING, outcome=Outcome.TIMEOUT)
+        assert not window.note(Endpoint("smtp", "mx.example", f"192.0.{number}.1", 25), probe, 0.0)
+
+
+def test_those_that_answered_are_asked_again_once_each_one_a_network() -> None:
+    window = FailureWindow(SETTINGS)
+    for number in range(1_000):
+        tried(window, number % 40, Outcome.OK)
+    first = window.to_ask()
+    assert len({endpoint.address for endpoint in first}) == len(first) == 5
+    assert not {endpoint.address for endpoint in first} & {endpoint.address for endpoint in window.to_ask()}
+
+
+# --- results that cannot be right -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"outcomes": {"connection_refused": 447, "ok": 7}}, "447 of 454 endpoints"),
+        ({"outcomes": {"timeout": 60}}, "is port 25 open"),
+        ({"routes": {"unknown": 60, "explicit": 40}}, "60 of 100 domains"),
+        ({"host_lookups": {"timeout": 60, "ok": 19}}, "60 of 79 mail hosts"),
+    ],
+)
+def test_counts_that_cannot_be_right_are_suspect_with_the_reason(counts: dict[str, Any], words: str) -> None:
+    (reason,) = suspicions(counts, Watch())
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {},
+        {"outcomes": {"connection_refused": 20, "timeout": 20}},
+        {"outcomes": {"timeout": 400, "ok": 600, "not_run": 9_000, "sampled_out": 9_000}},
+        {"routes": {"unknown": 50, "explicit": 900, "invalid": 9_000}},
+        {"host_lookups": {"nxdomain": 300, "ok": 700, "not_asked": 9_000}},
+    ],
+)
+def test_an_ordinary_list_is_not_suspect(counts: dict[str, Any]) -> None:
+    assert suspicions(counts, Watch()) == []
+
+
+# --- whole scans of the lab -------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+class Night:
+    """A lab with outages, and scans of it by the command."""
+
+    def __init__(self, folder: Path, domains: int = 260) -> None:
+        self.folder, self._domains = folder, domains
+        self._ports = free_port(), free_port(), free_port()
+
+    @contextmanager
+    def lab(self, *outages: str) -> Iterator[None]:
+        options = [word for outage in outages for word in ("--outage", outage)]
+        command = [
+            sys.executable,
+            "-m",
+            "crawler",
+            "lab",
+            "--domains",
+            str(self._domains),
+            "--dir",
+            str(self.folder / "lab"),
+        ]
+        smtp, dns, https = map(str, self._ports)
+        lab = subprocess.Popen(
+            [*command, "--smtp-port", smtp, "--dns-port", dns, "--https-port", https, "--until-eof", *options],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+        )
+        try:
+            give_up = time.monotonic() + 60
+            while not (self.folder / "lab" / "lab.toml").exists():
+                assert lab.poll() is None and time.monotonic() < give_up
+                time.sleep(0.05)
+            settings = (self.folder / "lab" / "lab.toml").read_text()
+            watch = "\n[watch]\nconnections = 12\nnetworks = 6\npause = 0.2\npatience = 3.0\nresolver_every = 0.2\n"
+            (self.folder / "night.toml").write_text(settings.replace('"opt-outs', f'"{self.folder}/lab/opt-outs').replace(
+                '"ca.pem', f'"{self.folder}/lab/ca.pem') + watch)  # fmt: skip
+            yield
+        finally:
+            assert lab.stdin is not None
+            lab.stdin.close()
+            lab.wait(20)
+
+    def scan(self) -> tuple[int, str]:
+        command = [sys.executable, "-m", "crawler", "scan", str(self.folder / "lab" / "list.txt"), "--run", "night"]
+        options = ["--data", str(self.folder / "data"), "--config", str(self.folder / "night.toml"), "--workers", "2"]
+        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
+        return done.returncode, done.stderr
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "data" / "run=night" / "manifest.json").read_text())
+        return found
+
+    def disagreements(self) -> list[str]:
+        """What in the dataset is not the truth."""
+        return compare_run(self.folder / "data" / "run=night", self.folder / "lab" / "list.txt", seed=1).disagreements
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("outages", [("mail:60:2.5",), ("resolver:300:2.5",), ("resolver:200:2", "mail:80:2.5")])
+def test_what_lay_in_an_outage_is_done_again_and_the_dataset_is_the_truth(
+    tmp_path: Path, outages: tuple[str, ...]
+) -> None:
+    night = Night(tmp_path)
+    with night.lab(*outages):
+        code, err = night.scan()
+    assert code == 0, err
+    found = night.manifest["outages"]
+    assert found and all(outage["until"] > outage["since"] for outage in found), err
+    assert "waiting, and doing again" in err and "the outage is over" in err
+    if outages == ("mail:60:2.5",):
+        assert 3 <= len({address for _, address in found[0]["asked"]}) <= 20
+    assert night.disagreements() == []
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("outage", "words"),
+    [("mail:60:0", "mail hosts that answered before cannot be reached"), ("resolver:300:0", "no resolver answers")],
+)
+def test_an_outage_that_lasts_ends_the_scan_and_the_same_command_completes_it(
+    tmp_path: Path, outage: str, words: str
+) -> None:
+    night = Night(tmp_path)
+    with night.lab(outage):
+        code, err = night.scan()
+    assert code == 1 and words in err.splitlines()[-1] and "Traceback" not in err, err
+    assert night.manifest["state"] == "interrupted" and words in night.manifest["problem"]
+    with night.lab():
+        code, err = night.scan()
+    assert code == 0, err
+    # The second lab has another root, and chains are judged by the run's own; everything else is the truth.
+    anchored = ("chain_trusted", "strict_valid", "dane", "mta_sts", "incomplete_chains", "policy_list")
+    assert [line for line in night.disagreements() if not any(word in line for word in anchored)] == []
+
+
+@pytest.mark.timeout(180)
+def test_a_run_that_is_finished_and_cannot_be_right_is_suspect(tmp_path: Path) -> None:
+    """Nobody ever answered, so that nobody can be asked again: a blocked port looks like that."""
+    night = Night(tmp_path)
+    with night.lab("mail:0:0"):
+        code, err = night.scan()
+        assert code == 1, err
+        assert night.manifest["state"] == "suspect" and "is port 25 open" in night.manifest["suspicions"][0]
+        assert "suspect, and is not read by default" in err
+        assert night.scan()[0] == 1, "the same command does not take it for a good one"
