@@ -74,10 +74,15 @@ class Attempts:
             lambda name: TlsClient(context, name),
             time.monotonic,
         )
+
+        def guard(address: str) -> Outcome | None:
+            """Consent, by every name and by the address: somebody may have opted out while a turn was waited for."""
+            return Outcome.OPTED_OUT if self.exclusions.endpoint(endpoint) else self.exclusions.address(address)
+
         began = time.monotonic()
         await converse(
             conversation, address, endpoint.port or 0,
-            timeouts=self._config.timeouts, guard=self.exclusions.address, source=self._sources.get(":" in address),
+            timeouts=self._config.timeouts, guard=guard, source=self._sources.get(":" in address),
         )  # fmt: skip
         took(time.monotonic() - began)
         if probe.outcome in (Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT):

@@ -31,6 +31,7 @@ import dns.reversename
 
 from crawler.config import Config, UsageError, server_address
 from crawler.exclusions import Exclusions
+from crawler.named_host import Declined, greeting_of
 from crawler.preflight import Resolver, ask_resolver, check_identity, check_source_addresses, descriptors_needed
 from crawler.tls import offered
 from crawler.trust import TrustStore
@@ -226,13 +227,15 @@ def _port_25(config: Config, host: str | None) -> Check:
         advice = "name a mail host of your own, elsewhere, by --connect HOST"
         return Check(name, UNKNOWN, "cannot be told without contacting a mail host", advice)
     try:
-        with socket.create_connection((host, port), timeout=10.0) as connection:
-            connection.settimeout(config.timeouts.greeting)
-            greeting = connection.recv(512)
+        greets = greeting_of(config, host, port).startswith(b"220")
+    except Declined:
+        return Check(name, UNKNOWN, f"{host} asked not to be contacted", "name another by --connect HOST")
+    except UsageError:
+        return Check(name, UNKNOWN, "nobody is contacted before the opt-outs can be read")
     except OSError as error:
         advice = "ask your network's operator whether outgoing port 25 is blocked; no scan is possible without it"
         return Check(name, FAILED, f"{host} cannot be reached ({error.strerror or error})", advice)
-    if not greeting.startswith(b"220"):
+    if not greets:
         return Check(name, WARNING, f"{host} answers, but not with a greeting")
     return Check(name, OK, f"{host} greets")
 

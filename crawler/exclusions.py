@@ -15,8 +15,9 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_pton
 
 from crawler.config import Config
+from crawler.names import InvalidName, a_label
 from crawler.opt_out_file import Network, OptOuts, read_opt_outs
-from crawler.records import Outcome
+from crawler.records import Endpoint, Outcome
 
 #: Not for contact unless the operator allows it by name.  IANA special-purpose address registries
 #: (RFC 6890), multicast, and all IPv6 outside global unicast 2000::/3 (RFC 4291 §2.4).  Blocks that
@@ -101,6 +102,16 @@ class Exclusions:
         """Whether one of the names under which somebody would be met opted out: owner, aliases, target."""
         return bool(self.opt_outs.names) and any(name and self.domain(name) for name in names)
 
+    def endpoint(self, endpoint: Endpoint) -> bool:
+        """Whether the host of an endpoint, or a name that it is an alias of, opted out; its address is for `address`."""
+        return self.any_name((endpoint.host, endpoint.base_domain, *(endpoint.aliases or ())))
+
+    def consenting(self, names: Iterable[str], addresses: Iterable[str]) -> list[str]:
+        """Those addresses of a host, known by several names, that neither their own entry nor one of a name opts out."""
+        if self.any_name(map(_as_listed, names)):
+            return []
+        return [text for text in addresses if (parsed := _parse(text)) is None or not self._opted_out(parsed)]
+
     def address(self, text: str) -> Outcome | None:
         """`address_not_allowed`, `opted_out`, or None when the address may be contacted.
 
@@ -110,9 +121,18 @@ class Exclusions:
         address = _parse(text)
         if address is None or (address in self._special and address not in self._allowed):
             return Outcome.ADDRESS_NOT_ALLOWED
-        if address in self._networks or any(inner in self._networks for inner in _carried(address)):
-            return Outcome.OPTED_OUT
-        return None
+        return Outcome.OPTED_OUT if self._opted_out(address) else None
+
+    def _opted_out(self, address: tuple[int, int]) -> bool:
+        return address in self._networks or any(inner in self._networks for inner in _carried(address))
+
+
+def _as_listed(name: str) -> str:
+    """A name that somebody typed, as names are compared."""
+    try:
+        return a_label(name)
+    except InvalidName:  # an address, or what only a resolver on this machine knows
+        return name.lower()
 
 
 def _parse(text: str) -> tuple[int, int] | None:

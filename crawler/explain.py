@@ -25,13 +25,12 @@ from crawler.names import InvalidName, a_label
 from crawler.policy_fetch import PolicyFetcher
 from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
-from crawler.probe import Prober, unprobed
+from crawler.probe import Prober
 from crawler.records import (
     Domain,
     Endpoint,
     Host,
     MailHost,
-    Outcome,
     Target,
     Tlsa,
     TlsaStatus,
@@ -103,10 +102,9 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
     findings.hosts.sort(key=lambda host: names.index(host.host or ""))
     endpoints = list(_endpoints(findings, config, address))
     for number, endpoint in enumerate(endpoints, 1):
-        if prober.exclusions.any_name((endpoint.host, *(endpoint.aliases or ()))):
-            findings.probes.append((unprobed(endpoint, Outcome.OPTED_OUT), []))
-            continue
-        if len(endpoints) > 1:  # which may take a while, as silent ones are waited for
+        if len(endpoints) > 1 and not prober.exclusions.endpoint(
+            endpoint
+        ):  # which may take a while, as silent ones are waited for
             say(f"{number} of {len(endpoints)}: {endpoint.host} at {endpoint.address}, port {endpoint.port}")
         findings.probes.append(await prober.probe_one(endpoint))  # one after the other: this is no scan
     return findings

@@ -102,7 +102,7 @@ class Prober:
         async for endpoint in _in_turns(endpoints):
             shard.expected += 1
             host = endpoint.host or ""
-            if not endpoint.over_budget and not self._opted_out(endpoint):
+            if not endpoint.over_budget and not self.exclusions.endpoint(endpoint):
                 names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
                 names.add(Candidate(endpoint, suffixes(host)[0] or host))
         pending = []
@@ -120,7 +120,7 @@ class Prober:
                 continue
             host = endpoint.host or ""
             address = endpoint.protocol, endpoint.address
-            if self._opted_out(endpoint):
+            if self.exclusions.endpoint(endpoint):
                 shard.emit(unprobed(endpoint, Outcome.OPTED_OUT))
             elif endpoint.over_budget:
                 shard.emit(unprobed(endpoint, Outcome.OVER_BUDGET))
@@ -171,7 +171,7 @@ class Prober:
             endpoint = item.endpoint
             if item.before is None and (is_deaf or spoken >= most):
                 continue  # its row comes with those of all others that were not probed
-            if self._opted_out(endpoint):  # since the pass began
+            if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
                 row.attempts = item.before[0].attempts if item.before else None
                 shard.finish(row, [])
@@ -199,10 +199,6 @@ class Prober:
             else:
                 shard.finish(probe, chain)
         return again
-
-    def _opted_out(self, endpoint: Endpoint) -> bool:
-        """Whether the host, or a name that it is an alias of, asked not to be probed; its address is for the guard."""
-        return self.exclusions.any_name((endpoint.host, endpoint.base_domain, *(endpoint.aliases or ())))
 
     def _reason_to_stop(self, item: _Pending, shard: _Shard) -> Outcome | None:
         """Why an endpoint is not connected to any more; None: it may be."""

@@ -148,7 +148,10 @@ class Host:
     host: str | None = column(TEXT, "the name as A-label, lower case")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
     addresses_dropped: int | None = column(INT, "addresses beyond the cap that were left out")
-    cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the addresses, in order")
+    cnames: list[str] | None = column(
+        TEXTS,
+        "CNAMEs followed to reach the addresses, in order; those through which only the other family led come last",
+    )
     ipv4_status: LookupStatus | None = column(
         TEXT, "`ok nodata nxdomain servfail refused bogus timeout malformed not_asked`, of the A question"
     )

@@ -191,11 +191,13 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
     families = [sorted(set(answer.records)) for answer in found]
     row.addresses = [address for family in families for address in family[: config.dns.max_addresses]]
     row.addresses_dropped = sum(map(len, families)) - len(row.addresses)
-    row.cnames = max((answer.cnames for answer in both), key=len)
+    aliases = max((answer.cnames for answer in both), key=len)
+    # The families may be led through different aliases, and each is a name under which somebody is met.
+    row.cnames = list(dict.fromkeys([*aliases, *(name for answer in both for name in answer.cnames)]))
     row.ttl = min((answer.ttl for answer in found if answer.ttl is not None), default=None)
     if not config.tlsa or not found or any(answer.secure is None for answer in found):
         return  # switched off, nothing to connect to, or a resolver that cannot tell secure from not
-    bases = await _base_domains(row, host, all(answer.secure for answer in found), dns)
+    bases = await _base_domains(aliases, host, all(answer.secure for answer in found), dns)
     for record in tlsa:
         if isinstance(bases, TlsaStatus):
             record.status, record.base_domain = bases, host
@@ -203,15 +205,15 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
             await _fill_tlsa(record, bases, dns, config.dns.max_tlsa)
 
 
-async def _base_domains(row: Host, host: str, secure: bool, dns: DnsClient) -> list[str] | TlsaStatus:
+async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsClient) -> list[str] | TlsaStatus:
     """Names to ask for TLSA, the better first (RFC 7672 §2.2.2, §2.2.3); else what stands in for an RRset.
 
     A secure alias into an insecure zone still leaves the alias's own name; whether the alias is
     secure is then a question of its own, and no answer to it is no *insecure* (§2.1.2).
     """
     if secure:
-        return [row.cnames[-1], host] if row.cnames else [host]
-    if not row.cnames:
+        return [aliases[-1], host] if aliases else [host]
+    if not aliases:
         return TlsaStatus.INSECURE
     alias = await dns.ask(host, CNAME)
     if alias.status is LookupStatus.OK or alias.status in _ABSENT:

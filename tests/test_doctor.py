@@ -131,6 +131,24 @@ def test_port_25_is_tried_only_with_a_host_that_was_named(resolver: Resolver, tm
     assert found[f"port {port} out"].state == FAILED
 
 
+@pytest.mark.parametrize("entry", ["127.0.0.1", "own.example", "mx.provider.example"])
+def test_a_mail_host_that_opted_out_is_not_contacted_even_if_it_was_named(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    (tmp_path / "opt-outs").write_text(f"{entry}\n")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        port = server.getsockname()[1]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "MX.Provider.example", ("127.0.0.1", port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        check = checks(
+            resolver, tmp_path, connect="mx.own.example", port={"smtp": port}, exclude=str(tmp_path / "opt-outs")
+        )[f"port {port} out"]
+        assert (check.state, check.finding) == (UNKNOWN, "mx.own.example asked not to be contacted")
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
 def test_what_cannot_be_used_fails(resolver: Resolver, tmp_path: Path) -> None:
     found = checks(resolver, tmp_path, exclude="/nowhere", ca_file="/nowhere", source_address=["192.0.2.77"])
     assert {name for name, check in found.items() if check.state == FAILED} == {

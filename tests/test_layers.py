@@ -81,6 +81,7 @@ STOREYS = (
         "crawler.explained_endpoint",
         "crawler.explained_promises",
         "crawler.doctor",
+        "crawler.named_host",
         "crawler.cluster",
         "crawler.lab",
     },

@@ -12,6 +12,7 @@ import pytest
 
 from crawler.config import Config
 from crawler.dns.client import DnsClient
+from crawler.dns.codec import AAAA, A
 from crawler.records import (
     DnsError,
     Dnssec,
@@ -191,6 +192,26 @@ def test_a_domain_that_is_an_alias_of_one_that_opted_out_has_opted_out() -> None
     )
     assert (row.route, row.mx, row.mta_sts_record, row.cnames) == (Route.OPTED_OUT, None, None, ["mail.out.test"])
     assert {name for name, _ in server.asked()} == {"a.test"}, "nothing more is asked about it"
+
+
+def test_aliases_of_both_families_are_kept_as_consent_is_asked_of_each() -> None:
+    """Servers that choose aliases by load or place may lead the families through different ones."""
+    chains = {
+        A: ["mx.a.test. 60 IN CNAME mail.out.test.", "mail.out.test. 60 IN A 192.0.2.1"],
+        AAAA: [
+            "mx.a.test. 60 IN CNAME edge.b.test.",
+            "edge.b.test. 60 IN CNAME node.b.test.",
+            "node.b.test. 60 IN AAAA 2001:db8::1",
+        ],
+    }
+
+    def answer(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield reply_to(query, *chains.get(query.question[0].rdtype, ()), ad=True)
+
+    rows, _ = run(answer, lambda dns, config, emit: resolve_hosts([MailHost("mx.a.test")], dns, config, emit))
+    host, tlsa = rows
+    assert host.cnames == ["edge.b.test", "node.b.test", "mail.out.test"]
+    assert tlsa.base_domain == "node.b.test", "the end of the longer chain, as ever"
 
 
 def test_who_opted_out_is_not_asked_about() -> None:
