@@ -24,16 +24,24 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
-from crawler.names import InvalidName, a_label
+from crawler.names import InvalidName, a_label, suffixes
 from crawler.settings import ConfigError
 
 Network = IPv4Network | IPv6Network
 
-_ADDRESS = r"\[?[0-9A-Fa-f.:]+\]?"
-_RANGE = re.compile(rf"({_ADDRESS})\s*[-\u2013]\s*({_ADDRESS})(?=[\s,;]|$)").match
+_SHOWN = 5  # warnings that a person is shown; the rest is counted
+
+_ADDRESS = r"\[?[0-9A-Fa-f.:]{2,45}\]?"
+_RANGE = re.compile(rf"({_ADDRESS})(?:\s*(?:[-\u2010-\u2015\u2212]|\.\.\.?)\s*|\s+to\s+(?=\S*[.:]))([^\s,;]+)").match
+_SPACED = re.compile(rf"({_ADDRESS})\s*/\s*(\d+)(?=[\s,;]|$)").match
+_NETWORK = re.compile(r"\[?([0-9A-Fa-f.:]+)\]?(/[0-9.]+)?").fullmatch
+_DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}").fullmatch
 _WORD = re.compile(r"[^\s,;]+").match
 _BEHIND = re.compile(r"[\s,;]*([^\s,;]*)").match
 _HOST_OF_URL = re.compile(r"https?://([^/?#\s]+)", re.IGNORECASE).match
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+_LARGE = {32: 2**8, 128: 2**16}  # an entry of more than this part of all addresses is worth a warning: /8, /16
 
 #: Mailboxes that speak for their domain (RFC 2142).
 _ROLES = frozenset(
@@ -66,7 +74,9 @@ class OptOuts:
         """What was understood of the file, for people, and what is odd about it; nothing without a file."""
         if self.path:
             yield f"opt-outs: {self}"
-            yield from (f"warning: {warning}" for warning in self.warnings)
+            yield from (f"warning: {warning}" for warning in self.warnings[:_SHOWN])
+            if len(self.warnings) > _SHOWN:
+                yield f"warning: and {len(self.warnings) - _SHOWN:,} more such lines of {self.path}"
 
     def as_dict(self) -> dict[str, Any] | None:
         """For the manifest; None without a file."""
@@ -104,16 +114,16 @@ def read_opt_outs(path: Path) -> OptOuts:
         if not line:
             continue
         try:
-            found = _entry(line)
+            found, text, behind = _entry(line)
         except _Unreadable as problem:
             problems.append(f"{path}:{number}: {problem}")
             continue
         if isinstance(found, str):
             names[found] = None
-            warnings += (f"{path}:{number}: {words}" for words in _doubts(line, found))
         else:
             networks += found
             entries += 1
+        warnings += (f"{path}:{number}: {words}" for words in _doubts(found, text, behind))
     if problems:
         more = f" (and {len(problems) - 1:,} more such lines)" if len(problems) > 1 else ""
         raise ConfigError(f"{problems[0]}{more}; nobody was contacted")
@@ -125,28 +135,36 @@ class _Unreadable(ValueError):
     """A line is no opt-out; the message says which word, and why."""
 
 
-def _entry(line: str) -> str | list[Network]:
-    """The A-label or the networks that a line opts out.  Raises `_Unreadable`."""
-    if among := _RANGE(line):
-        return _range(among[1], among[2])
-    found = _WORD(line)
-    if found is None:
+def _entry(line: str) -> tuple[str | list[Network], str, str]:
+    """The A-label or the networks that a line opts out, how they were written, and the word behind.
+
+    Raises `_Unreadable`.
+    """
+    made: str | list[Network] | None
+    if (among := _RANGE(line)) and _is_range(among[1], among[2]):
+        made, text, end = _range(among[1], among[2]), among[0], among.end()
+    elif (spaced := _SPACED(line)) and _is_address(spaced[1]):
+        made, text, end = _one(f"{spaced[1]}/{spaced[2]}"), spaced[0], spaced.end()
+    elif found := _WORD(line):
+        text, end = found[0].strip("\"'"), found.end()
+        made = _one(text)
+    else:
         raise _Unreadable(f"{line[:80]!r} begins with no domain, address, network or range")
-    word = found[0].strip("\"'")
-    made = _one(word)
     if made is None:
-        raise _Unreadable(f"{word[:80]!r} is no domain, address, network or range of addresses")
-    behind = _BEHIND(line, found.end())
-    if behind is not None and behind[1] and _looks_like_entry(behind[1].strip("\"'")):
-        raise _Unreadable(f"{behind[1][:80]!r} is a second entry, which would have no effect; give one a line")
-    return made
+        raise _Unreadable(f"{text[:80]!r} is no domain, address, network or range of addresses")
+    following = _BEHIND(line, end)
+    behind = following[1].strip("\"'") if following else ""
+    if behind and _looks_like_entry(behind):
+        raise _Unreadable(f"{behind[:80]!r} is a second entry, which would have no effect; give one a line")
+    return made, text, behind
 
 
 def _one(word: str) -> str | list[Network] | None:
-    try:
-        return [ip_network(word.strip("[]"), strict=False)]
-    except ValueError:
-        pass
+    if found := _NETWORK(word):
+        try:
+            return [_plain(ip_network(found[1] + (found[2] or ""), strict=False))]
+        except ValueError:
+            pass
     if url := _HOST_OF_URL(word):
         word = url[1].rpartition("@")[2].partition(":")[0]
     word = word.rpartition("@")[2].removeprefix("*").lstrip(".")
@@ -154,7 +172,10 @@ def _one(word: str) -> str | list[Network] | None:
         name = a_label(word)
     except InvalidName:
         return None
-    return name if "." in name else None  # a whole top-level domain is nobody's to opt out
+    top = name.rpartition(".")[2]
+    if top == name:
+        return None  # a whole top-level domain is nobody's to opt out
+    return name if top.isalpha() or top.startswith("xn--") else None
 
 
 def _looks_like_entry(word: str) -> bool:
@@ -165,23 +186,55 @@ def _looks_like_entry(word: str) -> bool:
     return found is not None and "@" not in word and found.rpartition(".")[2].isalpha() and not word.endswith(".")
 
 
+def _is_address(word: str) -> bool:
+    try:
+        ip_address(word.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_range(first: str, last: str) -> bool:
+    """Whether it is meant as one: what stands behind an address and a dash may be a note: a word, a date."""
+    return _is_address(first) and not _DATE(last) and (any(map(str.isdigit, last)) or _is_address(last))
+
+
 def _range(first: str, last: str) -> list[Network]:
     try:
         begin, end = ip_address(first.strip("[]")), ip_address(last.strip("[]"))
     except ValueError:
-        raise _Unreadable(f"'{first}-{last}' is no range of addresses") from None
+        raise _Unreadable(f"'{first}-{last[:80]}' is no range of addresses") from None
     if isinstance(begin, IPv4Address) and isinstance(end, IPv4Address) and begin <= end:
         return list(summarize_address_range(begin, end))
     if isinstance(begin, IPv6Address) and isinstance(end, IPv6Address) and begin <= end:
-        return list(summarize_address_range(begin, end))
+        return list(map(_plain, summarize_address_range(begin, end)))
     raise _Unreadable(f"'{first}-{last}' does not end after it begins")
 
 
-def _doubts(line: str, name: str) -> Iterator[str]:
+def _plain(network: Network) -> Network:
+    """An IPv4-mapped network (RFC 4291 §2.5.5.2) as the IPv4 network that it is: that is how it would be contacted."""
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
+
+
+def _doubts(found: str | list[Network], text: str, behind: str) -> Iterator[str]:
     """What is odd about an entry that is taken all the same."""
-    found = _WORD(line)
-    local, at, _ = (found[0] if found else "").rpartition("@")
-    if name in SHARED_MAIL_DOMAINS:
-        yield f"{name} is where strangers have their mailboxes; all of it is opted out. If one domain was meant, name that"
-    elif at and local and local.lower() not in _ROLES:
-        yield f"all of {name} is opted out, as a mailbox there was given. If another domain was meant, name that"
+    if isinstance(found, str):
+        local, at, _ = text.rpartition("@")
+        if found in SHARED_MAIL_DOMAINS:
+            yield (
+                f"{found} is where strangers have their mailboxes; all of it is opted out. "
+                "If one domain was meant, name that"
+            )
+        elif at and local and local.lower() not in _ROLES:
+            yield f"all of {found} is opted out, as a mailbox there was given. If another domain was meant, name that"
+        if suffixes(found)[0] is None:
+            yield f"all domains below the public suffix {found} are opted out"
+    else:
+        size = sum(network.num_addresses for network in found)
+        bits = found[0].max_prefixlen
+        if size > 2**bits // _LARGE[bits]:
+            yield f"{text} opts out one in {2**bits // size:,} of all IPv{found[0].version} addresses"
+    if "@" in behind and _one(behind) not in (None, found):
+        yield f"{behind[:80]!r} is taken for a note; give it a line of its own if it is an opt-out"

@@ -200,6 +200,19 @@ def test_names_of_any_script_byte_order_marks_and_line_ends_of_windows_are_read(
         ("127.0.0.0/30,2026-03-01,asked", "127.0.0.3", "127.0.0.4"),
         ("127.0.0.7/24", "127.0.0.1", "127.0.1.1"),
         ("127.0.0.7;asked", "127.0.0.7", "127.0.0.8"),
+        ("127.0.0.0 /24 asked", "127.0.0.9", "127.0.1.1"),
+        ("127.0.0.0/ 24, asked", "127.0.0.9", "127.0.1.1"),
+        ("127.0.0.5 to 127.0.0.9", "127.0.0.9", "127.0.0.10"),
+        ("127.0.0.5..127.0.0.9", "127.0.0.9", "127.0.0.10"),
+        ("127.0.0.5 \u2014 127.0.0.9;asked", "127.0.0.9", "127.0.0.10"),
+        ("127.0.0.7 / asked", "127.0.0.7", "127.0.0.8"),
+        ("127.0.0.7 - asked", "127.0.0.7", "127.0.0.8"),
+        ("127.0.0.7 - 2026-03-01 asked", "127.0.0.7", "127.0.0.8"),
+        ("127.0.0.7 - 1.3.2026", "127.0.0.7", "127.0.0.8"),
+        ("127.0.0.7 to be left out", "127.0.0.7", "127.0.0.8"),
+        ("::ffff:127.0.0.7", "127.0.0.7", "127.0.0.8"),
+        ("::ffff:127.0.0.0/120", "127.0.0.7", "127.0.1.7"),
+        ("::ffff:127.0.0.5 - ::ffff:127.0.0.9", "127.0.0.9", "127.0.0.10"),
     ],
 )
 def test_addresses_networks_and_ranges_opt_out(tmp_path: Path, line: str, inside: str, outside: str) -> None:
@@ -209,9 +222,12 @@ def test_addresses_networks_and_ranges_opt_out(tmp_path: Path, line: str, inside
 
 
 def test_ranges_of_ipv6_and_brackets(tmp_path: Path) -> None:
-    guard = opted(tmp_path, "2606::1-2606::ff\n[2a00::1] asked\n")
-    assert guard.address("2606::80") is guard.address("2a00::1") is Outcome.OPTED_OUT
-    assert guard.address("2606::100") is None
+    guard = opted(
+        tmp_path, "2606::1-2606::ff\n[2a00::1] asked\n[2a01::]/32\n[2a02::]/ 32;asked\n[2a03::1] - [2a03::9]\n"
+    )
+    for inside in ("2606::80", "2a00::1", "2a01::9", "2a02::9", "2a03::5"):
+        assert guard.address(inside) is Outcome.OPTED_OUT, inside
+    assert guard.address("2606::100") is guard.address("2a03::a") is None
 
 
 @pytest.mark.parametrize(
@@ -226,6 +242,13 @@ def test_ranges_of_ipv6_and_brackets(tmp_path: Path) -> None:
         ("127.0.0.1-2606::1", "does not end after it begins"),
         ("127.0.0.1-300.0.0.1", "is no range"),
         ("127.0.0.0/40", "is no domain"),
+        ("127.0.0.0 /40", "is no domain"),
+        ("127.0.0.1 - 9", "is no range"),
+        ("fe80::1%eth0", "is no domain"),
+        ("127.0.0.1-x", "is no domain"),
+        ("127.0.0.1-x9", "is no range"),
+        ("a.example.7b", "is no domain"),
+        ("127.0.0.1-127.0.0.9 b.example", "'b.example' is a second entry"),
         ("a.example, b.example, c.example", "'b.example' is a second entry"),
         ("a.example 127.0.0.1", "'127.0.0.1' is a second entry"),
         ("127.0.0.1 127.0.0.2", "'127.0.0.2' is a second entry"),
@@ -247,6 +270,35 @@ def test_any_line_is_an_opt_out_or_an_error(line: str) -> None:
             return
     has_entry = any(part.partition("#")[0].strip() for part in line.removeprefix("\ufeff").splitlines())
     assert bool(found.names or found.networks) is has_entry
+
+
+@pytest.mark.parametrize("line", ["cafe.de - 2026", "cafe.de / 24 mails", "cafe.de to bad.de later"])
+def test_a_name_of_hexadecimal_letters_is_a_name(tmp_path: Path, line: str) -> None:
+    assert opted(tmp_path, line).opt_outs.names == {"cafe.de"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a.example, anna@b.example", "'anna@b.example' is taken for a note"),
+        ("co.uk", "below the public suffix co.uk"),
+        ("0.0.0.0/0", "0.0.0.0/0 opts out one in 1 of all IPv4 addresses"),
+        ("8.0.0.0-11.255.255.255", "8.0.0.0-11.255.255.255 opts out one in 64 of all IPv4 addresses"),
+        ("2000::/3", "2000::/3 opts out one in 8 of all IPv6 addresses"),
+    ],
+)
+def test_an_entry_that_says_more_or_less_than_was_probably_meant_is_taken_with_a_warning(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    (warning,) = opted(tmp_path, f"{line}\n").opt_outs.warnings
+    assert said in warning and "opt-outs.txt:1: " in warning
+
+
+@pytest.mark.parametrize(
+    "line", ["a.example anna@a.example", "127.0.0.0/8", "2a00::/16", "a.example 2026 anna@b.example"]
+)
+def test_what_is_plain_is_taken_without_one(tmp_path: Path, line: str) -> None:
+    assert opted(tmp_path, f"{line}\n").opt_outs.warnings == ()
 
 
 def test_what_was_read_is_said_with_what_is_odd_about_it(tmp_path: Path) -> None:
