@@ -12,7 +12,9 @@ import json
 import logging
 import platform
 import shutil
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -38,6 +40,8 @@ _PACKAGES = (
     "anyio", "certifi", "cryptography", "dnspython", "idna", "publicsuffixlist", "pyarrow", "pyopenssl",
     "service-identity", "uvloop",
 )  # fmt: skip
+
+_AMENDING = threading.Lock()
 
 #: A lock of a process that was killed is free as soon as its workers have noticed.
 _LOCK_PATIENCE = 3.0
@@ -222,6 +226,14 @@ def note_resumption(manifest: dict[str, Any], opt_outs: dict[str, Any] | None = 
 def note_reload(manifest: dict[str, Any], opt_outs: dict[str, Any] | None) -> None:
     """Write into the manifest that the opt-outs were read again, and what was read."""
     manifest.setdefault("opt_outs_reloaded", []).append({"at": timestamp(), **(opt_outs or {})})
+
+
+def amend(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change something in the manifest of a run under way; what another thread writes there meanwhile is not lost."""
+    with _AMENDING:
+        manifest = run.manifest()
+        change(manifest)
+        run.write_manifest(manifest)
 
 
 def timestamp() -> str:

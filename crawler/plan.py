@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from crawler.budgets import EndpointBudgets
 from crawler.config import STANDARD_PORTS, Config
+from crawler.opt_out_reach import Reach
 from crawler.pacing import Lot, network_of
 from crawler.parts import PartWriter, hidden, opened, publish, read_rows, row_count, sync_directory
 from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
@@ -64,23 +65,27 @@ def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
     _scatter(run, HOSTS, shards, rows, lambda h: _hash(h.host.encode()) % shards, tick)
 
 
-def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick) -> None:
+def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Reach | None = None) -> None:
     """Hosts x addresses x protocols, each with the TLSA records to hold its chain against.
 
-    An endpoint beyond a budget stays in, marked, as it gets a row.
+    An endpoint beyond a budget stays in, marked, as it gets a row.  `reach` is told of the names that go by.
     """
     budgets = EndpointBudgets(config.pacing, _salt(run))
     for part in run.parts("domains"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["mx"]):
-                budgets.add_domains(batch.column(0))
+            for batch in file.iter_batches(columns=["mx", "domain"]):
+                budgets.add_domains(batch.column("mx"))
+                if reach:
+                    reach.add_domains(batch.column("domain").to_pylist())
                 tick(0)
     loads, protocols = [0] * _SLOTS, len(config.protocol)
     for part in run.parts("hosts"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["host", "addresses"]):
-                for host, addresses in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            for batch in file.iter_batches(columns=["host", "addresses", "cnames"]):
+                for host, addresses, cnames in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     budgets.add_host(host, addresses or ())
+                    if reach:
+                        reach.add_host((host, *(cnames or ())), budgets.weight(host))
                     for address in addresses or ():
                         loads[_slot(address)] += protocols
                 tick(0)

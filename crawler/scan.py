@@ -19,18 +19,18 @@ from typing import Any, TypeVar
 
 import anyio
 
-from crawler.config import ConfigError
+from crawler.consent import Consent
 from crawler.distrust import distrust
 from crawler.exclusions import Exclusions
 from crawler.failures import foremost
 from crawler.incomplete import judge_incomplete
-from crawler.manifest import note_reload, note_resumption, timestamp
+from crawler.manifest import amend, note_resumption, timestamp
 from crawler.merging import merge
 from crawler.opening import begin
 from crawler.opt_out_file import OptOuts
 from crawler.outage import suspicions
 from crawler.parts import Damaged, row_count
-from crawler.plan import Tick, cut_endpoints, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
+from crawler.plan import Tick, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
 from crawler.pool import Pool, ScanFailed, damage_of
 from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
 from crawler.progress import Progress
@@ -104,7 +104,7 @@ class _Scan:
         self._source = source
         self._lines = lines
         self._progress = progress
-        self._opt_outs = opt_outs
+        self._consent = Consent(run, request.config, opt_outs, progress.say)
         self._copy = copy
         self._quiet = request.quiet
         self._pool = Pool(
@@ -145,7 +145,7 @@ class _Scan:
             manifest = self._run.manifest()
             if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
                 self._progress.say(f"continuing run {self._run.id}")
-                note_resumption(manifest, self._opt_outs.as_dict())
+                note_resumption(manifest, self._consent.opt_outs.as_dict())
                 self._is_continued = True
             self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
         except OSError as error:
@@ -170,27 +170,12 @@ class _Scan:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for number in signals:
                 if number == signal.SIGHUP:
-                    await self._reload()
+                    await self._consent.reload(self._pool)
                     continue
                 if self._signal is not None:
                     os._exit(128 + number)  # the workers hear it by the end of their input
                 self._signal = number
                 scope.cancel()
-
-    async def _reload(self) -> None:
-        """Have the opt-outs read again; if they cannot be, those in force stay in force everywhere."""
-        try:
-            self._opt_outs = await anyio.to_thread.run_sync(lambda: Exclusions(self._config).opt_outs)
-        except ConfigError as error:
-            self._progress.say(f"{error}; the opt-outs in force stay in force")
-            return
-        self._progress.say("reading the opt-outs again")
-        for line in self._opt_outs.lines():
-            self._progress.say(line)
-        await self._pool.reload()
-        manifest = self._run.manifest()
-        note_reload(manifest, self._opt_outs.as_dict())
-        self._run.write_manifest(manifest)
 
     async def _heed_the_store(self) -> None:
         while self._copy is not None:
@@ -219,7 +204,7 @@ class _Scan:
         await self._do(HOSTS)
         self._is_resolving = False
         if not self._is_cut(PROBES):
-            await self._plan("joining endpoints", "endpoints", partial(cut_endpoints, self._run, self._config, size))
+            await self._plan("joining endpoints", "endpoints", partial(self._consent.cut_endpoints, size))
         await self._plan("counting lots", "shards", self._state_lots)
         await self._do(PROBES)
         signature = self._run.signature(self._run.manifest())
@@ -231,7 +216,8 @@ class _Scan:
             await self._plan("uploading", "files", self._copy.settle, self._copy.pending())
 
     def _state_lots(self, tick: Tick) -> None:
-        self._run.write_manifest({**self._run.manifest(), "divided_networks": divided_networks(self._run)})
+        lots = divided_networks(self._run)
+        amend(self._run, lambda manifest: manifest.update(divided_networks=lots))
 
     def _is_cut(self, step: Step) -> bool:
         return (self._run.work / step.folder).is_dir()

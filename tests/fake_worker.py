@@ -94,7 +94,7 @@ def note(line: str) -> None:
 
 class Prober:
     def __init__(self, config: object, processes: int, heard: object = None) -> None:
-        self.exclusions = SimpleNamespace(domain=lambda name: False)
+        self.exclusions = SimpleNamespace(domain=lambda name: False, reload=lambda: None)
         self.trust = SimpleNamespace(path=Path())
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: object = None) -> None:

@@ -36,7 +36,7 @@ STOREYS = (
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.opt_out_file", "crawler.outage"}
-    | {"crawler.budgets"}
+    | {"crawler.budgets", "crawler.opt_out_reach"}
     | {
         "crawler.parts",
         "crawler.storage",
@@ -57,6 +57,7 @@ STOREYS = (
     },
     {
         "crawler.scan",
+        "crawler.consent",
         "crawler.opening",
         "crawler.plan",
         "crawler.manifest",

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any
@@ -245,6 +246,47 @@ def test_what_fails_again_and_again_ends_the_scan_with_one_line(
     assert words in kit.manifest("data")["problem"]
     kit.scan("data")
     assert kit.manifest("data")["state"] == "finished"
+
+
+def test_opt_outs_are_said_and_read_again_in_mid_run_with_what_was_read_in_the_manifest(
+    kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]
+) -> None:
+    opt_outs = kit.path / "opt-outs.txt"
+    digests = []
+
+    def write(content: str) -> None:
+        opt_outs.write_text(content)
+        digests.append(sha256(content.encode()).hexdigest())
+
+    write("nobody.invalid\n192.0.2.0/24\n")
+    with kit.start("data", "--exclude", str(opt_outs), environment={"FAKE_DELAY": "0.003"}) as process:
+        assert process.stderr is not None
+        assert line_that_begins(
+            f"opt-outs: 1 domain, 1 network, from {opt_outs}, sha256 {digests[0][:12]}", process.stderr
+        )
+        assert line_that_begins("RESOLVE domains", process.stderr)
+        opt_outs.write_text("what is this\n")
+        process.send_signal(signal.SIGHUP)
+        assert line_that_begins(f"{opt_outs}:1: 'what' is no domain", process.stderr)
+        write("nobody.invalid\nnowhere.invalid\n")
+        process.send_signal(signal.SIGHUP)
+        assert line_that_begins("opt-outs: 2 domains, 0 networks", process.stderr)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    manifest = kit.manifest("data")
+    assert manifest["opt_outs"] == {"path": str(opt_outs), "sha256": digests[0], "domains": 1, "networks": 1}
+    (reloaded,) = manifest["opt_outs_reloaded"]
+    assert (reloaded["sha256"], reloaded["domains"], reloaded["networks"]) == (digests[1], 2, 0)
+    assert manifest["opt_outs_that_reach_far"] == []
+    assert kit.dataset("data") == undisturbed
+
+
+def test_opt_outs_that_cannot_be_read_end_a_scan_before_anything_is_there(kit: Kit) -> None:
+    opt_outs = kit.path / "opt-outs.txt"
+    opt_outs.write_text("a.example\n???\nb.example\n!!!\n")
+    _, err = kit.scan("data", "--exclude", str(opt_outs), code=2)
+    assert len(err.splitlines()) == 1 and "opt-outs.txt:2: '???'" in err and "and 1 more such line" in err
+    assert not (kit.path / "data").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

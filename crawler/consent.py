@@ -1,0 +1,56 @@
+"""The opt-outs in the course of a run: read again when asked to, and how far they reach.
+
+Rule of this room: it says what was read and what that means, to the person and in the manifest; who may be contacted
+is decided in `exclusions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from crawler.config import Config, ConfigError
+from crawler.exclusions import Exclusions
+from crawler.manifest import amend, note_reload
+from crawler.opt_out_file import OptOuts
+from crawler.opt_out_reach import Reach
+from crawler.plan import Tick, cut_endpoints
+from crawler.pool import Pool, ScanFailed
+from crawler.storage import Run
+
+
+class Consent:
+    """What was read of the opt-outs, at first and last."""
+
+    def __init__(self, run: Run, config: Config, opt_outs: OptOuts, say: Callable[[str], None]) -> None:
+        self._run, self._config, self._say = run, config, say
+        self.opt_outs = opt_outs  #: those in force
+
+    async def reload(self, pool: Pool) -> None:
+        """Have the opt-outs read again; if they cannot be, those in force stay in force everywhere.
+
+        Raises `ScanFailed` if that cannot be written down.
+        """
+        try:
+            found = await anyio.to_thread.run_sync(lambda: Exclusions(self._config).opt_outs)
+        except ConfigError as error:
+            self._say(f"{error}; the opt-outs in force stay in force")
+            return
+        self._say("reading the opt-outs again")
+        self.opt_outs = found
+        for line in found.lines():
+            self._say(line)
+        await pool.reload()
+        try:
+            amend(self._run, lambda manifest: note_reload(manifest, found.as_dict()))
+        except OSError as error:
+            raise ScanFailed(f"{self._run.path}: the manifest cannot be written ({error.strerror})") from error
+
+    def cut_endpoints(self, workers: int, tick: Tick) -> None:
+        """Make the plan of PROBE, and say of opt-outs that reach many names how many, before anybody is contacted."""
+        reach = Reach(self.opt_outs)
+        cut_endpoints(self._run, self._config, workers, tick, reach)
+        amend(self._run, lambda manifest: manifest.update(opt_outs_that_reach_far=reach.far()))
+        for line in reach.lines():
+            self._say(line)
