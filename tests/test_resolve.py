@@ -264,6 +264,36 @@ def test_a_record_of_several_strings_behind_an_alias_is_one_record() -> None:
     assert (row.tlsrpt, row.tlsrpt_rua) == (TlsrptStatus.VALID, ["mailto:tls@provider.test"])
 
 
+_SETS = (
+    "MX 0 .", "MX 1 .", "MX 5 mx.a.test.", "MX 5 mx.b.test.",
+    "A 192.0.2.1", "A 192.0.2.2", "A 192.0.2.3", "AAAA 2001:db8::1", "AAAA 2001:db8::2",
+)  # fmt: skip
+_PROTECTION = (
+    '_mta-sts.a.test. 60 IN TXT "v=STSv1; id=1"', '_mta-sts.a.test. 60 IN TXT "v=STSv1 ; id=2"',
+    "_mta-sts.a.test. 60 IN TXT v", '_smtp._tls.a.test. 60 IN TXT "v=TLSRPTv1; rua=mailto:a@a.test"',
+    "_smtp._tls.a.test. 60 IN TXT v", "_25._tcp.a.test. 60 IN TLSA 3 1 1 " + "ab" * 32,
+    "_25._tcp.a.test. 60 IN TLSA 3 1 2 " + "cd" * 64, "_25._tcp.a.test. 60 IN TLSA 2 0 1 " + "ef" * 32,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", range(1, 4))
+def test_no_row_depends_on_the_order_of_an_answer(turn: int) -> None:
+    """Each RRset in its order, turned and reversed, and with every record given twice."""
+    records = [*(f"a.test. 60 IN {rdata}" for rdata in _SETS), *_PROTECTION]
+    turned = {1: records[::-1], 2: records[3:] + records[:3], 3: records + records}[turn]
+
+    def rows(records: list[str]) -> list[Any]:
+        script = zone(*records, ad=True)
+        few = {"max_mx": 1, "max_addresses": 2, "max_tlsa": 2}
+        found = [*domains(script, "a.test", dns=few), *hosts(script, "a.test", dns=few)[0], *hosts(script, "a.test")[1]]
+        for row in found:
+            if not isinstance(row, Tlsa):
+                row.resolved_at = None
+        return found
+
+    assert rows(turned) == rows(records)
+
+
 def test_a_policy_is_fetched_for_a_valid_record_only() -> None:
     fetched = []
 

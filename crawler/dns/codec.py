@@ -56,7 +56,8 @@ class Reply:
 
     Records: MX is (preference, exchange), A and AAAA the address as text, TXT the joined strings,
     CNAME and PTR the target, TLSA (usage, selector, matching, data), any other the bytes.  Names are lower
-    case without the trailing dot; the root is ".".
+    case without the trailing dot; the root is ".".  A record that is given twice is one (RFC 2181 §5), and no
+    order in which they come says anything.
     """
 
     rcode: int
@@ -150,6 +151,8 @@ def _read(wire: bytes, at: int, name: str, rdtype: int) -> Reply:
         at = end
     if cnames and (name in cnames or len(set(cnames)) < len(cnames)):
         raise Undecodable("CNAMEs in a circle")
+    if len(records) > 1 and len(set(records)) < len(records):
+        raise Undecodable("a record twice, or one text in different strings")
     for _ in range(authorities):
         at = _skipped(wire, at, seen)
     rcode = wire[3] & 15

@@ -65,7 +65,9 @@ def read(wire: bytes, name: str, rdtype: int) -> Reply:
             owner, kind, _, ttl, data, _ = _record(parser, OPT)
             if kind == OPT and owner == ".":
                 reply.rcode |= (ttl >> 24) << 4
-                reply.ede = _extended_errors(data)
+                found = _extended_errors(data)
+                # Of several OPT records, which RFC 6891 §6.1.1 forbids, none comes first.
+                reply.ede = sorted(reply.ede + found) if reply.ede else found
     except _FAULTS:
         pass  # the answers stand; what came behind them is lost
     return reply
@@ -108,28 +110,39 @@ def _read_value(kind: int, parser: dns.wire.Parser) -> object:
 
 
 def _follow(reply: Reply, answers: list[_Record], name: str, rdtype: int) -> None:
-    """Collect the records at the end of the chain of CNAMEs, in whatever order they came."""
-    aliases: dict[str, tuple[str, int]] = {}
+    """Collect the records at the end of the chain of CNAMEs, in whatever order they came.
+
+    A name with several CNAMEs is an alias of nothing (RFC 2181 §10.1): which of them a resolver puts first is chance.
+    """
+    aliases: dict[str, dict[str, int]] = {}
     for owner, kind, _, ttl, _, value in answers:
         if kind == CNAME and rdtype != CNAME and isinstance(value, str):
-            aliases.setdefault(owner, (value, _bounded(ttl)))
+            targets = aliases.setdefault(owner, {})
+            targets[value] = min(_bounded(ttl), targets.get(value, _bounded(ttl)))
     ttls = []
     visited = {name}
     while name in aliases and len(visited) <= MAX_CNAMES:
-        name, ttl = aliases[name]
+        if len(aliases[name]) > 1:
+            raise Undecodable("several CNAMEs at one name")
+        ((name, ttl),) = aliases[name].items()
         ttls.append(ttl)
         reply.cnames.append(name)
         if name in visited:
             raise Undecodable("CNAMEs in a circle")
         visited.add(name)
-    for owner, kind, rdclass, ttl, _, value in answers:
+    seen: set[object] = set()
+    for owner, kind, rdclass, ttl, data, value in answers:
         if owner != name or kind not in (rdtype, CNAME) or rdclass != IN:
             continue
         if value is None:
             reply.malformed += 1
         elif kind == rdtype:
-            reply.records.append(value)
             ttls.append(_bounded(ttl))
+            # Names may be written in several ways; one text in different strings is two records.
+            identity = data if kind == TXT else value
+            if identity not in seen:
+                seen.add(identity)
+                reply.records.append(value)
     reply.ttl = min(ttls, default=None)
 
 

@@ -104,6 +104,14 @@ _route(
     Route.NULL_MX_INVALID,
     mx=((10, "."),),
 )
+for _name, _turned in (("null-mx-several", 1), ("null-mx-several-turned", -1)):
+    _route(
+        _name,
+        "two null MX, one of them with a preference, in this order or the other",
+        0.5,
+        Route.NULL_MX_INVALID,
+        mx=((0, "."), (1, "."))[::_turned],
+    )
 _route("implicit-mx", "no MX, an A record: its own mail host (RFC 5321 §5.1)", 40, Route.IMPLICIT, is_host=True)
 _route(
     "implicit-mx-ipv6",
