@@ -71,7 +71,7 @@ class Attempts:
             protocol(endpoint.protocol or "smtp"),
             Identity(self._ehlo_name, _ascii(endpoint.host or "") or None),
             self._config.limits,
-            lambda name: TlsClient(context, name),
+            lambda name: TlsClient(context, name, self._config.limits.dh_bits),
             time.monotonic,
         )
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from crawler.certificates import Known
 from crawler.records import Certificate, DaneError, DaneStatus, Outcome, Probe, Stage
+from crawler.tls import DHE_TOO_LARGE
 from crawler.verdicts import certificate_holds
 
 OUTCOMES: dict[Outcome, str] = {
@@ -90,7 +91,11 @@ def about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
     yield Text(f"    {words}", style=style)
     if outcome is not Outcome.OK and probe.last_reply:
         yield Text(f"    it said: {first_line(probe.last_reply)}")
-    if probe.tls_reason:
+    if probe.tls_reason == DHE_TOO_LARGE:
+        yield Text(
+            "    its Diffie-Hellman prime has more bits than limits.dh_bits allows: too much work for a measurement"
+        )
+    elif probe.tls_reason:
         yield Text(f"    OpenSSL says: {probe.tls_reason}")
     if probe.starttls_masked:
         yield Text(f"    {probe.starttls_masked} looks like STARTTLS masked on the way", style="red")

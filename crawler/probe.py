@@ -25,7 +25,7 @@ from crawler.names import suffixes
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.records import Endpoint, Outcome, Probe, Stage
 from crawler.sampling import Candidate, Candidates, owners, representative_of
-from crawler.tls import DHE_REFUSED, Offer
+from crawler.tls import DHE_REFUSED, DHE_TOO_LARGE, Offer
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ class Prober:
         Permanent refusals (5yz) and refused connections are left; our own limits and faults too.
         """
         outcome = probe.outcome
-        if probe.stage is Stage.HANDSHAKE and probe.tls_reason in DHE_REFUSED:
+        if probe.stage is Stage.HANDSHAKE and probe.tls_reason in (*DHE_REFUSED, DHE_TOO_LARGE):
             return None if item.offer is Offer.WITHOUT_DHE else Offer.WITHOUT_DHE
         if probe.stage is Stage.HANDSHAKE and outcome in _HELLO_MAY_BE_TOO_LARGE:
             if self._config.post_quantum:

@@ -227,7 +227,9 @@ class Probe:
         TEXT, "negotiated group, e.g. `X25519MLKEM768`; null also for DHE and RSA in TLS 1.2"
     )
     tls_alert: str | None = column(TEXT, "fatal alert received, e.g. `handshake failure`")
-    tls_reason: str | None = column(TEXT, "OpenSSL's reason for a failed handshake")
+    tls_reason: str | None = column(
+        TEXT, "OpenSSL's reason for a failed handshake; `dh key too large` is ours, see `limits.dh_bits`"
+    )
     tls_bytes: int | None = column(INT, "bytes received during the handshake")
     negotiated: bool | None = column(
         FLAG, "the protocol was answered inside TLS; false after a conclusive failure; null: unknown"

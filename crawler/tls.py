@@ -15,9 +15,10 @@ from enum import Enum
 from typing import Any
 
 from OpenSSL import SSL, crypto
-from OpenSSL._util import lib
+from OpenSSL._util import ffi, lib
 
 from crawler.records import Outcome
+from crawler.server_flight import ServerFlight
 
 #: Anonymous suites would yield no certificate, NULL ones no encryption.
 CIPHERS = b"ALL:!aNULL:!eNULL:@SECLEVEL=0"
@@ -34,6 +35,8 @@ _OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNOR
 
 #: Reasons of OpenSSL about a finite-field Diffie-Hellman group that it does not take.
 DHE_REFUSED = frozenset({"dh key too small", "modulus too small", "modulus too large"})
+#: Our own reason, in OpenSSL's manner: a finite-field group beyond `limits.dh_bits`.
+DHE_TOO_LARGE = "dh key too large"
 
 #: Reasons that mean 'our library cannot', or 'will not by its own policy': the host may serve others well.
 _OURS = DHE_REFUSED | {
@@ -139,10 +142,15 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _: Any) -> bool:
 class TlsClient:
     """One client connection: `start`, then `feed` until `established`, then `write` and `read`."""
 
-    __slots__ = ("_connection", "established")
+    __slots__ = ("_connection", "_dh_bits", "_flight", "established")
 
-    def __init__(self, context: SSL.Context, server_name: bytes | None) -> None:
-        """Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes)."""
+    def __init__(self, context: SSL.Context, server_name: bytes | None, dh_bits: int | None = None) -> None:
+        """`dh_bits` is the largest prime that is taken for DHE; None: as large as the library takes.
+
+        Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes).
+        """
+        self._dh_bits = dh_bits
+        self._flight = ServerFlight(self._is_dhe)
         self._connection = SSL.Connection(context)
         self._connection.set_connect_state()
         self._connection.request_ocsp()
@@ -159,6 +167,10 @@ class TlsClient:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the handshake, return what to send.  Raises `TlsFailure`, our alert unsent."""
+        if self._dh_bits is not None and not self._flight.done:
+            self._flight.feed(data)
+            if self._flight.prime_bits > self._dh_bits:
+                raise TlsFailure(Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
         connection = self._connection
         if data:
             connection.bio_write(data)
@@ -196,6 +208,14 @@ class TlsClient:
             if plain:
                 return plain, False  # the failure comes again with the next read
             raise _failure(error) from None
+
+    def _is_dhe(self, suite: bytes) -> bool:
+        """Whether a cipher suite, as its two bytes, has a finite-field key exchange."""
+        if len(suite) != 2:
+            return False
+        cipher = lib.SSL_CIPHER_find(self._connection._ssl, suite)
+        name: bytes = b"" if cipher == ffi.NULL else ffi.string(lib.SSL_CIPHER_get_name(cipher))
+        return name.startswith((b"DHE-", b"EDH-"))
 
     def _pending(self) -> bytes:
         try:

@@ -35,7 +35,7 @@ class Outcome(StrEnum):
     UPGRADE_REFUSED = "upgrade_refused"  #: STARTTLS was offered, then answered without go-ahead
     PROTOCOL_ERROR = "protocol_error"  #: a reply outside the protocol's grammar
     WRONG_PROTOCOL = "wrong_protocol"  #: recognisably another protocol
-    LIMIT_EXCEEDED = "limit_exceeded"  #: more bytes, lines or replies than we take (our limit)
+    LIMIT_EXCEEDED = "limit_exceeded"  #: more bytes, lines, replies or work than we take (our limit)
     TLS_ALERT = "tls_alert"  #: the host sent a fatal TLS alert; so does one that knows only what our library lacks
     TLS_ERROR = "tls_error"  #: what came was not acceptable TLS
     TLS_UNSUPPORTED_BY_US = "tls_unsupported_by_us"  #: only versions or ciphers our library lacks

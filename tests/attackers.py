@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from OpenSSL import SSL
 
+from crawler.lab.raw_flights import signed_dhe_flight
 from tests.kit import LEAF
 from tests.sealed import (
     ALERT,
@@ -134,6 +135,24 @@ def huge_chain(peer: socket.socket) -> None:
     """A megabyte of certificates."""
     upgrade(peer)
     shake(peer, CONTEXTS["huge"])
+
+
+@attack
+def huge_prime(peer: socket.socket) -> None:
+    """TLS 1.2 with DHE over a prime for which the client's library would work a second."""
+    upgrade(peer)
+    peer.sendall(signed_dhe_flight(peer.recv(65_536), 9_600))
+    peer.recv(1)
+
+
+@attack
+def huge_prime_in_pieces(peer: socket.socket) -> None:
+    """The same, a byte of the handshake in each record and a few bytes of a record in each segment."""
+    upgrade(peer)
+    flight = signed_dhe_flight(peer.recv(65_536), 9_600, size=1)
+    for at in range(0, len(flight), 997):
+        peer.sendall(flight[at : at + 997])
+    peer.recv(1)
 
 
 @attack

@@ -135,7 +135,7 @@ class _Stage:
             protocol(name),
             Identity(b"probe.example", b"mx.example"),
             limits or Limits(),
-            lambda server_name: TlsClient(CONTEXTS.modern, server_name),
+            lambda server_name: TlsClient(CONTEXTS.modern, server_name, (limits or Limits()).dh_bits),
             lambda: next(ticks) / 1000,
         )
         self.size = size

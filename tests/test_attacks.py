@@ -42,6 +42,8 @@ EXPECTED = {
     "dripped_handshake": (HANDSHAKE, Outcome.TIMEOUT),
     "huge_chain": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
     "promised_chain": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
+    "huge_prime": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
+    "huge_prime_in_pieces": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
     "endless_change_cipher_spec": (HANDSHAKE, Outcome.TLS_ERROR),
     "endless_warnings": (HANDSHAKE, Outcome.TLS_ERROR),
     "half_a_handshake": (HANDSHAKE, Outcome.TIMEOUT),

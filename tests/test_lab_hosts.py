@@ -183,7 +183,7 @@ def test_a_host_that_does_tls_does_it_as_described(behaviour: HostBehaviour) -> 
         client = await Client.connect(lab, behaviour)
         groups = b"X25519:P-256:P-384:ffdhe2048" if truth.pq_intolerant else b""
         tls = behaviour.server.tls
-        session = await upgraded(client, groups, avoids_dhe=isinstance(tls, Tls) and tls.weak_dhe > 0)
+        session = await upgraded(client, groups, avoids_dhe=isinstance(tls, Tls) and tls.dhe_bits > 0)
         await client.close()
         assert session.ehlo.startswith(b"250-mx.lab.example")
         assert b"STARTTLS" not in session.ehlo

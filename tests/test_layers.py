@@ -28,6 +28,7 @@ STOREYS = (
         "crawler.mta_sts",
         "crawler.tlsrpt",
         "crawler.text_records",
+        "crawler.server_flight",
         "crawler.policy_list",
     }
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}

@@ -571,15 +571,21 @@ def test_an_endpoint_beyond_its_budget_gets_a_row_and_no_connection(monkeypatch:
     assert all(row.stage is row.started_at is row.attempts is None for row in played.rows if row.address != "127.0.0.1")
 
 
-def test_a_host_with_a_weak_dhe_group_is_asked_once_more_without_dhe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our library's floor is no finding about the host; what it does with ECDHE is."""
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [(Outcome.TLS_UNSUPPORTED_BY_US, "dh key too small"), (Outcome.LIMIT_EXCEEDED, "dh key too large")],
+)
+def test_a_host_with_a_dhe_group_that_we_do_not_take_is_asked_once_more_without_dhe(
+    monkeypatch: pytest.MonkeyPatch, refused: Outcome, reason: str
+) -> None:
+    """Our floor and our ceiling are no finding about the host; what it does with ECDHE is."""
     offers: list[Offer] = []
 
     def script(answer: Outcome | None) -> Prober:
         async def once(self: Any, endpoint: Endpoint, took: Any = None, *, offer: Offer = Offer.MODERN) -> room.Finding:
             offers.append(offer)
             probe = Probe(protocol="smtp", host=endpoint.host, address=endpoint.address, port=25, stage=Stage.HANDSHAKE)
-            probe.outcome, probe.tls_reason = Outcome.TLS_UNSUPPORTED_BY_US, "dh key too small"
+            probe.outcome, probe.tls_reason = refused, reason
             if offer is Offer.WITHOUT_DHE:
                 probe.tls_reason = None
                 probe.outcome, probe.negotiated = (Outcome.OK, True) if answer is None else (answer, False)
@@ -596,5 +602,5 @@ def test_a_host_with_a_weak_dhe_group_is_asked_once_more_without_dhe(monkeypatch
 
     assert ended(None).outcome is Outcome.OK and offers == [Offer.MODERN, Offer.WITHOUT_DHE]
     row = ended(Outcome.TLS_ALERT)
-    assert (row.outcome, row.tls_reason, row.negotiated) == (Outcome.TLS_UNSUPPORTED_BY_US, "dh key too small", None)
-    assert [attempt["outcome"] for attempt in row.attempts or []] == [Outcome.TLS_UNSUPPORTED_BY_US, Outcome.TLS_ALERT]
+    assert (row.outcome, row.tls_reason, row.negotiated) == (refused, reason, None)
+    assert [attempt["outcome"] for attempt in row.attempts or []] == [refused, Outcome.TLS_ALERT]

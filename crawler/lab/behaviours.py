@@ -91,7 +91,7 @@ class Tls:
     deaf_to: tuple[
         tuple[int, int], ...
     ] = ()  #: a ClientHello record whose length is in one of these ranges is not answered
-    weak_dhe: int = 0  #: bits of the prime in the key exchange that a client which offers DHE gets; 0: none
+    dhe_bits: int = 0  #: of the prime in the key exchange that a client which offers DHE gets; 0: none
     wants_certificate: bool = False  #: ask the client for a certificate, and do without
     demands_certificate: bool = False  #: ask, and refuse a client that has none
 

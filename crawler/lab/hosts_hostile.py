@@ -18,7 +18,9 @@ from crawler.lab.behaviours import (
     Tls,
     ended,
     host,
+    secured,
 )
+from crawler.lab.raw_flights import dhe_flight
 from crawler.records import Outcome, Stage
 
 _MEGABYTE = 1 << 20
@@ -108,4 +110,18 @@ host(
     greeting=(Pause(1.0), GREETING),
     plain={"EHLO": (Pause(0.5), EHLO), "STARTTLS": (Pause(0.5), GO_AHEAD, Act.START_TLS)},
     inside={"EHLO": (Act.SILENCE,)},
+)
+host(
+    "huge-dhe",
+    "TLS 1.2 with DHE over 9,600 bits, each handshake a second of the client's processor time",
+    share=0.5,
+    truth=ended(Stage.HANDSHAKE, Outcome.LIMIT_EXCEEDED),
+    tls=(dhe_flight(9_600),),
+)
+host(
+    "huge-dhe-and-ecdhe",
+    "DHE over 9,600 bits where DHE is offered, ECDHE where it is not",
+    share=0.5,
+    truth=secured("TLSv1.2", "x25519"),
+    tls=Tls(versions=("TLSv1.2", "TLSv1.2"), dhe_bits=9_600),
 )

@@ -302,7 +302,7 @@ host(
     "DHE over 512 bits where DHE is offered, ECDHE where it is not",
     share=0.5,
     truth=secured("TLSv1.2", "x25519"),
-    tls=Tls(versions=("TLSv1.2", "TLSv1.2"), weak_dhe=512),
+    tls=Tls(versions=("TLSv1.2", "TLSv1.2"), dhe_bits=512),
 )
 host(
     "empty-line-behind-greeting",

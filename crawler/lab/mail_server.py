@@ -281,8 +281,8 @@ class Conversation(asyncio.Protocol):
             if any(first <= size <= last for first, last in tls.deaf_to):
                 self._play((Act.SILENCE,))
                 return
-            if tls.weak_dhe and offers_dhe(data):
-                self._play((dhe_flight(tls.weak_dhe),))
+            if tls.dhe_bits and offers_dhe(data):
+                self._play((dhe_flight(tls.dhe_bits),))
                 return
             self._tls = TlsServer(self._contexts[tls])
         out, failed = self._tls.feed(data)

@@ -1,7 +1,7 @@
 """Server flights of TLS 1.2 written byte by byte, for what no library would send.
 
 Bytes only; RFC 5246 §7.4.  A flight is ServerHello, Certificate, ServerKeyExchange and ServerHelloDone.  Its
-signature is not a good one, as a client has refused the key exchange before it looks.
+signature is not a good one, but where its name says so: a client has refused the key exchange before it looks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -20,6 +20,8 @@ ECDHE_RSA_AES128_GCM_SHA256 = 0xC02F
 _RSA_SHA256 = b"\x04\x01"
 _X25519 = 29
 _RECORD_BYTES = 16_384
+_SERVER_RANDOM = bytes(32)
+_CLIENT_RANDOM = 5 + 4 + 2  # behind record and message header and version
 
 #: IANA TLS cipher suites with finite-field DHE that OpenSSL may offer.
 DHE_SUITES = frozenset(
@@ -30,10 +32,21 @@ DHE_SUITES = frozenset(
 
 def dhe_flight(bits: int) -> bytes:
     """A key exchange over a prime of so many bits; it only looks like a prime."""
+    return flight(DHE_RSA_AES128_GCM_SHA256, _over_prime(bits) + _RSA_SHA256 + _vector(bytes(128)))
+
+
+def signed_dhe_flight(client_hello: bytes, bits: int, size: int = _RECORD_BYTES) -> bytes:
+    """The same in answer to this ClientHello, with a good signature, in records of `size` bytes."""
+    parameters = _over_prime(bits)
+    signed = client_hello[_CLIENT_RANDOM : _CLIENT_RANDOM + 32] + _SERVER_RANDOM + parameters  # §7.4.3
+    signature = _key().sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    return flight(DHE_RSA_AES128_GCM_SHA256, parameters + _RSA_SHA256 + _vector(signature), size)
+
+
+def _over_prime(bits: int) -> bytes:
     prime = (1 << (bits - 1)) | (0x1234567 << 8) | 1
-    size = bits // 8
-    parameters = _vector(prime.to_bytes(size)) + _vector(b"\x02") + _vector((prime // 3).to_bytes(size))
-    return flight(DHE_RSA_AES128_GCM_SHA256, parameters + _RSA_SHA256 + _vector(bytes(128)))
+    size = (bits + 7) // 8
+    return _vector(prime.to_bytes(size)) + _vector(b"\x02") + _vector((prime // 3).to_bytes(size))
 
 
 def ecdhe_flight(curve: int, signature_algorithm: bytes = _RSA_SHA256) -> bytes:
@@ -43,16 +56,16 @@ def ecdhe_flight(curve: int, signature_algorithm: bytes = _RSA_SHA256) -> bytes:
     return flight(ECDHE_RSA_AES128_GCM_SHA256, parameters + signature_algorithm + _vector(bytes(128)))
 
 
-def flight(cipher: int, key_exchange: bytes) -> bytes:
-    """The whole flight with this ServerKeyExchange."""
-    hello = b"\x03\x03" + bytes(32) + b"\0" + cipher.to_bytes(2) + b"\0"
+def flight(cipher: int, key_exchange: bytes, size: int = _RECORD_BYTES) -> bytes:
+    """The whole flight with this ServerKeyExchange, in records of `size` bytes."""
+    hello = b"\x03\x03" + _SERVER_RANDOM + b"\0" + cipher.to_bytes(2) + b"\0"
     messages = (
         _message(2, hello)
         + _message(11, _vector(_vector(_certificate(), 3), 3))
         + _message(12, key_exchange)
         + _message(14, b"")
     )
-    pieces = [messages[at : at + _RECORD_BYTES] for at in range(0, len(messages), _RECORD_BYTES)]
+    pieces = [messages[at : at + size] for at in range(0, len(messages), size)]
     return b"".join(b"\x16\x03\x03" + _vector(piece) for piece in pieces)
 
 
@@ -65,8 +78,13 @@ def offers_dhe(hello: bytes) -> bool:
 
 
 @cache
+def _key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65_537, 1_024)
+
+
+@cache
 def _certificate() -> bytes:
-    key = rsa.generate_private_key(65_537, 1_024)
+    key = _key()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Lab")])
     begin = datetime.now(UTC) - timedelta(days=1)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + timedelta(days=365))
