@@ -114,6 +114,11 @@ class Conversation:
         except TlsFailure as failure:
             return self._fail_tls(failure)
 
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether `receive` may work long on this data, which it gets next: better not in a turn of the event loop."""
+        tls = self._tls
+        return tls is not None and not tls.established and not self.ended and tls.is_heavy(data)
+
     def end(self, outcome: Outcome) -> None:
         """Ended from outside: `closed` (FIN), `reset`, `timeout`, `connection_refused`, `unreachable` …"""
         if not self.ended:

@@ -6,6 +6,9 @@ conversation when the peer, the kernel or a deadline does.  What bytes mean is n
 Connections are asyncio transports (uvloop's, where it is installed) to addresses, never to names:
 `anyio.connect_tcp` costs more than twice as much, for happy eyeballs that a measurement must not
 have.  There is one timer a connection, moved when a step is taken instead of set anew.
+
+What a host makes us work long on (Diffie-Hellman over a large prime) is done in one thread beside the event loop,
+one connection after another: such hosts wait for each other, and nobody waits for them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
 
 import anyio
@@ -23,6 +27,9 @@ from crawler.conversation import Conversation
 from crawler.records import Outcome, Stage
 
 log = logging.getLogger(__name__)
+
+#: Where heavy work is done; OpenSSL lets go of the interpreter meanwhile.
+_WORKSHOP = ThreadPoolExecutor(1, "heavy-handshake")
 
 Guard = Callable[[str], Outcome | None]
 
@@ -79,9 +86,12 @@ async def converse(
         if outcome is Outcome.RESET and not wire.connected:
             # A SYN that is answered by a reset is refused; ours was accepted, and reset before we had a look.
             conversation.connected()
-        conversation.end(outcome)
+        wire.end(outcome)
     finally:
         wire.abandon()
+        if (working := wire.at_rest) is not None:
+            with anyio.CancelScope(shield=True):  # for one handshake at most: what only waits for its turn is dropped
+                await working
 
 
 class _Wire(asyncio.Protocol):
@@ -90,13 +100,19 @@ class _Wire(asyncio.Protocol):
     __slots__ = (
         "_conversation",
         "_deadline",
+        "_fate",
         "_last",
         "_loop",
+        "_lost",
+        "_paused",
         "_shortest",
         "_timeouts",
         "_timer",
         "_transport",
         "_turns",
+        "_unread",
+        "_work",
+        "at_rest",
         "gone",
     )
 
@@ -109,6 +125,12 @@ class _Wire(asyncio.Protocol):
         self._shortest = min(timeouts.greeting, timeouts.reply, timeouts.handshake)
         self._deadline = 0.0
         self._turns = 0
+        self._work: Future[bytes] | None = None  # under way beside the event loop; nobody else touches the conversation
+        self._fate: Outcome | None = None  # what ended it meanwhile
+        self._lost = False  # the connection is
+        self._paused = 0.0, 0.0  # when that work began, and the deadline then
+        self._unread = b""  # what came meanwhile
+        self.at_rest: asyncio.Future[None] | None = None  #: done when that work is; None: there is none
 
     @property
     def connected(self) -> bool:
@@ -124,22 +146,84 @@ class _Wire(asyncio.Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        if self._conversation.ended:  # the answer to our goodbye; nobody reads it
+        if self._work is not None:
+            self._unread += data  # no more than was on its way when reading was paused
+        elif self._conversation.ended:  # the answer to our goodbye; nobody reads it
             self._leave()
+        elif self._conversation.is_heavy(data):
+            self._begin_work(data)
         else:
             self._act(lambda: self._conversation.receive(data))
 
     def eof_received(self) -> None:
-        self._conversation.end(Outcome.CLOSED)
+        self.end(Outcome.CLOSED)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._conversation.end(Outcome.CLOSED if exc is None else outcome_of(exc))
+        self._lost = True
+        self.end(Outcome.CLOSED if exc is None else outcome_of(exc))
         if self._timer is not None:
             self._timer.cancel()
+        if self._work is None:
+            self._announce_end()
+
+    # --- heavy work ---
+
+    def _begin_work(self, data: bytes) -> None:
+        """Let the conversation receive this beside the event loop; whatever happens meanwhile is dealt with after it."""
+        assert self._transport is not None
+        self._transport.pause_reading()
+        self._paused = self._loop.time(), self._deadline
+        self._deadline = self._last
+        self.at_rest = self._loop.create_future()
+        self._work = _WORKSHOP.submit(self._conversation.receive, data)
+        self._work.add_done_callback(self._call_back)
+
+    def _call_back(self, work: Future[bytes]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._end_work, work)
+        except RuntimeError:
+            pass  # the loop is closed, and everything with it
+
+    def _end_work(self, work: Future[bytes]) -> None:
+        fate, data, self._work, self._unread = self._fate, self._unread, None, b""
+        began, deadline = self._paused
+        self._deadline = min(deadline + self._loop.time() - began, self._last)  # our time is not the host's
+        if work.cancelled():
+            pass
+        elif self._lost or self._transport is None or self._transport.is_closing():
+            if (error := work.exception()) is not None:
+                log.error("probing %s failed", self._conversation.probe.host, exc_info=error)
+                self.end(Outcome.INTERNAL_ERROR)
+        else:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._watch()  # the deadline may be nearer than the next look at it
+            self._act(work.result)
+        if fate is not None:
+            self.end(fate)
+        if self.at_rest is not None and not self.at_rest.done():
+            self.at_rest.set_result(None)
+        self.at_rest = None
+        if self._lost:
+            self._announce_end()
+        elif self._transport is not None and not self._transport.is_closing():
+            if data:
+                self.data_received(data)
+            if self._work is None:
+                self._transport.resume_reading()
+
+    def _announce_end(self) -> None:
         if not self.gone.done():
             self.gone.set_result(None)
 
     # --- ours ---
+
+    def end(self, outcome: Outcome) -> None:
+        """Ended from outside; the first of several counts."""
+        if self._work is None:
+            self._conversation.end(outcome)
+        else:
+            self._fate = self._fate or outcome
 
     def _act(self, step: Callable[[], bytes]) -> None:
         conversation, transport = self._conversation, self._transport
@@ -178,7 +262,7 @@ class _Wire(asyncio.Protocol):
         if self._loop.time() + 0.001 < self._deadline:
             self._watch()
         else:
-            self._conversation.end(Outcome.TIMEOUT)
+            self.end(Outcome.TIMEOUT)
             self.abandon()
 
     def _await_parting(self) -> None:
@@ -195,5 +279,7 @@ class _Wire(asyncio.Protocol):
         """Drop the connection at once, unsent bytes included."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._work is not None:
+            self._work.cancel()  # if it has not begun
         if self._transport is not None:
             self._transport.abort()

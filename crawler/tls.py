@@ -17,6 +17,7 @@ from typing import Any
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
+from crawler.client_hello import offered_groups
 from crawler.records import Outcome
 from crawler.server_flight import ServerFlight
 
@@ -37,6 +38,7 @@ _OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNOR
 DHE_REFUSED = frozenset({"dh key too small", "modulus too small", "modulus too large"})
 #: Our own reason, in OpenSSL's manner: a finite-field group beyond `limits.dh_bits`.
 DHE_TOO_LARGE = "dh key too large"
+_LIGHT_BITS = 2_048  # a prime over which a handshake costs some 5 ms; over 4,096 bits ten times as much
 
 #: Reasons that mean 'our library cannot', or 'will not by its own policy': the host may serve others well.
 _OURS = DHE_REFUSED | {
@@ -142,7 +144,7 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _: Any) -> bool:
 class TlsClient:
     """One client connection: `start`, then `feed` until `established`, then `write` and `read`."""
 
-    __slots__ = ("_connection", "_dh_bits", "_flight", "established")
+    __slots__ = ("_connection", "_dh_bits", "_flight", "_looked", "established")
 
     def __init__(self, context: SSL.Context, server_name: bytes | None, dh_bits: int | None = None) -> None:
         """`dh_bits` is the largest prime that is taken for DHE; None: as large as the library takes.
@@ -151,6 +153,7 @@ class TlsClient:
         """
         self._dh_bits = dh_bits
         self._flight = ServerFlight(self._is_dhe)
+        self._looked = False  # at what is fed next
         self._connection = SSL.Connection(context)
         self._connection.set_connect_state()
         self._connection.request_ocsp()
@@ -165,12 +168,22 @@ class TlsClient:
         """The ClientHello."""
         return self.feed(b"")
 
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether the library may work long on these bytes of the handshake, which are fed next."""
+        self._look(data)
+        return self._flight.prime_bits > _LIGHT_BITS and not self.established
+
+    def _look(self, data: bytes) -> None:
+        if not self._looked and not self._flight.done:
+            self._flight.feed(data)
+        self._looked = True
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the handshake, return what to send.  Raises `TlsFailure`, our alert unsent."""
-        if self._dh_bits is not None and not self._flight.done:
-            self._flight.feed(data)
-            if self._flight.prime_bits > self._dh_bits:
-                raise TlsFailure(Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
+        self._look(data)
+        self._looked = False
+        if self._dh_bits is not None and self._flight.prime_bits > self._dh_bits:
+            raise TlsFailure(Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
         connection = self._connection
         if data:
             connection.bio_write(data)
@@ -289,30 +302,3 @@ def offered(*, post_quantum: bool = True) -> dict[str, Any]:
         "server_name": "the mail host",
         "client_hello": hello.hex(),
     }
-
-
-def offered_groups(hello: bytes) -> list[str]:
-    """The supported_groups of a ClientHello record, in its order (RFC 8446 §4.1.2, §4.2.7)."""
-    at = 5 + 4 + 2 + 32  # record and handshake headers, legacy_version, random
-    at += 1 + hello[at]  # legacy_session_id
-    at += 2 + int.from_bytes(hello[at : at + 2])  # cipher_suites
-    at += 1 + hello[at] + 2  # legacy_compression_methods, length of the extensions
-    while at < len(hello):
-        kind, size = int.from_bytes(hello[at : at + 2]), int.from_bytes(hello[at + 2 : at + 4])
-        if kind == _SUPPORTED_GROUPS:
-            ids = hello[at + 6 : at + 4 + size]
-            numbers = [int.from_bytes(ids[n : n + 2]) for n in range(0, len(ids), 2)]
-            return [_GROUPS.get(number, f"0x{number:04x}") for number in numbers]
-        at += 4 + size
-    return []
-
-
-_SUPPORTED_GROUPS = 10
-#: IANA TLS Supported Groups, by OpenSSL's names.
-_GROUPS = {
-    0x0017: "secp256r1", 0x0018: "secp384r1", 0x0019: "secp521r1", 0x001D: "x25519", 0x001E: "x448",
-    0x0100: "ffdhe2048", 0x0101: "ffdhe3072", 0x0102: "ffdhe4096", 0x0103: "ffdhe6144", 0x0104: "ffdhe8192",
-    0x0200: "MLKEM512", 0x0201: "MLKEM768", 0x0202: "MLKEM1024",
-    0x11EB: "SecP256r1MLKEM768", 0x11EC: "X25519MLKEM768", 0x11ED: "SecP384r1MLKEM1024",
-    0x0029: "curveSM2", 0x11EE: "curveSM2MLKEM768",
-}  # fmt: skip

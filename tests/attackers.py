@@ -146,6 +146,15 @@ def huge_prime(peer: socket.socket) -> None:
 
 
 @attack
+def largest_prime(peer: socket.socket) -> None:
+    """The same over as many bits as the client takes; it is well signed, so the client does its half of the work."""
+    upgrade(peer)
+    peer.sendall(signed_dhe_flight(peer.recv(65_536), 8_192))
+    peer.recv(65_536)
+    time.sleep(60)
+
+
+@attack
 def huge_prime_in_pieces(peer: socket.socket) -> None:
     """The same, a byte of the handshake in each record and a few bytes of a record in each segment."""
     upgrade(peer)

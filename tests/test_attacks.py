@@ -43,6 +43,7 @@ EXPECTED = {
     "huge_chain": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
     "promised_chain": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
     "huge_prime": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
+    "largest_prime": (HANDSHAKE, Outcome.TIMEOUT),
     "huge_prime_in_pieces": (HANDSHAKE, Outcome.LIMIT_EXCEEDED),
     "endless_change_cipher_spec": (HANDSHAKE, Outcome.TLS_ERROR),
     "endless_warnings": (HANDSHAKE, Outcome.TLS_ERROR),

@@ -29,6 +29,7 @@ STOREYS = (
         "crawler.tlsrpt",
         "crawler.text_records",
         "crawler.server_flight",
+        "crawler.client_hello",
         "crawler.policy_list",
     }
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}

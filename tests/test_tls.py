@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
+from crawler.client_hello import offered_groups
 from crawler.lab.raw_flights import DHE_SUITES, dhe_flight, ecdhe_flight, offers_dhe
 from crawler.records import Outcome
-from crawler.tls import CLASSICAL_GROUPS, Offer, TlsClient, TlsContexts, TlsFailure, _failure, offered, offered_groups
+from crawler.tls import CLASSICAL_GROUPS, Offer, TlsClient, TlsContexts, TlsFailure, _failure, offered
 from crawler.verdicts import all_of
 
 CONTEXTS, CLASSICAL = TlsContexts(), TlsContexts(post_quantum=False)
