@@ -31,7 +31,7 @@ from OpenSSL._util import ffi, lib
 from crawler.certificates import Known, Recent, load, parse
 from crawler.config import ConfigError
 from crawler.guard import Unreadable, guarded
-from crawler.signatures import is_issued_by
+from crawler.signatures import is_costly, is_issued_by
 from crawler.strength import weakness
 from crawler.three_valued import any_of
 from crawler.validity import Window, window_of
@@ -171,7 +171,13 @@ def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
 
 
 def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expires: bool) -> ChainVerdict:
-    """The verdict of a store with this one anchor, at which a path may end wherever it stands in the hierarchy."""
+    """The verdict of a store with this one anchor, at which a path may end wherever it stands in the hierarchy.
+
+    OpenSSL checks signatures where a path leads to an anchor, so below a root of the store only under keys of a CA;
+    here a stranger has chosen the anchor too.
+    """
+    if any(known.anatomy is not None and is_costly(known.anatomy.public_key) for known in (anchor, *chain)):
+        return _without_path(_NoPath(None, None, "a key under which a signature costs too much to check"), chain)
     store = crypto.X509Store()
     _enforce_server_purpose(store)
     store.set_flags(_NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)
