@@ -116,22 +116,26 @@ MACROS = (
         records, lambda r: r.usable AND r.usage = 3 AND r.selector = wanted AND r.matching = 1
     ), lambda r: lower(hex(r.data))) ELSE [] END
     """,
+    # The stored names of a certificate, and a null among them that stands for those that were not kept.
+    """
+    CREATE MACRO known_names(names, dropped) AS CASE WHEN dropped > 0 THEN list_append(names, NULL) ELSE names END
+    """,
     # RFC 9525 §6.3, DNS-ID only: a wildcard is the whole left-most label and stands above two labels
-    # at least. Null if the names are not known.
+    # at least. Null if the names are not known, or not all of them and none of the others is it.
     """
     CREATE MACRO names_host(names, host) AS CASE
         WHEN names IS NULL THEN NULL
         WHEN list_contains(list_transform(names, lambda name: lower(name)), host) THEN true
-        WHEN host NOT LIKE '%_.%_.%_' THEN false
-        ELSE list_contains(
+        WHEN host LIKE '%_.%_.%_' AND list_contains(
             list_transform(names, lambda name: lower(name)), '*.' || substr(host, strpos(host, '.') + 1)
-        )
+        ) THEN true
+        WHEN len(names) = len(list_filter(names, lambda name: name IS NOT NULL)) THEN false
     END
     """,
     # The DNS names of a certificate, else its CN. Null if those could not be read that decide.
     """
-    CREATE MACRO names_or_cn(names, common_name, subject) AS CASE
-        WHEN len(names) > 0 THEN names
+    CREATE MACRO names_or_cn(names, dropped, common_name, subject) AS CASE
+        WHEN len(names) > 0 THEN known_names(names, dropped)
         WHEN names IS NOT NULL AND common_name IS NOT NULL THEN [common_name]
         WHEN names IS NOT NULL AND subject IS NOT NULL THEN []
     END
@@ -177,7 +181,7 @@ WITH probed AS (
             ON representative.address = agreed.address
             AND representative.port = agreed.port AND representative.protocol = agreed.protocol
         LEFT JOIN (
-            SELECT sha256, names, spki_sha256 FROM certificates
+            SELECT sha256, known_names(names, names_dropped) AS names, spki_sha256 FROM certificates
         ) AS certificate
             ON sample.representative_related AND certificate.sha256 = representative.received_chain[1]
     )
@@ -193,7 +197,7 @@ WITH probed AS (
         SELECT received_chain, trusted_if_known AS completed, valid_from, valid_until FROM incomplete_chains
     ) USING (received_chain)
 ), name_only AS (  -- the rare leaf whose names decide over DANE-TA
-    SELECT sha256, names_or_cn(names, common_name, subject) AS leaf_names FROM certificates
+    SELECT sha256, names_or_cn(names, names_dropped, common_name, subject) AS leaf_names FROM certificates
     WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')
 )
 SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,

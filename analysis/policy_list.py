@@ -49,10 +49,13 @@ _MACROS = (
     CREATE OR REPLACE MACRO listed_host(patterns, name) AS CASE WHEN name IS NOT NULL THEN allows_host(patterns, name)
         OR len(list_filter(patterns, lambda pattern: starts_with(pattern, '.') AND ends_with(name, pattern))) > 0 END
     """,
-    # A wildcard is the whole left-most label.
+    # A wildcard is the whole left-most label.  A null stands for names that are not known.
     """
-    CREATE OR REPLACE MACRO names_listed(patterns, names) AS len(list_filter(names,
-        lambda written: strpos(substr(written, 2), '*') = 0 AND listed_host(patterns, lower(written)))) > 0
+    CREATE OR REPLACE MACRO names_listed(patterns, names) AS CASE
+        WHEN len(list_filter(names,
+            lambda written: strpos(substr(written, 2), '*') = 0 AND listed_host(patterns, lower(written)))) > 0 THEN true
+        WHEN len(names) = len(list_filter(names, lambda written: written IS NOT NULL)) THEN false
+    END
     """,
 )
 
@@ -175,7 +178,7 @@ def _add_members(run: Run) -> None:
                 FROM deliveries
             ) AS delivery USING (domain)
         ), named AS (
-            SELECT sha256 AS leaf, names_or_cn(names, common_name, subject) AS leaf_names
+            SELECT sha256 AS leaf, names_or_cn(names, names_dropped, common_name, subject) AS leaf_names
             FROM certificates WHERE sha256 IN (SELECT leaf FROM delivered)
         ), met AS (
             SELECT *, {facts} FROM delivered LEFT JOIN named USING (leaf)

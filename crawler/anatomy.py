@@ -190,11 +190,16 @@ def _extensions(der: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _dns_names(value: bytes) -> list[bytes]:
     names = _only(value, 0, len(value), _SEQUENCE)
     found = []
-    for name in _elements(value, names.content, names.end):
-        if name.tag not in _GENERAL_NAMES:
+    at, end = names.content, names.end
+    while at < end:
+        tag, start, behind = value[at], at + 2, at + 2 + value[at + 1]
+        if behind > end or value[at + 1] >= 0x80:  # a length of several bytes, or too much
+            _, _, start, behind = _element(value, at, end)
+        if tag == _DNS_NAME:  # there may be thousands
+            found.append(value[start:behind])
+        elif tag not in _GENERAL_NAMES:
             raise ValueError("no general name")
-        if name.tag == _DNS_NAME:
-            found.append(value[name.content : name.end])
+        at = behind
     return found
 
 
@@ -233,14 +238,20 @@ def _must_staple(value: bytes) -> bool:
 # --- dates ------------------------------------------------------------------------------------------
 
 
-def validity_of(anatomy: Anatomy) -> tuple[datetime, datetime] | None:
-    """From when until when a certificate says that it holds; None if one of the two is no date, such as 30 February."""
+def instants_of(anatomy: Anatomy) -> tuple[datetime | None, datetime | None]:
+    """From when until when a certificate says that it holds; None for what is no date, such as 30 February."""
     der = anatomy.validity
     try:
         whole = _only(der, 0, len(der), _SEQUENCE)
         start, end = (_time(der, element) for element in _elements(der, whole.content, whole.end))
     except (IndexError, ValueError):
-        return None
+        return None, None
+    return start, end
+
+
+def validity_of(anatomy: Anatomy) -> tuple[datetime, datetime] | None:
+    """The same as one fact: None if one of the two is no date."""
+    start, end = instants_of(anatomy)
     return None if start is None or end is None else (start, end)
 
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
@@ -23,57 +21,52 @@ from service_identity.hazmat import DNS_ID, DNSPattern
 
 from crawler.anatomy import Anatomy, Extensions, anatomy_of, validity_of, without_oddities
 from crawler.guard import Unreadable, guarded
-from crawler.records import Certificate, printable
+from crawler.records import Certificate, printable, within
 from crawler.signatures import is_signed_by
 from crawler.three_valued import any_of
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+LARGE = 8 << 10
+"""Bytes of DER from which on a certificate is hostile rather than rich (real ones have 1 to 6 KiB).
 
+OpenSSL's form of it, which takes up to fifty times as much, is then not kept but made anew where a chain is judged;
+and its extensions are read by `anatomy`, as the library makes an object of each name.
+"""
 
-class Recent(Generic[K, V]):
-    """What was computed for the keys used last; the least recently used is forgotten first.
+NAMES_KEPT, NAME_BYTES_KEPT = 1_000, 64 << 10
+"""DNS names stored of one certificate, and characters of them; CAs put 100 to 250 names into one.
 
-    All that is kept weighs no more than `size` together; without a scale each value weighs 1.
-    """
+A match is asked of all names where a certificate is received; of those that are stored nobody can say *no* for the rest.
+"""
 
-    def __init__(self, size: int, weigh: Callable[[V], int] = lambda value: 1) -> None:
-        self._size = size
-        self._weigh = weigh
-        self._weight = 0
-        self._kept: OrderedDict[K, V] = OrderedDict()
+TEXT_KEPT = 4_096
+"""Characters stored of the name of a subject or an issuer."""
 
-    def of(self, key: K, compute: Callable[[], V]) -> V:
-        """The value of the key, computed if it is not remembered."""
-        try:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        except KeyError:
-            value = self._kept[key] = compute()
-            self._weight += self._weigh(value)
-            while self._weight > self._size:
-                self._weight -= self._weigh(self._kept.popitem(last=False)[1])
-            return value
+_ELEMENTS = bytes([0x06, 0x30, 0x31, *range(0x80, 0x89), *range(0xA0, 0xA9)])
+_OBJECTS, _STRING, _ELEMENT_BYTES = 2_500, 60, 110
+"""Bytes that the objects of a certificate take, a short text, and an element of a name or an extension in OpenSSL's form
+of it, measured; two bytes of DER can be one.
+"""
 
 
 @dataclass(slots=True)
 class Known:
     """A certificate parsed once."""
 
-    openssl: crypto.X509
     row: Certificate
     anatomy: Anatomy | None
-    names: bytes | None  #: its DNS names for `_is_among`; None if they could not be read
+    names: bytes | None  #: all its DNS names for `_is_among`; None if they could not be read
+    kept: crypto.X509 | None  #: OpenSSL's form of it, if it is not too large to be kept
+    weight: int  #: bytes that it takes in memory, about
+
+    @property
+    def openssl(self) -> crypto.X509:
+        """OpenSSL's form of it.  Raises `Unreadable`."""
+        return self.kept or guarded(crypto.load_certificate, crypto.FILETYPE_ASN1, self.der)
 
     @property
     def der(self) -> bytes:
         """Its encoding."""
         return self.row.der or b""
-
-    @property
-    def weight(self) -> int:
-        """Bytes that stand for its place in memory: a twelfth of it, measured from 0.4 to 160 KB of DER."""
-        return len(self.der) + 256
 
 
 def name_match(leaf: Known, host: str) -> bool | None:
@@ -102,6 +95,14 @@ def common_name_match(leaf: Known, host: str) -> bool | None:
 def names_any(leaf: Known, hosts: Iterable[str]) -> bool | None:
     """Whether the certificate names one of the hosts, as DANE-TA asks: by DNS-IDs, and by the CN if it has none."""
     return any_of(*(match(leaf, host) for host in hosts for match in (name_match, common_name_match)))
+
+
+def _texts(names: list[bytes]) -> list[str]:
+    """Names as they are stored; thousands of plain ones in one go."""
+    joined = b"\n".join(names)
+    if names and joined.count(b"\n") == len(names) - 1 and len(text := printable(joined)) == len(joined):
+        return text.split("\n")
+    return [printable(name) for name in names]
 
 
 def _listed(names: list[str]) -> bytes:
@@ -136,8 +137,19 @@ def _matches(names: bytes, name: bytes, reference: DNS_ID) -> bool:
 def parse(certificate: crypto.X509, der: bytes) -> Known:
     """The certificate with its facts; `der` is its encoding."""
     anatomy = anatomy_of(der)
-    row = _facts(der, anatomy)
-    return Known(certificate, row, anatomy, None if row.names is None else _listed(row.names))
+    row, names = _facts(der, anatomy)
+    kept = certificate if len(der) <= LARGE else None
+    return Known(row, anatomy, names, kept, _weight(row, anatomy, names, kept))
+
+
+def _weight(row: Certificate, anatomy: Anatomy | None, names: bytes | None, kept: crypto.X509 | None) -> int:
+    der = row.der or b""
+    weight = _OBJECTS + len(der) + sum(map(len, anatomy or ())) + len(names or b"")
+    weight += sum(map(len, row.names or ())) + _STRING * len(row.names or ())
+    weight += sum(len(text or "") for text in (row.subject, row.issuer, row.issuer_organization, row.common_name))
+    if kept is not None:
+        weight += len(der) + _ELEMENT_BYTES * (len(der) - len(der.translate(None, _ELEMENTS)))
+    return weight
 
 
 def load(der: bytes) -> Known:
@@ -151,16 +163,20 @@ def facts(der: bytes) -> Certificate:
     The parts are read each for itself: an odd extension hides no key, and an odd key no names.  What the library
     does not read in the certificate is read by `anatomy`, or by the library in the certificate without its oddities.
     """
-    return _facts(der, anatomy_of(der))
+    return _facts(der, anatomy_of(der))[0]
 
 
-def _facts(der: bytes, anatomy: Anatomy | None) -> Certificate:
+def _facts(der: bytes, anatomy: Anatomy | None) -> tuple[Certificate, bytes | None]:
+    """The facts, and all DNS names for `_is_among`."""
     row = Certificate(sha256=hashlib.sha256(der).hexdigest(), der=der)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library deplores oddities that we are here to count
         certificate = _loaded(row, der)
         _fill(row, _fill_dates, certificate)
-        _fill(row, _fill_extensions, certificate)
+        if len(der) > LARGE:
+            _fill_by_anatomy(row, der, anatomy)
+        if None in (row.names, row.is_ca, row.sct_count, row.must_staple):
+            _fill(row, _fill_extensions, certificate)
         if row.parse_error is not None:
             _fill_by_anatomy(row, der, anatomy)
         plain = certificate
@@ -171,7 +187,12 @@ def _facts(der: bytes, anatomy: Anatomy | None) -> Certificate:
     if anatomy is not None:
         row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
         row.self_signed = anatomy.issuer == anatomy.subject and is_signed_by(der, anatomy.public_key)
-    return row
+    names = row.names
+    if names is None:
+        return row, None
+    row.names = within(names[:NAMES_KEPT], NAME_BYTES_KEPT)
+    row.names_dropped = len(names) - len(row.names)
+    return row, _listed(names)
 
 
 def _loaded(row: Certificate, der: bytes) -> x509.Certificate | None:
@@ -206,7 +227,7 @@ def _fill_by_anatomy(row: Certificate, der: bytes, anatomy: Anatomy | None) -> N
         row.not_before, row.not_after = validity
     extensions = Extensions(der)
     if row.names is None and (names := extensions.dns_names()) is not None:
-        row.names = [printable(name) for name in names]
+        row.names = _texts(names)
     if row.is_ca is None:
         row.is_ca = extensions.is_ca()
     if row.sct_count is None:
@@ -243,17 +264,21 @@ def _fill_extensions(row: Certificate, certificate: x509.Certificate) -> None:
 
 
 def _fill_subject(row: Certificate, certificate: x509.Certificate) -> None:
-    row.subject = printable(certificate.subject.rfc4514_string().encode())
+    row.subject = _text(certificate.subject.rfc4514_string())
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if common_names:
-        row.common_name = printable(str(common_names[-1].value).encode())
+        row.common_name = _text(str(common_names[-1].value))
 
 
 def _fill_issuer(row: Certificate, certificate: x509.Certificate) -> None:
-    row.issuer = printable(certificate.issuer.rfc4514_string().encode())
+    row.issuer = _text(certificate.issuer.rfc4514_string())
     organizations = certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     if organizations:
-        row.issuer_organization = printable(str(organizations[0].value).encode())
+        row.issuer_organization = _text(str(organizations[0].value))
+
+
+def _text(text: str) -> str:
+    return printable(text[:TEXT_KEPT].encode())[:TEXT_KEPT]
 
 
 def _fill_signature(row: Certificate, certificate: x509.Certificate) -> None:

@@ -16,7 +16,7 @@ from OpenSSL import crypto
 
 from crawler.config import Limits
 from crawler.dialogs import Dialog, Ended, Protocol, Turn
-from crawler.records import Outcome, Probe, Stage, is_conclusive, printable
+from crawler.records import Outcome, Probe, Stage, is_conclusive, printable, within
 from crawler.tls import TlsClient, TlsFailure, is_forward_secret, is_post_quantum
 
 _MS_COLUMN: dict[Stage, str] = {stage: f"{stage}_ms" for stage in Stage if stage is not Stage.DONE}
@@ -183,7 +183,10 @@ class Conversation:
         probe.tls_version, probe.tls_cipher, probe.tls_group = tls.version(), tls.cipher(), tls.group()
         probe.forward_secret = is_forward_secret(probe.tls_version, probe.tls_cipher or "")
         probe.post_quantum = is_post_quantum(probe.tls_group)
-        probe.ocsp_staple = tls.staple()
+        staple = tls.staple()
+        if staple is not None:
+            probe.ocsp_staple_bytes = len(staple)
+            probe.ocsp_staple = staple if len(staple) <= self._limits.staple_bytes else None
         self.chain = tls.chain()[: self._limits.certificates]
         # Our Finished and the first command travel in one flight.
         out += tls.write(self._begin(self._protocol.after_tls))
@@ -236,8 +239,10 @@ class Conversation:
             probe.greeting = probe.greeting[:kept]
         if probe.hello_reply is not None:
             probe.hello_reply = probe.hello_reply[:kept]
-            probe.capabilities = within(probe.capabilities, kept)
-            probe.capabilities_after_tls = within(probe.capabilities_after_tls, kept)
+            if probe.capabilities is not None:
+                probe.capabilities = within(probe.capabilities, kept)
+            if probe.capabilities_after_tls is not None:
+                probe.capabilities_after_tls = within(probe.capabilities_after_tls, kept)
 
     def _goodbye(self) -> bytes:
         if self._tls is None:
@@ -254,16 +259,3 @@ class Conversation:
         setattr(self.probe, column, (getattr(self.probe, column) or 0) + round((now - self._since) * 1000))
         self._since = now
         self.stage = stage
-
-
-def within(texts: list[str] | None, size: int) -> list[str] | None:
-    """The first of the texts that together have at most so many characters."""
-    if texts is None or sum(map(len, texts)) <= size:
-        return texts
-    kept = []
-    for text in texts:
-        size -= len(text)
-        if size < 0:
-            break
-        kept.append(text)
-    return kept

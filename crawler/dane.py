@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol
 
 from OpenSSL import crypto
 
-from crawler.certificates import Known, Recent, load, names_any
+from crawler.certificates import Known, load, names_any
 from crawler.guard import Unreadable, guarded
+from crawler.recent import Recent
 from crawler.records import DaneError, DaneStatus, TlsaStatus
 from crawler.signatures import is_signed_by
 from crawler.three_valued import all_of
@@ -69,19 +70,24 @@ def records_of(rrset: Iterable[Rdata]) -> list[dict[str, Any]]:
     ]
 
 
-def most_telling(rrset: Iterable[Rdata], most: int) -> list[Rdata]:
-    """As many records as may be kept of an RRset: those by which a chain can be judged, as far as there is room.
+def most_telling(rrset: Iterable[Rdata], most: int, most_bytes: int) -> list[Rdata]:
+    """As many records, and bytes of them, as may be kept of an RRset: those by which a chain can be judged.
 
     First digests in force, then full values, then the rest, each in canonical order.  So no record
     that is kept is outdone by one that is not, and a match by one of them is a match.
     """
     rrset = sorted(set(rrset))
-    if len(rrset) <= most:
+    if len(rrset) <= most and sum(len(data) for *_, data in rrset) <= most_bytes:
         return rrset
     digests = [rdata for rdata in rrset if rdata[2] != FULL and is_usable(*rdata)]
     strongest = {rdata[:2]: rdata[2] for rdata in digests}  # sorted: the last of its kind is the strongest
     in_force = {rdata for rdata in digests if rdata[2] == strongest[rdata[:2]]}
-    return sorted(rrset, key=lambda rdata: (rdata not in in_force, rdata[2] != FULL))[:most]
+    kept: list[Rdata] = []
+    for rdata in sorted(rrset, key=lambda rdata: (rdata not in in_force, rdata[2] != FULL)):
+        if len(kept) < most and len(rdata[3]) <= most_bytes:
+            kept.append(rdata)
+            most_bytes -= len(rdata[3])
+    return kept
 
 
 def status_of(records: Iterable[dict[str, Any]], dropped: int = 0) -> TlsaStatus:
@@ -254,7 +260,7 @@ def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
 
 #: What a name server says of many endpoints is worked out once: signatures under bare keys, certificates in full.
 _SIGNED: Recent[tuple[str | None, bytes], bool | None] = Recent(16_384)
-_PARSED: Recent[bytes, Known | None] = Recent(1 << 20, lambda known: known.weight if known is not None else 256)
+_PARSED: Recent[bytes, Known | None] = Recent(12 << 20, lambda known: known.weight if known is not None else 256)
 
 
 def _parsed(der: bytes) -> Known | None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from crawler.certificates import Known
 from crawler.intermediates import Intermediates
-from crawler.parts import ROWS_AT_ONCE, PartWriter, hidden, opened, publish
+from crawler.parts import PartWriter, batches, hidden, opened, publish
 from crawler.records import MISSING_ISSUER, IncompleteChain
 from crawler.shelf import Shelf
 from crawler.storage import INCOMPLETE, LAYOUTS, Run
@@ -74,7 +74,7 @@ def write_incomplete(
 
 def _keep_incomplete(part: Path, shelf: Shelf, tick: Tick) -> None:
     with opened(part) as file:
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=["received_chain", "chain_error_code"]):
+        for batch in batches(file, ["received_chain", "chain_error_code"]):
             incomplete = batch.filter(pc.is_in(batch.column("chain_error_code"), _CODES))
             shelf.keep(chain for chain in incomplete.column("received_chain").to_pylist() if chain)
             tick(batch.num_rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.parts import ROWS_AT_ONCE, PartWriter, digest, hidden, opened, publish, row_count, sync_directory
+from crawler.parts import PartWriter, batches, digest, hidden, opened, publish, row_count, sync_directory
 from crawler.records import TABLES
 from crawler.storage import EMPTY_PART, LAYOUTS, Run
 
@@ -99,7 +99,7 @@ def _batches(
     """The rows whose keys are of this share, and these keys."""
     for part in parts:
         with opened(part) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+            for batch in batches(file, columns):
                 tick(batch.num_rows)
                 keys = [bytes.fromhex(text) for text in batch.column("sha256").to_pylist()]
                 ours = [int.from_bytes(key[:4]) % passes == share for key in keys]

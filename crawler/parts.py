@@ -25,9 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawler.records import schema_of
+from crawler.row_weights import WEIGHTS
 
-ROWS_AT_ONCE = 1_024
-"""Rows held as Python objects before they become Arrow columns."""
+ROWS_AT_ONCE, BYTES_AT_ONCE = 1_024, 2 << 20
+"""Rows held as Python objects before they become Arrow columns, and about how many bytes of them."""
 
 ROW_GROUP_BYTES = 8 << 20
 """Arrow bytes held before they go to the file as one row group; a process may write dozens of files at once."""
@@ -143,6 +144,8 @@ class PartWriter:
         self._rows_at_once = rows_at_once
         self._group_bytes = group_bytes
         self._pending: list[Any] = []
+        self._pending_bytes = 0
+        self._weigh = WEIGHTS.get(row)
         self._batches: list[pa.RecordBatch] = []
         self._bytes = 0
         self._key = layout.key if layout else None
@@ -164,7 +167,9 @@ class PartWriter:
         """Take one row; it is converted with others of its batch."""
         self._pending.append(row)
         self.rows += 1
-        if len(self._pending) >= self._rows_at_once:
+        if self._weigh is not None:
+            self._pending_bytes += self._weigh(row)
+        if len(self._pending) >= self._rows_at_once or self._pending_bytes >= BYTES_AT_ONCE:
             self._convert()
 
     def extend(self, batch: pa.RecordBatch) -> None:
@@ -191,7 +196,7 @@ class PartWriter:
         rows = self._pending
         if not rows:
             return
-        self._pending = []
+        self._pending, self._pending_bytes = [], 0
         if self._tally:
             self.counts.update(map(str, map(self._tally, rows)))
         columns = [pa.array([*map(value, rows)], kind) for value, kind in self._columns]
@@ -238,6 +243,12 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
         raise Damaged(path, error) from error
 
 
+def batches(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a part, never more at once than its writer held: of a row group, and at most `ROWS_AT_ONCE`."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:
@@ -264,7 +275,7 @@ def read_rows(path: Path, row: type) -> Iterator[Any]:
     words = _vocabulary(row)
     names = [field.name for field in fields(row)]
     with opened(path) as file:
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+        for batch in batches(file, names):
             columns = []
             for name in names:
                 values = batch.column(name).to_pylist()

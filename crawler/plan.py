@@ -191,8 +191,8 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
                 for address in addresses:
                     yield Endpoint(
                         protocol, host.host, address, port,
-                        rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped,
-                        weight, chance, host.cnames or None, address not in within,
+                        rrset.base_domain, rrset.status, rrset.records if address in within else None,
+                        rrset.records_dropped, weight, chance, host.cnames or None, address not in within,
                     )  # fmt: skip
 
 

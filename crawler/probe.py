@@ -45,7 +45,7 @@ class _Pending:
 
     candidate: Candidate
     network: bytes  #: /24 or /48 of the address
-    before: Finding | None = None  #: of the last attempt
+    before: Probe | None = None  #: of the last attempt, whose certificates are stored already
     offer: Offer = Offer.MODERN
 
     @property
@@ -99,8 +99,11 @@ class Prober:
         """The endpoints that may be probed: at each address the best, and more than will be, as it may show who owns it."""
         most = _CANDIDATES * self._config.pacing.names_per_address
         at: dict[tuple[str | None, str | None], Candidates] = {}
+        rrsets: dict[tuple[str | None, str | None], Any] = {}  # TLSA of each host, held once for all its addresses
         async for endpoint in _in_turns(endpoints):
             shard.expected += 1
+            if endpoint.tlsa:
+                endpoint.tlsa = rrsets.setdefault((endpoint.protocol, endpoint.host), endpoint.tlsa)
             host = endpoint.host or ""
             if not endpoint.over_budget and not self.exclusions.endpoint(endpoint):
                 names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
@@ -173,8 +176,8 @@ class Prober:
                 continue  # its row comes with those of all others that were not probed
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
-                row.attempts = item.before[0].attempts if item.before else None
-                shard.finish(row, [])
+                row.attempts = item.before.attempts if item.before else None
+                shard.finish(row)
                 continue
             if (reason := self._reason_to_stop(item, shard)) is not None:
                 shard.give_up(item, reason)
@@ -195,9 +198,10 @@ class Prober:
                 own = owners(probe, chain)
                 waiting = deque(sorted(waiting, key=lambda other: other.provider not in own))
             if not last and (offer := self._second_try(probe, item)) is not None:
-                again.append(_Pending(item.candidate, item.network, (probe, chain), offer))
+                again.append(_Pending(item.candidate, item.network, probe, offer))
             else:
-                shard.finish(probe, chain)
+                shard.finish(probe)
+            shard.store(chain)
         return again
 
     def _reason_to_stop(self, item: _Pending, shard: _Shard) -> Outcome | None:
@@ -234,9 +238,9 @@ class Prober:
         if probe.tls_version is not None and self._config.post_quantum and item.offer is not Offer.CLASSICAL:
             probe.pq_intolerant = False
         if item.before is not None:
-            attempts = (item.before[0].attempts or []) + (probe.attempts or [])
+            attempts = (item.before.attempts or []) + (probe.attempts or [])
             if item.offer is Offer.WITHOUT_DHE and not probe.negotiated:
-                probe, chain = item.before  # what the host does with DHE is what is not known; this is no answer to it
+                probe = item.before  # what the host does with DHE is what is not known; this is no answer to it
             probe.attempts = attempts
         return probe, chain
 
@@ -272,17 +276,19 @@ class _Shard:
         self.networks = networks
         self.expected = 0  #: endpoints of the shard
         self.done: set[_EndpointKey] = set()  #: endpoints that have their row, as they were probed or were to be
-        self.probed: dict[
-            tuple[str | None, str | None], list[Candidate]
-        ] = {}  #: by protocol and address, in their order
+        #: By protocol and address, in their order.
+        self.probed: dict[tuple[str | None, str | None], list[Candidate]] = {}
         self.given_up: dict[tuple[str | None, str | None], Outcome] = {}  #: why at an address nobody was probed
         self.counted: set[tuple[Hashable, str | None]] = set()  #: hosts whose time was given, by whom it was given to
         self._seen: set[str | None] = set()
 
-    def finish(self, probe: Probe, chain: list[Known]) -> None:
-        """The endpoint's one row, and what certificates came with it."""
+    def finish(self, probe: Probe) -> None:
+        """The endpoint's one row."""
         self.done.add(_key(probe))
         self.emit(probe)
+
+    def store(self, chain: list[Known]) -> None:
+        """The certificates of an attempt, at once: held until the last, those of a shard could fill the memory."""
         for known in chain:
             if known.row.sha256 not in self._seen:
                 self._seen.add(known.row.sha256)
@@ -291,7 +297,7 @@ class _Shard:
     def give_up(self, item: _Pending, outcome: Outcome) -> None:
         """Leave an endpoint with what was found before; with nothing, the outcome says why."""
         self.given_up.setdefault((item.endpoint.protocol, item.endpoint.address), outcome)
-        self.finish(*(item.before or (unprobed(item.endpoint, outcome), [])))
+        self.finish(item.before or unprobed(item.endpoint, outcome))
 
 
 def _key(row: Endpoint | Probe) -> _EndpointKey:

@@ -102,7 +102,8 @@ def _named(policy: ListedPolicy, probe: Probe, leaf: Certificate | None) -> bool
     names = leaf_names(leaf)
     if any(policy.allows(name.lower()) for name in names or () if "*" not in name[1:]):
         return True
-    return None if names is None or probe.name_match is None else False
+    are_all_known = names is not None and leaf is not None and not leaf.names_dropped
+    return None if not are_all_known or probe.name_match is None else False
 
 
 def leaf_names(leaf: Certificate | None) -> list[str] | None:

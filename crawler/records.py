@@ -244,7 +244,8 @@ class Probe:
     pq_intolerant: bool | None = column(
         FLAG, "failed with a post-quantum hello, succeeded with classical groups, and failed with the first again"
     )
-    ocsp_staple: bytes | None = column(BINARY, "stapled OCSP response")
+    ocsp_staple: bytes | None = column(BINARY, "stapled OCSP response, if it is not too large to be kept")
+    ocsp_staple_bytes: int | None = column(INT, "its size; null: none was stapled")
     received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, leaf first")
     chain_trusted: bool | None = column(
         FLAG,
@@ -297,11 +298,12 @@ class Certificate:
         TEXT,
         "what the library could not read of it, and why; facts below that are null could be read in no other way either",
     )
-    subject: str | None = column(TEXT, "RFC 4514 string")
-    issuer: str | None = column(TEXT, "RFC 4514 string")
+    subject: str | None = column(TEXT, "RFC 4514 string, as much as is kept")
+    issuer: str | None = column(TEXT, "RFC 4514 string, as much as is kept")
     issuer_organization: str | None = column(TEXT, "O of the issuer")
     common_name: str | None = column(TEXT, "last CN of the subject")
     names: list[str] | None = column(TEXTS, "DNS names of the subjectAltName; null: could not be read")
+    names_dropped: int | None = column(INT, "DNS names beyond those kept, of which a match may be one")
     not_before: datetime | None = column(TIME, "start of validity")
     not_after: datetime | None = column(TIME, "end of validity")
     key_type: str | None = column(TEXT, "`rsa`, `ec:secp256r1`, `ed25519` …")
@@ -423,6 +425,19 @@ def printable(data: bytes) -> str:
     if _TO_ESCAPE.search(data) is None:
         return data.decode("ascii")
     return "".join(_PRINTABLE[byte] for byte in data)
+
+
+def within(texts: list[str], size: int) -> list[str]:
+    """The first of the texts that together have at most so many characters."""
+    if sum(map(len, texts)) <= size:
+        return texts
+    kept = []
+    for text in texts:
+        size -= len(text)
+        if size < 0:
+            break
+        kept.append(text)
+    return kept
 
 
 _TO_ESCAPE = re.compile(rb"[^\n\x20-\x5b\x5d-\x7e]")

@@ -26,9 +26,9 @@ from crawler.intermediates import Intermediates
 from crawler.manifest import anchors_of, timestamp, versions
 from crawler.opening import made_directory, sweep
 from crawler.parts import (
-    ROWS_AT_ONCE,
     Damaged,
     PartWriter,
+    batches,
     digest,
     hidden,
     opened,
@@ -199,14 +199,14 @@ class _Rejudgement:
         layout = replace(LAYOUTS[table], expected=row_count(part))
         writer = PartWriter(to, row, self._signature, layout=layout)
         with opened(part) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE):
+            for batch in batches(file):
                 writer.extend(as_now(batch, table, schema))
         writer.close()
 
     def _shelve(self) -> None:
         for part in self._source.parts("probes"):
             with opened(part) as file:
-                for batch in file.iter_batches(ROWS_AT_ONCE, columns=["received_chain"]):
+                for batch in batches(file, ["received_chain"]):
                     self._shelf.keep(chain for chain in batch.column(0).to_pylist() if chain)
                     self._progress.advance(batch.num_rows)
         self._shelf.fill(self._source.parts("certificates"), self._progress.advance)
@@ -222,7 +222,7 @@ class _Rejudgement:
         writer = PartWriter(self._made.path / "probes" / part.name, Probe, self._signature, layout=layout)
         schema = schema_of(Probe)
         with opened(part) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE):
+            for batch in batches(file):
                 writer.extend(self._judged(as_now(batch, "probes", schema), judge))
                 self._progress.advance(batch.num_rows)
         writer.close()

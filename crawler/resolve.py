@@ -15,7 +15,7 @@ from typing import TypeVar
 import anyio
 
 from crawler import dane, mta_sts, route, tlsrpt
-from crawler.config import STANDARD_PORTS, Config
+from crawler.config import STANDARD_PORTS, Config, DnsSettings
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import AAAA, CNAME, MX, TLSA, TXT, A
 from crawler.names import suffixes
@@ -202,7 +202,7 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
         if isinstance(bases, TlsaStatus):
             record.status, record.base_domain = bases, host
         else:
-            await _fill_tlsa(record, bases, dns, config.dns.max_tlsa)
+            await _fill_tlsa(record, bases, dns, config.dns)
 
 
 async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsClient) -> list[str] | TlsaStatus:
@@ -221,10 +221,10 @@ async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsCli
     return _without_answer(alias)
 
 
-async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, max_tlsa: int) -> None:
+async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, limits: DnsSettings) -> None:
     """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2).
 
-    Of a set larger than `max_tlsa` only a part is kept, by which a chain can be found to match and no more.
+    Of a set larger than `max_tlsa` or `max_tlsa_bytes` only a part is kept, by which a chain can be found to match and no more.
     """
     row.base_domain = bases[0]
     row.status = TlsaStatus.ABSENT
@@ -235,7 +235,7 @@ async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, max_tlsa: int)
         row.base_domain, row.records, row.records_dropped = base, None, None
         if answer.status is LookupStatus.OK or answer.malformed:
             rrset = set(answer.records)
-            row.records = dane.records_of(dane.most_telling(rrset, max_tlsa))
+            row.records = dane.records_of(dane.most_telling(rrset, limits.max_tlsa, limits.max_tlsa_bytes))
             row.records_dropped = len(rrset) - len(row.records)
             row.status = dane.status_of(row.records, row.records_dropped) if answer.secure else TlsaStatus.INSECURE
         else:

@@ -46,6 +46,13 @@ class DnsSettings:
         low=1,
         high=1_000,
     )
+    max_tlsa_bytes: int = setting(
+        16_384,
+        "bytes of TLSA records kept of one host; the rest is as those beyond `max_tlsa`. A digest has 64 at most, a "
+        "certificate in full 1 to 3 KiB",
+        low=64,
+        high=65_536,
+    )
     domains_in_flight: int = setting(500, "domains or hosts being resolved at once in one process", low=1, high=60_000)
 
 
@@ -95,6 +102,9 @@ class Limits:
         high=10_000,
     )
     certificates: int = setting(32, "certificates kept of one received chain", low=1, high=1_000)
+    staple_bytes: int = setting(
+        16_384, "a stapled OCSP response that is kept; real ones have 0.5 to 5 KiB", low=0, high=10_000_000
+    )
     plaintext_bytes: int = setting(1_024, "plaintext kept from behind the go-ahead", low=0, high=1_000_000)
     kept_text: int = setting(4_096, "characters kept of a reply's text", low=64, high=1_000_000)
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from crawler.anatomy import anatomy_of
 from crawler.certificates import Known
-from crawler.parts import ROWS_AT_ONCE, hidden, opened
+from crawler.parts import batches, hidden, opened
 
 LARGEST_INTERMEDIATE = 16 << 10
 """Bytes of DER; real ones have 1 to 3 KiB.  A larger one completes no chain."""
@@ -71,7 +71,7 @@ class Shelf:
         """
         for part in parts:
             with opened(part) as file:
-                for batch in file.iter_batches(ROWS_AT_ONCE, columns=["sha256", "der", "is_ca", "self_signed"]):
+                for batch in batches(file, ["sha256", "der", "is_ca", "self_signed"]):
                     self._take(batch)
                     tick(batch.num_rows)
 

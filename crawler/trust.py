@@ -19,6 +19,7 @@ from functools import cached_property, partial
 from itertools import islice, pairwise
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import certifi
 from cryptography import x509
@@ -28,18 +29,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 from OpenSSL._util import ffi, lib
 
-from crawler.certificates import Known, Recent, load, parse
+from crawler.anatomy import instants_of
+from crawler.certificates import Known, load, parse
 from crawler.config import ConfigError
 from crawler.guard import Unreadable, guarded
+from crawler.recent import Recent
 from crawler.signatures import is_costly, is_issued_by
 from crawler.strength import weakness
-from crawler.three_valued import any_of
-from crawler.validity import Window, window_of
+from crawler.three_valued import all_of, any_of
+from crawler.validity import Window, dates_of
 
 _NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
-#: DER of the parsed certificates remembered by one process, which take some twelve times as much: 150 MiB, at
-#: 1.5 KiB of DER 7,000 of them.  A hostile one of 100 KiB would be 1.2 MiB.
-_KEPT_CERTIFICATES = 12 << 20
+#: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
+_KEPT_CERTIFICATES = 150 << 20
 _KEPT_CHAINS = 8_000
 _ADDED = 16  # certificates added to a chain at most; real paths have no more than five
 
@@ -53,7 +55,7 @@ class ChainVerdict:
     error_depth: int | None
     error: str | None
     window: Window
-    ordered: bool  #: as received, each certificate is followed by one with its issuer's name
+    ordered: bool | None  #: as received, each certificate is followed by one with its issuer's name
     added: tuple[str, ...] = ()  #: SHA-256 (hex) of what is on the path, was known and was not sent
 
     def within_validity(self, at: datetime) -> bool | None:
@@ -76,8 +78,11 @@ class TrustStore:
         self._store = _store(self.path)
         _check_purpose_is_enforced()
         self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES, attrgetter("weight"))
-        self._chains: Recent[_Key, ChainVerdict] = Recent(_KEPT_CHAINS)
-        self._paths: Recent[_Key, ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._chains: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._completed: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._paths: dict[bool, Recent[bytes, ChainVerdict]] = {
+            expires: Recent(_KEPT_CHAINS) for expires in (True, False)
+        }
 
     @cached_property
     def _for_any_purpose(self) -> crypto.X509Store:
@@ -102,7 +107,7 @@ class TrustStore:
     def judge(self, chain: list[Known], at: datetime | None = None) -> ChainVerdict:
         """The verdict on a received chain, leaf first, at a time (default: now).  The chain must not be empty."""
         at = at or datetime.now(UTC)
-        return self._chains.of(_key(chain, at), lambda: _judge(self._store, chain, at))
+        return self._chains.of(_key(at, chain), lambda: _judge(self._store, chain, at))
 
     def judge_with(self, chain: list[Known], issuers: Issuers, at: datetime | None = None) -> ChainVerdict:
         """The verdict if the sender knew missing intermediates, as some fetch or remember them.
@@ -119,8 +124,7 @@ class TrustStore:
             whole = completed(start, issuers)
             if len(whole) == len(start):
                 continue
-            key = ("completed", *_key(whole, at), *_key(chain, at))
-            made = self._chains.of(key, partial(_judge, self._store, whole, at, sent=chain))
+            made = self._completed.of(_key(at, whole, chain), partial(_judge, self._store, whole, at, sent=chain))
             if made.trusted:
                 verdict = replace(made, ordered=sent.ordered)
                 continue
@@ -138,8 +142,9 @@ class TrustStore:
         dates count as well.
         """
         at = at or datetime.now(UTC)
-        key = (str(anchor_expires), *_key([anchor, *chain], at))
-        return self._paths.of(key, lambda: _judge_below(anchor, chain, at, anchor_expires=anchor_expires))
+        return self._paths[anchor_expires].of(
+            _key(at, [anchor, *chain]), lambda: _judge_below(anchor, chain, at, anchor_expires=anchor_expires)
+        )
 
 
 def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
@@ -184,16 +189,16 @@ def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expi
     try:
         guarded(store.add_cert, anchor.openssl)
     except Unreadable as error:
-        return _without_path(_NoPath(None, None, str(error)), chain)
+        return _without_path(_Refusal(None, None, str(error)), chain)
     return _judge(store, chain, at, anchor_expires=anchor_expires)
 
 
-_Key = tuple[str | bool, ...]
-
-
-def _key(chain: list[Known], at: datetime) -> _Key:
-    """What a verdict depends on: the certificates, and which of them are within their dates."""
-    return (*(str(known.row.sha256) for known in chain), *(_is_current(known, at) for known in chain[1:]))
+def _key(at: datetime, *chains: list[Known]) -> bytes:
+    """What a verdict depends on, in few bytes: the certificates, and which of them are within their dates."""
+    certificates = [
+        (known.row.sha256, number > 0 and _is_current(known, at)) for c in chains for number, known in enumerate(c)
+    ]
+    return hashlib.sha256(repr((certificates, list(map(len, chains)))).encode()).digest()
 
 
 def _is_current(known: Known, at: datetime) -> bool:
@@ -247,38 +252,38 @@ def _judge(
     # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on,
     # as every sender has them, it would not.  So first without what is expired, and if that leads nowhere, with it.
     current = [known for known in others if _is_current(known, at)]
-    path = None
     for offered in [others] if len(current) == len(others) else [current, others]:
-        try:
-            path = _path(store, leaf, offered)
+        path = _path(store, leaf, offered)
+        if not isinstance(path, _Refusal):
             break
-        except _NoPath as error:
-            refusal = error
-    if path is None:
-        return _without_path(refusal, chain)
-    window, ordered = window_of(path if anchor_expires else path[:-1]), _is_ordered(chain)
+    if isinstance(path, _Refusal):
+        return _without_path(path, chain)
+    window, ordered = Window.of(map(dates_of, path if anchor_expires else path[:-1])), _is_ordered(chain)
     if (weak := weakness(path)) is not None:
         return ChainVerdict(False, *weak, _words(weak[0]), window, ordered)
     return ChainVerdict(True, 0, None, None, window, ordered, () if sent is None else _added(path, chain, sent))
 
 
-class _NoPath(Exception):
+class _Refusal(NamedTuple):
     """Why there is no verified path: OpenSSL's verdict; or none, as it could not judge."""
 
-    def __init__(self, code: int | None, depth: int | None, words: str) -> None:
-        super().__init__(words)
-        self.trusted = None if code is None else False
-        self.code, self.depth, self.words = code, depth, words
+    code: int | None
+    depth: int | None
+    words: str
 
 
-def _without_path(refusal: _NoPath, chain: list[Known]) -> ChainVerdict:
+def _without_path(refusal: _Refusal, chain: list[Known]) -> ChainVerdict:
     """Dates are then those of all that was received."""
-    window = window_of([known.openssl for known in chain])
-    return ChainVerdict(refusal.trusted, refusal.code, refusal.depth, refusal.words, window, _is_ordered(chain))
+    trusted = None if refusal.code is None else False
+    window = Window.of((None, None) if known.anatomy is None else instants_of(known.anatomy) for known in chain)
+    return ChainVerdict(trusted, *refusal, window, _is_ordered(chain))
 
 
-def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[crypto.X509]:
-    """The verified path, anchor last.  Raises `_NoPath`."""
+def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[crypto.X509] | _Refusal:
+    """The verified path, anchor last; or why there is none.
+
+    An exception would be kept by what it refers to, and with it a copy of the certificate that OpenSSL stopped at.
+    """
 
     def verified() -> list[crypto.X509]:
         context = crypto.X509StoreContext(store, leaf.openssl, [known.openssl for known in others])
@@ -288,8 +293,8 @@ def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[cry
         return guarded(verified)
     except Unreadable as error:
         if isinstance(error.__cause__, crypto.X509StoreContextError):
-            raise _NoPath(*error.__cause__.errors) from error
-        raise _NoPath(None, None, str(error)) from error
+            return _Refusal(*error.__cause__.errors)
+        return _Refusal(None, None, str(error))
     finally:
         lib.ERR_clear_error()  # or a signature that fails here is the first cause of what fails in a connection next
 
@@ -305,9 +310,13 @@ def _added(path: list[crypto.X509], chain: list[Known], sent: list[Known]) -> tu
     return tuple(str(k.row.sha256) for k in chain if k.row.der in on_path and k.row.sha256 not in known)
 
 
-def _is_ordered(chain: list[Known]) -> bool:
+def _is_ordered(chain: list[Known]) -> bool | None:
     """Each certificate is followed by one that bears its issuer's name (RFC 5246 §7.4.2; RFC 8446 only advises it)."""
-    return all(
-        known.anatomy is not None and follower.anatomy is not None and known.anatomy.issuer == follower.anatomy.subject
-        for known, follower in pairwise(chain)
+    return all_of(
+        *(
+            None
+            if known.anatomy is None or follower.anatomy is None
+            else known.anatomy.issuer == follower.anatomy.subject
+            for known, follower in pairwise(chain)
+        )
     )

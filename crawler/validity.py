@@ -6,7 +6,7 @@ it is unknown unless another date decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,6 +23,17 @@ class Window(NamedTuple):
     end: datetime | None
     is_whole: bool  #: every date could be read
 
+    @classmethod
+    def of(cls, dates: Iterable[tuple[datetime | None, datetime | None]]) -> Window:
+        """The time in which certificates with these first and last dates are all within them."""
+        pairs = [*dates]
+        starts, ends = [start for start, _ in pairs], [end for _, end in pairs]
+        return cls(
+            max((start for start in starts if start is not None), default=None),
+            min((end for end in ends if end is not None), default=None),
+            None not in starts and None not in ends,
+        )
+
     def holds(self, at: datetime) -> bool | None:
         """Whether a time lies in it: no if a date that is known says so, else unknown if one is not known."""
         if (self.start is not None and at < self.start) or (self.end is not None and at > self.end):
@@ -30,14 +41,11 @@ class Window(NamedTuple):
         return True if self.is_whole else None
 
 
-def window_of(certificates: Sequence[crypto.X509]) -> Window:
-    """The time in which all the certificates are within their dates."""
-    starts = [_instant(lib.X509_getm_notBefore(certificate._x509)) for certificate in certificates]
-    ends = [_instant(lib.X509_getm_notAfter(certificate._x509)) for certificate in certificates]
-    return Window(
-        max((start for start in starts if start is not None), default=None),
-        min((end for end in ends if end is not None), default=None),
-        None not in starts and None not in ends,
+def dates_of(certificate: crypto.X509) -> tuple[datetime | None, datetime | None]:
+    """From when and until when a certificate says that it holds; None for what is no date."""
+    return (
+        _instant(lib.X509_getm_notBefore(certificate._x509)),
+        _instant(lib.X509_getm_notAfter(certificate._x509)),
     )
 
 

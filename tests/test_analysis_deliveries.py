@@ -265,6 +265,23 @@ def test_a_sampled_endpoint_has_its_representatives_session_and_a_name_match_of_
     ]
 
 
+def test_of_a_certificate_whose_names_were_not_all_kept_no_name_is_ruled_out() -> None:
+    with opened(
+        *(domain(name, name) for name in ("a.example", "b.a.example", "c.example")),
+        *(host(name, "192.0.2.1") for name in ("a.example", "b.a.example", "c.example", "d.example")),
+        probe("d.example", "192.0.2.1"),
+        *(
+            probe(
+                name, "192.0.2.1", "sampled_out", representative_host="d.example", representative_related=True,
+            )
+            for name in ("a.example", "b.a.example", "c.example")
+        ),
+        certificate(LEAF, "a.example", "*.a.example", names_dropped=1),
+    ) as run:  # fmt: skip
+        found = dict(values(run, "SELECT host, name_match FROM judged WHERE inferred"))
+    assert found == {"a.example": Y, "b.a.example": Y, "c.example": U}
+
+
 @pytest.mark.parametrize(
     ("kind", "stored", "truth"),
     [

@@ -57,7 +57,10 @@ _LEAVES = {
     "2a" * 32: {"names": ["*.LISTED.example", "x.example"]},
     "2b" * 32: {"names": ["m*.listed.example", "*.deep.listed.example"]},
     "2c" * 32: {"names": [], "common_name": "cn.listed.example"},
-    "2d" * 32: {"names": []},
+    "2d" * 32: {"names": [], "subject": "O=nobody"},
+    "2f" * 32: {"names": []},
+    "3a" * 32: {"names": ["x.listed.example"], "names_dropped": 3},
+    "3b" * 32: {"names": ["else.example"], "names_dropped": 3},
     "2e" * 32: {"names": None, "parse_error": "junk"},
 }
 _POLICIES: tuple[dict[str, Any], ...] = (

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from crawler.certificates import Known, Recent, facts, name_match
+from crawler import certificates
+from crawler.certificates import Known, facts, name_match
 from crawler.config import ConfigError
-from crawler.records import Certificate
+from crawler.recent import Recent
 from crawler.trust import ChainVerdict, TrustStore
 from tests.kit import ROOT, Authority, Leaf
 
@@ -180,14 +181,17 @@ def test_certificates_as_large_as_they_come_are_not_remembered_by_the_thousand(
 
     def parse(certificate: crypto.X509, der: bytes) -> Known:
         parsed.append(der)
-        return Known(certificate, Certificate(der=der), None, b"")
+        return certificates.parse(certificate, der)
 
     monkeypatch.setattr("crawler.trust.parse", parse)
+    monkeypatch.setattr(trust._certificates, "_size", 2 << 20)
     others = [crypto.load_certificate(crypto.FILETYPE_ASN1, der[:-2] + n.to_bytes(2)) for n in range(200)]
     for certificate in (*others, *reversed(others)):
         trust.known(certificate)
     remembered = 2 * len(others) - len(parsed)
-    assert 1 << 20 < remembered * len(der) < 16 << 20
+    heaviest = certificates.load(der).weight
+    assert heaviest > 2 * len(der)
+    assert 3 < remembered < 10 and remembered * heaviest <= 2 << 20
 
 
 def test_bad_trust_anchors_are_one_clear_line(tmp_path: Path) -> None:

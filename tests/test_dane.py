@@ -304,10 +304,24 @@ def test_no_record_kept_is_outdone_by_one_that_is_not(rrset: list[dane.Rdata], m
         rows = dane.records_of(rdatas)
         return {(row["usage"], row["selector"], row["matching"], row["data"]) for _, row in dane.in_force(rows)}
 
-    kept = dane.most_telling(rrset, most)
+    kept = dane.most_telling(rrset, most, 1_000)
     assert len(kept) == min(most, len(set(rrset))) and set(kept) <= set(rrset)
     assert heeded(kept) <= heeded(rrset)
     assert len(heeded(kept)) == min(most, len(heeded(rrset)))
+
+
+@given(
+    st.lists(st.tuples(st.integers(2, 3), st.integers(0, 1), st.integers(0, 3), st.binary(max_size=80)), max_size=12),
+    st.integers(0, 400),
+)
+def test_no_more_bytes_of_records_are_kept_than_may_be_and_a_large_one_crowds_out_no_digest(
+    rrset: list[dane.Rdata], most_bytes: int
+) -> None:
+    digests = [(3, 1, 1, bytes([n]) * 32) for n in range(3)]
+    kept = dane.most_telling([*rrset, *digests], 32, most_bytes)
+    assert sum(len(data) for *_, data in kept) <= most_bytes and set(kept) <= {*rrset, *digests}
+    if not any(rdata[:2] == (3, 1) or dane.is_usable(*rdata) for rdata in rrset):
+        assert sum(rdata in digests for rdata in kept) == min(3, most_bytes // 32)
 
 
 # --- the second opinion -------------------------------------------------------------------------

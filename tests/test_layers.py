@@ -18,10 +18,11 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
     {"crawler", "crawler.vocabulary", "crawler.records", "crawler.schema_versions", "crawler.settings"}
+    | {"crawler.row_weights"}
     | {"crawler.setting_groups", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
-    | {"crawler.guard", "crawler.anatomy", "crawler.signatures", "crawler.validity"}
+    | {"crawler.guard", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
     | {
         "crawler.certificates",
         "crawler.dane",

@@ -181,11 +181,14 @@ def test_an_endpoint_beyond_a_budget_is_planned_and_marked(run: Run) -> None:
     domains = [Domain(domain="flood.example", mx=flood), Domain(domain="honest.example", mx=honest), Domain()]
     put(run, "domains", "domains-0000", Domain, domains)
     put(run, "hosts", "hosts-0000", Host, hosts)
+    records = [{"usage": 3, "selector": 1, "matching": 1, "data": bytes(32), "usable": True}]
+    put(run, "tlsa", "hosts-0000", Tlsa, [Tlsa(host.host, 25, host.host, TlsaStatus.USABLE, records) for host in hosts])
     (run.work / "hosts").mkdir()
     put(run, "_work/hosts", "0000", MailHost, [])
     cut_endpoints(run, config(), 1, nothing)
     endpoints = [row for rows in cut(run, PROBES).values() for row in rows]
     assert len(endpoints) == 51 * 40
+    assert all(row.tlsa == (None if row.over_budget else records) for row in endpoints)
     kept = [row.host for row in endpoints if not row.over_budget]
     assert kept.count("mx.honest.example") == 40
     assert 50 <= len(kept) - 40 <= 128 + 50

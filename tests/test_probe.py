@@ -13,10 +13,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from crawler import attempt as room
+from crawler.budgets import TimeBudget
 from crawler.config import Config, Pacing
 from crawler.conversation import Conversation
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
-from crawler.probe import Prober
+from crawler.probe import Prober, _Shard
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.tls import Offer
 from tests.kit import LEAF, ROOT, Leaf
@@ -351,9 +352,18 @@ def test_our_own_bug_costs_one_endpoint_and_is_named(
 
 
 def handshake(
-    monkeypatch: pytest.MonkeyPatch, leaf: Leaf, tmp_path: Any, *, resets: Container[int] = (), **settings: Any
+    monkeypatch: pytest.MonkeyPatch,
+    leaf: Leaf,
+    tmp_path: Any,
+    *,
+    resets: Container[int] = (),
+    closes: Container[int] = (),
+    **settings: Any,
 ) -> list[Any]:
-    """The rows of a full conversation with a TLS server in memory that resets the attempts of these numbers."""
+    """The rows of a full conversation with a TLS server in memory.
+
+    It resets the attempts of some numbers before the handshake, and closes those of others behind it.
+    """
     from tests.kit import _Stage  # the stage of a transcript, here without its script
 
     numbers = iter(range(9))
@@ -370,6 +380,9 @@ def handshake(
             talk.end(Outcome.RESET)
             return
         stage.upgrade()
+        if number in closes:
+            talk.end(Outcome.CLOSED)
+            return
         stage.host_says(b"250 mx\r\n")
 
     monkeypatch.setattr(room, "converse", converse)
@@ -386,6 +399,26 @@ def test_verdicts_and_certificates_come_with_the_row(monkeypatch: pytest.MonkeyP
     assert (row.stage, row.outcome, row.negotiated, row.strict_valid) == (Stage.DONE, Outcome.OK, True, True)
     assert isinstance(certificate, Certificate) and row.received_chain == [certificate.sha256]
     assert row.pq_intolerant is False
+
+
+def test_certificates_of_an_attempt_that_is_repeated_are_not_held_until_the_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Thousands of hosts that close behind the handshake would fill the memory until they are asked again."""
+    first, *others = handshake(monkeypatch, LEAF, tmp_path, closes={0, 1})
+    assert isinstance(first, Certificate)
+    (row,) = others
+    assert (row.outcome, row.received_chain, len(row.attempts)) == (Outcome.CLOSED, [first.sha256], 2)
+
+
+def test_records_of_a_host_are_held_once_for_all_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n")
+    record = {"usage": 3, "selector": 0, "matching": 1, "data": bytes(32), "usable": True}
+    rows = [Endpoint("smtp", host, f"127.0.0.{n}", 25, tlsa=[dict(record)]) for n in range(9) for host in "ab"]
+    shard = _Shard(played.rows.append, None, TimeBudget(Pacing()))
+    pending = anyio.run(played.prober._chosen, rows, shard)
+    held = {(item.endpoint.host, id(item.endpoint.tlsa)) for item in pending}
+    assert len(pending) == 18 and len(held) == 2
 
 
 def test_the_three_verdicts_are_independent(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

@@ -468,6 +468,16 @@ def test_of_a_tlsa_set_of_five_hundred_records_a_part_is_kept_and_the_rest_count
     assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.INSECURE, 468)
 
 
+def test_of_a_tlsa_record_of_sixty_thousand_bytes_nothing_is_kept_and_that_is_counted() -> None:
+    """Each address of the host would have a copy of it."""
+    large = f"_25._tcp.mx.test. 60 IN TLSA 3 0 0 {'00' * 60_000}"
+    good = f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}"
+    for rrset, status in (([large], TlsaStatus.LOOKUP_FAILED), ([large, good], TlsaStatus.USABLE)):
+        _, [tlsa], _ = hosts(zone("mx.test. 300 IN A 192.0.2.1", *rrset, ad=True), "mx.test")
+        assert (tlsa.status, tlsa.records_dropped) == (status, 1)
+        assert [record["data"].hex() for record in tlsa.records or ()] == [DIGEST] * (len(rrset) - 1)
+
+
 def test_what_is_left_out_of_a_tlsa_set_first_is_what_no_client_heeds() -> None:
     junk = [f"_25._tcp.mx.test. 60 IN TLSA 0 0 1 {n:064x}" for n in range(40)]
     good = f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}"
