@@ -200,9 +200,9 @@ EXPIRED = {"timestamp": "2025-12-01T00:00:00Z", "expires": "2025-12-15T00:00:00Z
 @pytest.fixture
 def given(tmp_path: Path) -> list[str]:
     """Arguments for a run and a list that expired before it."""
-    write_run(tmp_path, ROWS)
+    write_run(tmp_path / "data", ROWS)
     file = listing(tmp_path, {"a.example": {"mode": "enforce", "mxs": ["mx.example"]}}, **EXPIRED)
-    return ["--data", str(tmp_path), "--policy-list", str(file)]
+    return ["--data", str(tmp_path / "data"), "--policy-list", str(file)]
 
 
 def test_every_format_shows_the_file_beside_its_figures_and_says_that_it_has_expired(
@@ -253,10 +253,10 @@ def test_the_report_has_a_section_about_the_list_only_where_one_is_given(
 
 
 def test_hostile_text_in_a_list_stays_text(tmp_path: Path) -> None:
-    write_run(tmp_path, ROWS)
+    write_run(tmp_path / "data", ROWS)
     hostile = "<script>alert(1)</script>"
     file = listing(tmp_path, {"a.example": {"mxs": ["mx.example"], hostile: 1}}, author=hostile)
-    assert run_report("--data", str(tmp_path), "--policy-list", str(file), "--out", str(tmp_path / "site")) == 0
+    assert run_report("--data", str(tmp_path / "data"), "--policy-list", str(file), "--out", str(tmp_path / "site")) == 0
     page = Page((tmp_path / "site" / "index.html").read_text("utf-8"))
     assert page.tags["script"] == 0 and page.text.count(hostile) == 2
 
