@@ -256,7 +256,9 @@ def test_hostile_text_in_a_list_stays_text(tmp_path: Path) -> None:
     write_run(tmp_path / "data", ROWS)
     hostile = "<script>alert(1)</script>"
     file = listing(tmp_path, {"a.example": {"mxs": ["mx.example"], hostile: 1}}, author=hostile)
-    assert run_report("--data", str(tmp_path / "data"), "--policy-list", str(file), "--out", str(tmp_path / "site")) == 0
+    assert (
+        run_report("--data", str(tmp_path / "data"), "--policy-list", str(file), "--out", str(tmp_path / "site")) == 0
+    )
     page = Page((tmp_path / "site" / "index.html").read_text("utf-8"))
     assert page.tags["script"] == 0 and page.text.count(hostile) == 2
 

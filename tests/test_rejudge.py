@@ -61,9 +61,10 @@ Rows = list[dict[str, Any]]
 
 
 def rows_of(run: Path, table: str) -> Rows:
-    """The rows of a table in an order of their own."""
+    """The rows of a table in an order of their own; a column that an older part lacks is null."""
     parts = sorted((run / table).glob("*.parquet"))
-    return sorted((row for part in parts for row in pq.read_table(part, partitioning=None).to_pylist()), key=repr)
+    rows = [row for part in parts for row in pq.read_table(part, partitioning=None).to_pylist()]
+    return sorted(({name: row.get(name) for name in schema_of(TABLES[table]).names} for row in rows), key=repr)
 
 
 def again(run: Run, out: Path, rule: Rule | None = None) -> Path:
