@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +24,12 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis import deliveries
+from analysis.limits import MEMORY_LIMIT
 from crawler.config import UsageError
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
 from crawler.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
+from crawler.settings import CommandFailed
 from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
-
-MEMORY_LIMIT = "2GB"
-"""What DuckDB may hold before it spills; 20 M probes joined with 2 M certificates needed 1 GB."""
 
 #: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -47,8 +47,12 @@ _NULLABLE: dict[pa.DataType, Any] = {
     pa.float64(): pd.Float64Dtype(),
 }
 
-#: Whatever else DuckDB says comes from the stored parts.
-_OUR_FAULT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.OutOfMemoryException)
+#: Whatever else DuckDB says comes from the stored parts, or from the machine.
+_OUR_FAULT = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+
+
+class NoRoom(CommandFailed):
+    """Memory or temporary disk space does not suffice; the message is one line that says what to do."""
 
 
 class Run:
@@ -64,6 +68,7 @@ class Run:
         self.passed_over: tuple[PassedOver, ...] = choice.passed_over
         self.notes = tuple(choice.notes())
         self.protocol = protocol
+        self._memory_limit = memory_limit
         self._temporary = tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True)
         work = Path(self._temporary.name)
         self._built: set[str] = set()
@@ -78,16 +83,15 @@ class Run:
             },
         )
         try:
-            for name in TABLES:
-                self._view(name)
-            for statement in deliveries.views(protocol, self.judged_for):
-                self._database.execute(statement)
-            if self.stored.is_whole:
-                self._check_whole()
-        except BaseException as error:
+            with self._asking():
+                for name in TABLES:
+                    self._view(name)
+                for statement in deliveries.views(protocol, self.judged_for):
+                    self._database.execute(statement)
+                if self.stored.is_whole:
+                    self._check_whole()
+        except BaseException:
             self.close()
-            if isinstance(error, duckdb.Error):
-                raise _unreadable(self.path, error) from error
             raise
 
     @classmethod
@@ -96,7 +100,7 @@ class Run:
 
         `notes` says what is odd about the run, and which others were passed over.  Raises `UsageError`: no such
         directory or run, a manifest or a part that cannot be read, or a finished run whose tables have other numbers
-        of rows than its manifest says.
+        of rows than its manifest says; `NoRoom`.
         """
         return cls(choose_run(data, run_id), **options)
 
@@ -172,22 +176,19 @@ class Run:
         """The answer to `sql` as a frame; `deliveries` and the tables may be named in it.
 
         Columns are of pandas' nullable types, so that `&`, `|` and `~` are three-valued: unknown stays `pd.NA`.
-        Raises `UsageError` if a stored part turns out unreadable.
+        Raises `UsageError` if a stored part turns out unreadable, and `NoRoom`.
         """
-        self._build_what_is_named(sql)
-        try:
+        with self._asking():
+            self._build_what_is_named(sql)
             table: pa.Table = self._database.sql(sql, params=parameters).to_arrow_table()
-        except _OUR_FAULT:
-            raise
-        except duckdb.Error as error:
-            raise _unreadable(self.path, error) from error
         frame: pd.DataFrame = table.to_pandas(types_mapper=_NULLABLE.get)
         return frame
 
     def execute(self, sql: str, parameters: Any = ()) -> None:
         """Run a statement that makes something in the temporary database."""
-        self._build_what_is_named(sql)
-        self._database.execute(sql, parameters)
+        with self._asking():
+            self._build_what_is_named(sql)
+            self._database.execute(sql, parameters)
 
     def has(self, table: str) -> bool:
         """Whether `execute` has made a table of that name."""
@@ -195,14 +196,16 @@ class Run:
 
     def batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         """The answer to `sql` in pieces, for what is too long to be held at once."""
-        self._build_what_is_named(sql)
-        yield from self._database.cursor().sql(sql).to_arrow_reader(50_000)
+        with self._asking():
+            self._build_what_is_named(sql)
+            yield from self._database.cursor().sql(sql).to_arrow_reader(50_000)
 
     def add_rows(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """Append rows to a table made with `execute`."""
-        self._database.register("rows_to_add", pa.table({name: list(values) for name, values in columns.items()}))
-        self._database.execute(f"INSERT INTO {table} SELECT * FROM rows_to_add")
-        self._database.unregister("rows_to_add")
+        with self._asking():
+            self._database.register("rows_to_add", pa.table({name: list(values) for name, values in columns.items()}))
+            self._database.execute(f"INSERT INTO {table} SELECT * FROM rows_to_add")
+            self._database.unregister("rows_to_add")
 
     def close(self) -> None:
         """Let go of the database and everything spilled."""
@@ -265,18 +268,34 @@ class Run:
             if table in sql and table not in self._built:
                 for name in (*needs, table):
                     if name not in self._built:
+                        self._database.execute(deliveries.statement(name))
                         self._built.add(name)
-                        try:
-                            self._database.execute(deliveries.statement(name))
-                        except _OUR_FAULT:
-                            raise
-                        except duckdb.Error as error:
-                            raise _unreadable(self.path, error) from error
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Put into words what DuckDB says of the stored parts and of the machine; an error in SQL stays what it is."""
+        try:
+            yield
+        except _OUR_FAULT:
+            raise
+        except duckdb.OutOfMemoryException as error:
+            raise NoRoom(
+                f"{self.path}: {self._memory_limit} of memory do not suffice ({_first_line(error)}); "
+                "allow more by --memory-limit"
+            ) from error
+        except duckdb.Error as error:
+            if self._temporary.name in str(error):
+                place = Path(self._temporary.name).parent
+                raise NoRoom(
+                    f"{place}: cannot hold what does not fit into {self._memory_limit} of memory ({_first_line(error)}); "
+                    "TMPDIR names another, --memory-limit allows more"
+                ) from error
+            raise UsageError(f"{self.path}: cannot be read as a run ({_first_line(error)})") from error
 
 
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
-def _unreadable(path: Path, error: duckdb.Error) -> UsageError:
-    return UsageError(f"{path}: cannot be read as a run ({str(error).splitlines()[0]})")
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).splitlines()[0]

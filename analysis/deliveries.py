@@ -45,7 +45,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from analysis import endpoints, senders
+from analysis import endpoints, names, senders
 from analysis.endpoints import CRITERIA, columns
 from crawler.config import STANDARD_PORTS
 
@@ -67,15 +67,18 @@ PLAIN_RULES = {rule: DOMAIN_RULES[rule] for rule in ("any", "all")}
 _REACHABLE = "accepts IS NOT FALSE"
 _PRIMARY = f"is_primary AND {_REACHABLE}"
 
+#: What deliveries are joined with, each pair judged once.
+_JOINED = ("policy_hosts", "next_hops")
+
 #: Tables made on first use -> what must be there before.
 BUILT = {
     "candidates": (),
-    "deliveries": ("candidates",),
-    "domain_units": ("candidates", "deliveries", "domain_sets"),
+    "deliveries": ("candidates", *_JOINED),
+    "domain_units": ("candidates", *_JOINED, "deliveries", "domain_sets"),
     "host_units": ("candidates",),
     "address_units": ("candidates",),
     "endpoint_facts": ("candidates",),
-    "primary_parts": ("candidates", "deliveries", "domain_sets"),
+    "primary_parts": ("candidates", *_JOINED, "deliveries", "domain_sets"),
 }
 
 _MACROS = (
@@ -93,7 +96,7 @@ _MACROS = (
     END
     """,
     *endpoints.MACROS,
-    *senders.MACROS,
+    *names.MACROS,
 )
 
 #: With these routes mail goes to the hosts of `mx`; an invalid null MX may have none beside it.
@@ -101,13 +104,16 @@ _DELIVERED = ("explicit", "implicit", "null_mx_invalid")
 
 _ROUTES = f"""
 CREATE VIEW mail_routes AS
-SELECT domain, rank, public_suffix, mx_dropped, {senders.OF_DOMAIN},
+SELECT * EXCLUDE (best, mail_host),
     mail_host.host AS host, mail_host.preference AS preference, mail_host.preference = best AS is_primary
 FROM (
-    SELECT *, list_min(list_transform(mx, lambda entry: entry.preference)) AS best,
+    SELECT * EXCLUDE (mx), list_min(list_transform(mx, lambda entry: entry.preference)) AS best,
         -- sorted by host, then preference: the first of its name has the better one
         unnest(list_filter(mx, lambda entry, place: place = 1 OR mx[place - 1].host <> entry.host)) AS mail_host
-    FROM (SELECT * REPLACE (list_sort(mx) AS mx) FROM domains WHERE route IN {_DELIVERED})
+    FROM (
+        SELECT domain, rank, public_suffix, mx_dropped, list_sort(mx) AS mx, {senders.OF_DOMAIN}
+        FROM domains WHERE route IN {_DELIVERED}
+    )
 )
 """
 
@@ -155,9 +161,11 @@ _DELIVERIES = f"""
 CREATE VIEW deliveries AS
 SELECT * REPLACE (seen | {_sets(senders.CRITERIA)} AS seen), {senders.VERDICTS} FROM (
     SELECT *, {columns(senders.CRITERIA)} FROM (
-        SELECT domain, rank, public_suffix, preference, is_primary, mx_secure, mta_sts_enforced, candidates.*,
+        SELECT mail_routes.domain, rank, public_suffix, preference, is_primary, mx_secure, mta_sts_enforced, candidates.*,
             {senders.FACTS}
-        FROM mail_routes JOIN candidates USING (host)
+        FROM mail_routes JOIN candidates ON candidates.host = mail_routes.host
+        LEFT JOIN policy_hosts ON policy_hosts.domain = mail_routes.domain AND policy_hosts.host = mail_routes.host
+        LEFT JOIN next_hops ON next_hops.domain = mail_routes.domain AND next_hops.leaf = candidates.leaf
     )
 )
 UNION ALL BY NAME
@@ -179,6 +187,8 @@ def _verdicts(rules: dict[str, tuple[str, str]], criteria: Iterable[str]) -> str
 _STATEMENTS = {
     "candidates": _CANDIDATES,
     "deliveries": _DELIVERIES,
+    "policy_hosts": f"CREATE TABLE policy_hosts AS {senders.POLICY_HOSTS}",
+    "next_hops": f"CREATE TABLE next_hops AS {senders.NEXT_HOPS}",
     "domain_sets": f"""
         CREATE TABLE domain_sets AS
         SELECT domain, any_value(rank) AS rank, any_value(public_suffix) AS public_suffix,

@@ -54,6 +54,7 @@ stage `connect`, or the address is special-purpose space where no stranger's mai
 
 from __future__ import annotations
 
+from analysis.names import answers
 from crawler.records import MISSING_ISSUER
 
 #: Criterion -> how the endpoint's facts decide it.
@@ -116,30 +117,6 @@ MACROS = (
         records, lambda r: r.usable AND r.usage = 3 AND r.selector = wanted AND r.matching = 1
     ), lambda r: lower(hex(r.data))) ELSE [] END
     """,
-    # The stored names of a certificate, and a null among them that stands for those that were not kept.
-    """
-    CREATE MACRO known_names(names, dropped) AS CASE WHEN dropped > 0 THEN list_append(names, NULL) ELSE names END
-    """,
-    # RFC 9525 §6.3, DNS-ID only: a wildcard is the whole left-most label and stands above two labels
-    # at least. Null if the names are not known, or not all of them and none of the others is it.
-    """
-    CREATE MACRO names_host(names, host) AS CASE
-        WHEN names IS NULL THEN NULL
-        WHEN list_contains(list_transform(names, lambda name: lower(name)), host) THEN true
-        WHEN host LIKE '%_.%_.%_' AND list_contains(
-            list_transform(names, lambda name: lower(name)), '*.' || substr(host, strpos(host, '.') + 1)
-        ) THEN true
-        WHEN len(names) = len(list_filter(names, lambda name: name IS NOT NULL)) THEN false
-    END
-    """,
-    # The DNS names of a certificate, else its CN. Null if those could not be read that decide.
-    """
-    CREATE MACRO names_or_cn(names, dropped, common_name, subject) AS CASE
-        WHEN len(names) > 0 THEN known_names(names, dropped)
-        WHEN names IS NOT NULL AND common_name IS NOT NULL THEN [common_name]
-        WHEN names IS NOT NULL AND subject IS NOT NULL THEN []
-    END
-    """,
 )
 
 
@@ -160,31 +137,31 @@ WITH probed AS (
 ), agreed AS (
     SELECT protocol, address, port, {_AGREED}
     FROM probed SEMI JOIN sample USING (protocol, address, port) GROUP BY ALL
+), inferred AS (
+    SELECT sample.protocol, sample.host, sample.address, sample.port, representative.outcome IS NOT NULL AS inferred,
+        coalesce(representative.outcome, sample.outcome) AS outcome, stage, conclusive, started_at,
+        agreed.* EXCLUDE (protocol, address, port), {_OF_RELATED}
+    FROM sample
+    LEFT JOIN (
+        SELECT protocol, host, address, port, stage, outcome, conclusive, started_at, {", ".join(_NAME_FACTS)} FROM probed
+    ) AS representative
+        ON representative.host = sample.representative_host AND representative.address = sample.address
+        AND representative.port = sample.port AND representative.protocol = sample.protocol
+    LEFT JOIN agreed
+        ON representative.address = agreed.address
+        AND representative.port = agreed.port AND representative.protocol = agreed.protocol
+), asked AS (
+    SELECT DISTINCT received_chain[1] AS leaf, host FROM inferred
+), named AS (
+    {answers("asked")}
 ), facts AS (
     SELECT protocol, host, address, port, false AS inferred, name_match, {_DANE}, {_FACTS}
     FROM probed
     UNION ALL BY NAME
-    SELECT protocol, host, address, port, inferred, {_FACTS}, spki_sha256,
-        names_host(names, host) AS name_match
-    FROM (
-        SELECT sample.protocol, sample.host, sample.address, sample.port,
-            representative.outcome IS NOT NULL AS inferred, certificate.names, certificate.spki_sha256,
-            coalesce(representative.outcome, sample.outcome) AS outcome, stage, conclusive, started_at,
-            agreed.* EXCLUDE (protocol, address, port), {_OF_RELATED}
-        FROM sample
-        LEFT JOIN (
-            SELECT protocol, host, address, port, stage, outcome, conclusive, started_at, {", ".join(_NAME_FACTS)} FROM probed
-        ) AS representative
-            ON representative.host = sample.representative_host AND representative.address = sample.address
-            AND representative.port = sample.port AND representative.protocol = sample.protocol
-        LEFT JOIN agreed
-            ON representative.address = agreed.address
-            AND representative.port = agreed.port AND representative.protocol = agreed.protocol
-        LEFT JOIN (
-            SELECT sha256, known_names(names, names_dropped) AS names, spki_sha256 FROM certificates
-        ) AS certificate
-            ON sample.representative_related AND certificate.sha256 = representative.received_chain[1]
-    )
+    SELECT protocol, inferred.host, address, port, inferred, {_FACTS}, spki_sha256, is_named AS name_match
+    FROM inferred
+    LEFT JOIN named ON named.leaf = received_chain[1] AND named.host = inferred.host
+    LEFT JOIN (SELECT sha256, spki_sha256 FROM certificates) AS certificate ON certificate.sha256 = received_chain[1]
 ), upgraded AS (
     SELECT * REPLACE (
             CASE WHEN inferred THEN by_digest ELSE dane END AS dane,
@@ -196,14 +173,11 @@ WITH probed AS (
     LEFT JOIN (
         SELECT received_chain, trusted_if_known AS completed, valid_from, valid_until FROM incomplete_chains
     ) USING (received_chain)
-), name_only AS (  -- the rare leaf whose names decide over DANE-TA
-    SELECT sha256, names_or_cn(names, names_dropped, common_name, subject) AS leaf_names FROM certificates
-    WHERE sha256 IN (SELECT received_chain[1] FROM probes WHERE dane_error = 'name')
 )
 SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,
-    chain_trusted, chain_error, trusted_with_known, name_match, within_validity, received_chain[1] AS leaf, tlsa, {_DANE}, leaf_names,
+    chain_trusted, chain_error, trusted_with_known, name_match, within_validity, received_chain[1] AS leaf, tlsa, {_DANE},
     CASE WHEN conclusive IS NOT TRUE THEN 'unknown' WHEN inferred THEN 'inferred' ELSE 'observed' END AS basis,
     CASE WHEN outcome = 'address_not_allowed' THEN false WHEN stage IS NULL THEN NULL ELSE stage <> 'connect' END AS accepts,
     {columns(CRITERIA)}
-FROM upgraded LEFT JOIN name_only ON sha256 = received_chain[1]
+FROM upgraded
 """

@@ -19,15 +19,16 @@ from typing import Any
 import pandas as pd
 
 from analysis.dataset import Run
+from analysis.names import names_of, read_whole
 from crawler.policy_list import ListedPolicy, PolicyList, read_policy_list
 
 _BATCH = 50_000
 
 #: Demand -> how the facts of a delivery to a listed domain decide it.
 DEMANDS = {
-    "host": "listed_host(mxs, host)",
+    "host": "host_is_listed",
     "tls": "negotiated AND list_contains(tls_versions, tls_version)",
-    "certificate": """negotiated AND chain_trusted AND within_validity AND (name_match OR names_listed(mxs, leaf_names))
+    "certificate": """negotiated AND chain_trusted AND within_validity AND (name_match OR leaf_is_listed)
         AND CASE WHEN NOT pinned THEN true END""",
     "kept": "met_host AND met_tls AND met_certificate",
 }
@@ -43,21 +44,29 @@ _OBSERVED = {
 #: Rule -> which endpoints it is about; each of them must meet the demand.
 RULES = {"all": "true", "worst": "accepts IS NOT FALSE"}
 
-_MACROS = (
-    # One label for `*.`, any number for `.` (older lists).
+#: The parts of a name that a pattern with a leading dot may stand for (older lists): from each of its dots on.
+_DOTTED = """
+    CREATE OR REPLACE MACRO dotted_for(name) AS list_transform(
+        list_filter(range(1, len(name) + 1), lambda place: name[place] = '.'), lambda place: substr(name, place)
+    )
+"""
+
+
+def _matching(table: str, column: str) -> str:
+    """A SELECT of `policy` and `column`: policies one of whose patterns matches the `name` beside it in `table`.
+
+    One label for `*.`, any number for `.`.
     """
-    CREATE OR REPLACE MACRO listed_host(patterns, name) AS CASE WHEN name IS NOT NULL THEN allows_host(patterns, name)
-        OR len(list_filter(patterns, lambda pattern: starts_with(pattern, '.') AND ends_with(name, pattern))) > 0 END
-    """,
-    # A wildcard is the whole left-most label.  A null stands for names that are not known.
+    return f"""
+        SELECT DISTINCT policy, {column}
+        FROM (
+            SELECT {column}, unnest(patterns_for(name)) AS pattern FROM {table}
+            UNION ALL
+            SELECT {column}, unnest(dotted_for(name)) AS pattern FROM {table}
+            WHERE EXISTS (FROM listed_patterns WHERE starts_with(pattern, '.'))
+        )
+        JOIN listed_patterns USING (pattern)
     """
-    CREATE OR REPLACE MACRO names_listed(patterns, names) AS CASE
-        WHEN len(list_filter(names,
-            lambda written: strpos(substr(written, 2), '*') = 0 AND listed_host(patterns, lower(written)))) > 0 THEN true
-        WHEN len(names) = len(list_filter(names, lambda written: written IS NOT NULL)) THEN false
-    END
-    """,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +166,7 @@ def members(run: Run, rule: str) -> pd.DataFrame:
 def _add_members(run: Run) -> None:
     if run.has("members"):
         return
-    for macro in _MACROS:
-        run.execute(macro)
+    run.execute(_DOTTED)
     verdicts = ", ".join(
         f"{_every(fact, condition)} AS {name}_{rule}{twin}"
         for rule, condition in RULES.items()
@@ -169,7 +177,7 @@ def _add_members(run: Run) -> None:
     run.execute(f"""
         CREATE TABLE members AS
         WITH member AS (
-            SELECT domain, mode, mxs, tls_versions, pinned FROM listed JOIN listed_policies USING (policy)
+            SELECT domain, policy, mode, tls_versions, pinned FROM listed JOIN listed_policies USING (policy)
             SEMI JOIN domain_units USING (domain)
         ), delivered AS (
             SELECT member.*, delivery.* EXCLUDE (domain)
@@ -177,11 +185,29 @@ def _add_members(run: Run) -> None:
                 SELECT domain, host, accepts, inferred, negotiated, tls_version, chain_trusted, within_validity, name_match, leaf
                 FROM deliveries
             ) AS delivery USING (domain)
-        ), named AS (
-            SELECT sha256 AS leaf, names_or_cn(names, names_dropped, common_name, subject) AS leaf_names
-            FROM certificates WHERE sha256 IN (SELECT leaf FROM delivered)
+        ), listed_patterns AS (
+            SELECT policy, unnest(mxs) AS pattern FROM listed_policies WHERE policy IN (SELECT policy FROM member)
+        ), hosts_asked AS (
+            SELECT DISTINCT host, host AS name FROM delivered WHERE host IS NOT NULL
+        ), listed_hosts AS (
+            {_matching("hosts_asked", "host")}
+        ), leaves_asked AS (
+            SELECT DISTINCT leaf FROM delivered WHERE leaf IS NOT NULL
+        ), leaf_names AS (  -- a wildcard is the whole left-most label
+            SELECT leaf, lower(name) AS name FROM ({names_of("leaves_asked", or_cn=True)})
+            WHERE strpos(substr(name, 2), '*') = 0
+        ), listed_leaves AS (
+            {_matching("leaf_names", "leaf")}
         ), met AS (
-            SELECT *, {facts} FROM delivered LEFT JOIN named USING (leaf)
+            SELECT *, {facts}
+            FROM (
+                SELECT delivered.*, CASE WHEN delivered.host IS NOT NULL THEN listed_hosts.host IS NOT NULL END AS host_is_listed,
+                    CASE WHEN listed_leaves.leaf IS NOT NULL THEN true WHEN all_read THEN false END AS leaf_is_listed
+                FROM delivered
+                LEFT JOIN listed_hosts ON listed_hosts.policy = delivered.policy AND listed_hosts.host = delivered.host
+                LEFT JOIN listed_leaves ON listed_leaves.policy = delivered.policy AND listed_leaves.leaf = delivered.leaf
+                LEFT JOIN ({read_whole("leaves_asked", or_cn=True)}) AS known ON known.leaf = delivered.leaf
+            )
         ), judged_domains AS (
             SELECT domain, {verdicts} FROM met GROUP BY domain
         )

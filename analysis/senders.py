@@ -31,6 +31,7 @@ forged the MX record could not have it.
 
 from __future__ import annotations
 
+from analysis.names import answers
 from crawler.senders import NO_POLICY, Delivery, Sender
 
 #: Columns with words for distributions.
@@ -50,30 +51,40 @@ CRITERIA = {
     "downgrade_resistant": "dane_authenticated OR mta_sts_enforcing_authenticated",
 }
 
-MACROS = (
-    # RFC 8461 §4.1: a wildcard stands for the whole left-most label and nothing else.
-    """
-    CREATE MACRO allows_host(patterns, host) AS list_contains(patterns, host)
-        OR (strpos(host, '.') > 0 AND list_contains(patterns, '*.' || substr(host, strpos(host, '.') + 1)))
-    """,
-)
-
 #: Columns of `mail_routes`, from a row of `domains`.
 OF_DOMAIN = f"""
     CASE dnssec WHEN 'secure' THEN true WHEN 'insecure' THEN false END AS mx_secure,
     CASE WHEN mta_sts_record IN ('absent', 'invalid', 'multiple') THEN false
         WHEN mta_sts_fetch IN ({", ".join(f"'{end}'" for end in NO_POLICY)}) THEN false
         WHEN mta_sts_fetch = 'ok' THEN coalesce(mta_sts_mode = 'enforce', false) END AS mta_sts_enforced,
-    mta_sts_mx, coalesce(cnames[-1], domain) AS next_hop
+    mta_sts_mx IS NOT NULL AS has_policy, coalesce(cnames[-1], domain) AS next_hop
 """
 
-#: Columns of `deliveries`, from `mail_routes` and `candidates`.
+#: Mail hosts that their domain's MTA-STS policy allows.
+POLICY_HOSTS = """
+    SELECT DISTINCT domain, host
+    FROM (SELECT domain, host, unnest(patterns_for(host)) AS pattern FROM mail_routes WHERE has_policy)
+    JOIN (SELECT domain, unnest(mta_sts_mx) AS pattern FROM domains) USING (domain, pattern)
+"""
+
+#: Leaves that name neither TLSA base domain nor mail host, and whether they name the next hop (RFC 7672 §3.2.2).
+NEXT_HOPS = f"""
+    WITH wanted AS (
+        SELECT DISTINCT domain, leaf, unnest([domain, next_hop]) AS host
+        FROM mail_routes JOIN (SELECT DISTINCT host, leaf FROM candidates WHERE dane_error = 'name') USING (host)
+        WHERE mx_secure IS NOT FALSE
+    ), answered AS ({answers("wanted", or_cn=True)})
+    SELECT domain, leaf, CASE WHEN bool_or(is_named) THEN true WHEN NOT bool_or(is_named IS NULL) THEN false END
+        AS names_next_hop
+    FROM wanted JOIN answered USING (leaf, host) GROUP BY ALL
+"""
+
+#: Columns of `deliveries`, from `mail_routes`, `candidates`, and the two above.
 FACTS = """
-    allows_host(mta_sts_mx, host) AS mta_sts_match,
-    host = domain OR ends_with(host, '.' || domain) AS in_domain,
+    CASE WHEN has_policy THEN policy_hosts.host IS NOT NULL END AS mta_sts_match,
+    mail_routes.host = mail_routes.domain OR ends_with(mail_routes.host, '.' || mail_routes.domain) AS in_domain,
     CASE dane WHEN 'match' THEN true WHEN 'mismatch' THEN
-        coalesce(dane_error = 'name', false) AND mx_secure
-        AND (names_host(leaf_names, domain) OR names_host(leaf_names, next_hop)) END AS dane_holds
+        coalesce(dane_error = 'name', false) AND mx_secure AND names_next_hop END AS dane_holds
 """
 
 

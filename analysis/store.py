@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
 
-from analysis.dataset import Run
+from analysis.dataset import NoRoom, Run
 from crawler.config import UsageError
 from crawler.location import Location, is_location, parse_location
 from crawler.records import TABLES
@@ -29,9 +30,12 @@ _READ = {*TABLES, "trust-anchors.pem"}
 
 
 @contextmanager
-def opened_run(data: str, run_id: str | None = None) -> Iterator[Run]:
-    """The run `run_id` of `--data`, or the newest, open for reading.  Raises `UsageError` as `Run.open` does."""
-    with local(data, run_id) as directory, Run.open(directory, run_id) as run:
+def opened_run(data: str, run_id: str | None = None, **options: Any) -> Iterator[Run]:
+    """The run `run_id` of `--data`, or the newest, open for reading with the options of `Run`.
+
+    Raises `UsageError` and `NoRoom` as `Run.open` does.
+    """
+    with local(data, run_id) as directory, Run.open(directory, run_id, **options) as run:
         yield run
 
 
@@ -56,8 +60,8 @@ def local(data: str, run_id: str | None = None) -> Iterator[Path]:
                     f"{where}: cannot be written ({error.strerror or error}); TMPDIR names another"
                 ) from error
             yield directory
-        except UsageError as error:
-            raise UsageError(str(error).replace(str(directory), location.name)) from error
+        except (UsageError, NoRoom) as error:
+            raise type(error)(str(error).replace(str(directory), location.name)) from error
 
 
 def _bring(location: Location, directory: Path, run_id: str | None) -> None:

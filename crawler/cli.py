@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from crawler import __version__
 from crawler.arguments import directory, duration, named_port
 from crawler.config import Config, UsageError
+from crawler.settings import CommandFailed
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except UsageError as error:
         return _complain(error, 2)
+    except CommandFailed as error:
+        return _complain(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -17,6 +17,10 @@ class UsageError(ValueError):
     """Bad input from a person; the message is one line: what, where, what to do.  Exit code 2."""
 
 
+class CommandFailed(Exception):
+    """What was asked is in order and cannot be done here and now; the message is one line.  Exit code 1."""
+
+
 class ConfigError(UsageError):
     """A setting that cannot be used."""
 

@@ -182,7 +182,7 @@ def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expi
     here a stranger has chosen the anchor too.
     """
     if any(known.anatomy is not None and is_costly(known.anatomy.public_key) for known in (anchor, *chain)):
-        return _without_path(_NoPath(None, None, "a key under which a signature costs too much to check"), chain)
+        return _without_path(_Refusal(None, None, "a key under which a signature costs too much to check"), chain)
     store = crypto.X509Store()
     _enforce_server_purpose(store)
     store.set_flags(_NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)

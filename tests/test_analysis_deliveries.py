@@ -15,6 +15,7 @@ from analysis.dataset import Run
 from analysis.deliveries import DOMAIN_RULES
 from analysis.endpoints import CRITERIA
 from crawler.certificates import name_match
+from crawler.mta_sts import is_allowed
 from crawler.records import Outcome, Route
 from tests.small_runs import KINDS, LEAF, certificate, domain, host, known, opened, probe
 
@@ -400,8 +401,22 @@ def test_names_of_a_certificate_are_held_against_a_host_as_a_probe_does(
     rules: Run, names: list[str], host: str
 ) -> None:
     leaf = known(*(name.upper() for name in names))
-    found = rules.frame("SELECT names_host($names::VARCHAR[], $host) AS verdict", {"names": names, "host": host})
+    found = rules.frame(
+        "SELECT list_has_any(list_transform($names::VARCHAR[], lambda name: lower(name)), names_for($host)) AS verdict",
+        {"names": [name.upper() for name in names], "host": host},
+    )
     assert found["verdict"].tolist() == [name_match(leaf, host)]
+
+
+@given(patterns=st.lists(_NAME, max_size=3), host=_NAME.filter(lambda name: "*" not in name))
+def test_patterns_of_a_policy_are_held_against_a_host_as_a_sender_does(
+    rules: Run, patterns: list[str], host: str
+) -> None:
+    found = rules.frame(
+        "SELECT list_has_any($patterns::VARCHAR[], patterns_for($host)) AS verdict",
+        {"patterns": patterns, "host": host},
+    )
+    assert found["verdict"].tolist() == [is_allowed(host, patterns)]
 
 
 @given(verdicts=st.lists(st.sampled_from([Y, N, U]), max_size=6), in_scope=st.lists(st.booleans(), min_size=6))

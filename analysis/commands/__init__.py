@@ -6,10 +6,14 @@ What both commands take is here.  The heavy libraries are loaded only when a com
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 from analysis.grouping import SMALLEST_GROUP
+from analysis.limits import MEMORY_LIMIT
+
+_SIZE = re.compile(r"[1-9][0-9]{0,8}(?:\.[0-9]{1,3})?[KMGT]i?B", re.ASCII).fullmatch
 
 
 def add_shared(parser: Any) -> None:
@@ -36,6 +40,19 @@ def add_shared(parser: Any) -> None:
         default=SMALLEST_GROUP,
         help="groups of fewer domains are shown as one, so that none is about a few named hosts (default: %(default)s)",
     )
+    parser.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        type=_size,
+        default=MEMORY_LIMIT,
+        help="memory that joins may take; what does not fit goes to the temporary directory (default: %(default)s)",
+    )
+
+
+def _size(text: str) -> str:
+    if not _SIZE(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size, e.g. 500MB or 8GB")
+    return text
 
 
 def _count(text: str) -> int:

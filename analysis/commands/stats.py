@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from analysis.store import opened_run
     from analysis.weights import load_weights
 
-    with opened_run(args.data, args.run_id) as opened:
+    with opened_run(args.data, args.run_id, memory_limit=args.memory_limit) as opened:
         sys.stderr.writelines(f"{note}\n" for note in opened.notes)
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
