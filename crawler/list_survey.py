@@ -88,7 +88,7 @@ class ListContents:
         about = "about " if self.duplicates_estimated else ""
         origin = f" ({', '.join(origins)})" if origins else ""
         yield (
-            f"list: {self.valid:,} names{origin}, "
+            f"list: {self.valid:,} name{'s' * (self.valid != 1)}{origin}, "
             f"{about}{self.duplicates:,} of them duplicates, "
             f"{'1 line that is no name' if self.invalid == 1 else f'{self.invalid:,} lines that are no names'}"
             + (f"; e.g. {self.problems[0]}" if self.problems else "")
