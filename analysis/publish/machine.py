@@ -5,9 +5,7 @@ Rule of this room: names here are a contract (docs/figures.md); add freely, rena
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +14,7 @@ import pandas as pd
 from analysis.dataset import Run
 from analysis.figures import FACEBOOK, Figure, ListFigures, facebook
 from analysis.grouping import SMALLEST_GROUP
+from analysis.publish.csv_text import csv_text
 from analysis.shares import Share
 from analysis.weights import Weights
 from crawler import __version__
@@ -182,24 +181,19 @@ def frame(figures: list[Figure]) -> pd.DataFrame:
 
 def table(figures: list[Figure]) -> str:
     """The same as CSV: a line for each share, and for each label of a distribution."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", restval="")
-    writer.writeheader()
-    for figure in figures:
-        same = {"group": figure.group or "", "figure": figure.id}
-        if isinstance(figure.value, Share):
-            fields = share_fields(figure)
-            lower, upper = fields["bounds"]
-            _write(writer, fields | same | {"lower": lower, "upper": upper})
-        else:
-            fields = distribution_fields(figure)
-            for row in fields["values"]:
-                _write(writer, fields | same | row | {"numerator": row["count"]})
-    return text.getvalue()
+    return csv_text(COLUMNS, (row for figure in figures for row in _lines(figure)))
 
 
-def _write(writer: csv.DictWriter[str], fields: dict[str, Any]) -> None:
-    writer.writerow({name: "" if fields.get(name) is None else fields[name] for name in COLUMNS})
+def _lines(figure: Figure) -> Iterator[dict[str, Any]]:
+    same = {"group": figure.group, "figure": figure.id}
+    if isinstance(figure.value, Share):
+        fields = share_fields(figure)
+        lower, upper = fields["bounds"]
+        yield fields | same | {"lower": lower, "upper": upper}
+    else:
+        fields = distribution_fields(figure)
+        for row in fields["values"]:
+            yield fields | same | row | {"numerator": row["count"]}
 
 
 def _grouped(groups: list[Figure]) -> list[dict[str, Any]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import datetime
-import io
 import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from analysis.publish.csv_text import csv_text
 
 FILE_NAME = "adoption_history.csv"
 
@@ -116,11 +117,7 @@ def published() -> tuple[Published, ...]:
 def published_csv() -> str:
     """The same as a file to download."""
     rows = _checked()
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(list(rows[0]), rows)
 
 
 def _checked() -> list[dict[str, str]]:
