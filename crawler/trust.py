@@ -176,11 +176,7 @@ def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
 
 
 def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expires: bool) -> ChainVerdict:
-    """The verdict of a store with this one anchor, at which a path may end wherever it stands in the hierarchy.
-
-    OpenSSL checks signatures where a path leads to an anchor, so below a root of the store only under keys of a CA;
-    here a stranger has chosen the anchor too.
-    """
+    """The verdict of a store with this one anchor, which a stranger chose; a path may end there wherever it stands."""
     if any(known.anatomy is not None and is_costly(known.anatomy.public_key) for known in (anchor, *chain)):
         return _without_path(_Refusal(None, None, "a key under which a signature costs too much to check"), chain)
     store = crypto.X509Store()

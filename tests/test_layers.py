@@ -208,7 +208,7 @@ def test_a_large_room_is_two_rooms(path: Path) -> None:
 
 #: Rooms that may be larger, each with its reason.
 LARGEST = {
-    "crawler.records": 440,  # every stored column is stated once, and in one place
+    "crawler.records": 460,  # every stored column is stated once, and in one place
 }
 
 
