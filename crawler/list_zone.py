@@ -17,7 +17,8 @@ from crawler.list_cells import target_of
 from crawler.records import Target
 
 _CLASSES = frozenset({"IN", "CH", "HS", "CS"})
-_TTL = re.compile(r"(?:[0-9]+[smhdw]?)+", re.IGNORECASE).fullmatch
+# A unit stands between numbers: were it optional there, a name of forty digits would be tried in a million million ways.
+_TTL = re.compile(r"[0-9]+(?:[smhdw][0-9]+)*[smhdw]?", re.IGNORECASE).fullmatch
 _TYPES = frozenset(name.replace("_", "-") for name in dns.rdatatype.RdataType.__members__)
 _UNKNOWN_TYPE = re.compile(r"TYPE[0-9]{1,5}").fullmatch  # RFC 3597 §5
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"?')

@@ -118,7 +118,7 @@ class Domain:
     cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the MX answer")
     dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the MX answer")
     mta_sts_record: MtaStsRecord | None = column(
-        TEXT, "`absent valid invalid multiple`; null: not asked or lookup failed"
+        TEXT, "`absent valid invalid multiple`; null: not asked, lookup failed, or longer than `dns.text_bytes`"
     )
     mta_sts_id: str | None = column(TEXT, "`id` of a valid `_mta-sts` record")
     mta_sts_ambiguous: bool | None = column(
@@ -136,7 +136,9 @@ class Domain:
     mta_sts_mx: list[str] | None = column(TEXTS, "`mx` patterns of the policy")
     mta_sts_max_age: int | None = column(LONG, "seconds the policy may be cached")
     policy_sha256: str | None = column(TEXT, "SHA-256 (hex) of the policy text, key of table `policies`")
-    tlsrpt: TlsrptStatus | None = column(TEXT, "`absent valid invalid`; null: not asked or lookup failed")
+    tlsrpt: TlsrptStatus | None = column(
+        TEXT, "`absent valid invalid`; null: not asked, lookup failed, or longer than `dns.text_bytes`"
+    )
     tlsrpt_rua: list[str] | None = column(TEXTS, "report addresses of a valid TLSRPT record")
     tlsrpt_ambiguous: bool | None = column(FLAG, "the same as `mta_sts_ambiguous`, of `v=TLSRPTv1`")
 

@@ -34,6 +34,7 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
+from crawler.text_records import is_too_long
 
 Item = TypeVar("Item")
 Row = Domain | Host | Tlsa | Probe | Certificate | Policy
@@ -153,9 +154,10 @@ async def _fill_domain(
     else:
         addresses = await _addresses(domain, dns, config)
         _note(row, route.without_mx(domain, [address.status for address in addresses]))
-    if policy is not None and (texts := _texts(await policy)) is not None:
+    most = config.dns.text_bytes
+    if policy is not None and (texts := _texts(await policy, b"STSv1", most)) is not None:
         row.mta_sts_record, row.mta_sts_id, row.mta_sts_ambiguous = mta_sts.record_state(texts)
-    if reporting is not None and (texts := _texts(await reporting)) is not None:
+    if reporting is not None and (texts := _texts(await reporting, b"TLSRPTv1", most)) is not None:
         row.tlsrpt, row.tlsrpt_rua, row.tlsrpt_ambiguous = tlsrpt.record_state(texts)
 
 
@@ -164,9 +166,11 @@ def _note(row: Domain, routing: route.Routing) -> None:
     row.mx, row.mx_dropped = routing.mx, routing.mx_dropped
 
 
-def _texts(answer: Answer) -> list[bytes] | None:
-    """The TXT records; None if the lookup failed."""
-    return answer.records if answer.status is LookupStatus.OK or answer.status in _ABSENT else None
+def _texts(answer: Answer, version: bytes, most: int) -> list[bytes] | None:
+    """The TXT records; None if the lookup failed, or a record of that version is longer than we read."""
+    if answer.status is not LookupStatus.OK and answer.status not in _ABSENT:
+        return None
+    return None if is_too_long(answer.records, version, most) else answer.records
 
 
 # --- a mail host --------------------------------------------------------------------------------

@@ -53,6 +53,12 @@ class DnsSettings:
         low=64,
         high=65_536,
     )
+    text_bytes: int = setting(
+        4_096,
+        "bytes of a TXT record that is read for MTA-STS or TLSRPT; a longer one leaves its state null. Those in use have some hundred",
+        low=255,
+        high=65_535,
+    )
     domains_in_flight: int = setting(500, "domains or hosts being resolved at once in one process", low=1, high=60_000)
 
 

@@ -39,6 +39,12 @@ def records_among(texts: Iterable[bytes], version: bytes) -> Records:
     return Records(records, bool(blanks), is_meant)
 
 
+def is_too_long(texts: Iterable[bytes], version: bytes, most: int) -> bool:
+    """Whether a record of a version, or a text that is meant as one, has more than `most` bytes; others do not matter."""
+    long = [text for text in texts if len(text) > most]
+    return bool(long) and any(found.texts or found.is_meant for found in (records_among([t], version) for t in long))
+
+
 def fields_of(text: bytes) -> list[bytes]:
     """The fields behind the version, with blanks about each `;` taken away.
 

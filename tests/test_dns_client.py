@@ -17,7 +17,8 @@ import pytest
 from crawler.config import Config, ConfigError, DnsSettings
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import AAAA, MX, NXDOMAIN, REFUSED, SERVFAIL, TLSA, TXT, A, Reply, question_of
-from crawler.dns.question import Question
+from crawler.dns.question import BYTES_A_TURN, Question
+from crawler.dns.tcp import Pipe
 from crawler.dns.transport import Server as TransportServer
 from crawler.records import LookupStatus
 from tests.dns_server import Query, Script, Server, client_of, reply_to, serving, settings, zone
@@ -758,3 +759,86 @@ def test_a_resolver_that_was_gone_is_heard_again_on_every_socket() -> None:
 
     statuses = anyio.run(main, backend_options={"use_uvloop": True})
     assert statuses[8:] == [LookupStatus.NODATA] * 24
+
+
+# --- no turn of the event loop for all that comes ---------------------------------------------------
+
+
+class Line:
+    """Stands for the transport of a TCP connection."""
+
+    def __init__(self) -> None:
+        self.paused = False
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+async def piped(*sizes: int, lost: bool = False) -> tuple[list[list[int]], list[bool], int]:
+    """Sizes of the messages read in each turn, whether reading was paused behind it, and how many questions were lost."""
+    turns: list[list[int]] = []
+    losses = []
+    pipe = Pipe("127.0.0.1", 9, 1.0, lambda wire, _: turns[-1].append(len(wire)), losses.append)
+    pipe._connecting.cancel()
+    line = Line()
+    pipe.connection_made(line)  # type: ignore[arg-type]
+    pipe.pending[1] = Question("a.test", A, b"", [])
+    turns.append([])
+    pipe.data_received(b"".join(size.to_bytes(2) + bytes(size) for size in sizes))
+    if lost:
+        pipe.connection_lost(None)
+        assert pipe.closed and (losses == []) == bool(line.paused)
+    paused = [line.paused]
+    for _ in range(len(sizes)):
+        turns.append([])
+        await asyncio.sleep(0)
+        paused.append(line.paused)
+    return [turn for turn in turns if turn], paused, len(losses)
+
+
+def test_large_answers_over_one_connection_have_a_turn_each() -> None:
+    """Sixty of 64 KiB that came at once were one turn of the event loop, of twenty seconds."""
+    turns, paused, losses = asyncio.run(piped(60_000, 60_000, 60_000))
+    assert turns == [[60_000]] * 3 and paused[0] and not paused[-1] and losses == 0
+
+
+def test_small_answers_share_a_turn() -> None:
+    turns, paused, _ = asyncio.run(piped(*[500] * 100))
+    assert turns == [[500] * 100] and not any(paused)
+
+
+def test_what_came_before_a_connection_was_lost_is_read_first() -> None:
+    turns, _, losses = asyncio.run(piped(60_000, 60_000, 60_000, lost=True))
+    assert turns == [[60_000]] * 3 and losses == 1
+    assert asyncio.run(piped(500, lost=True))[2] == 1
+
+
+def test_datagrams_have_no_more_bytes_a_turn_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(TransportServer, "received", lambda self, wire, pending: read.append(len(wire)))
+
+    async def run() -> tuple[int, int]:
+        server = TransportServer("127.0.0.1", 9, DnsSettings(), 10, lambda *_: None, lambda _: None)
+        with socket.socket(type=socket.SOCK_DGRAM) as ours, socket.socket(type=socket.SOCK_DGRAM) as theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            ours.bind(("127.0.0.1", 0))
+            ours.setblocking(False)
+            for _ in range(24):
+                theirs.sendto(bytes(4_000), ours.getsockname())
+            server._readable(ours, {})
+            first = len(read)
+            for _ in range(3):
+                server._readable(ours, {})
+        return first, len(read)
+
+    first, both = asyncio.run(run())
+    assert both == 24 and BYTES_A_TURN // 4_000 < first <= BYTES_A_TURN // 4_000 + 2

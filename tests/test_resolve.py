@@ -294,6 +294,23 @@ def test_no_row_depends_on_the_order_of_an_answer(turn: int) -> None:
     assert rows(turned) == rows(records)
 
 
+def test_a_record_longer_than_we_read_is_not_known_and_other_texts_may_be_as_long_as_they_like() -> None:
+    """What a sender with more patience makes of it was not measured."""
+    long = " ".join(['"' + "x" * 250 + '"'] * 5)
+
+    def state(sts: str, rpt: str) -> tuple[Any, Any, Any]:
+        script = zone(
+            "a.test. 60 IN MX 1 mx.test.", *(f"_mta-sts.a.test. 60 IN TXT {text}" for text in (sts, '"v=spf1" ' + long)),
+            f"_smtp._tls.a.test. 60 IN TXT {rpt}",
+        )  # fmt: skip
+        [row] = domains(script, "a.test", dns={"text_bytes": 1_000})
+        return row.mta_sts_record, row.tlsrpt, row.tlsrpt_rua
+
+    assert state(f'"v=STSv1; id=1; x=" {long}', f'"v=TLSRPTv1; rua=mailto:" {long} "@a.test"') == (None, None, None)
+    assert state('"v=STSv1; id=1"', long) == (MtaStsRecord.VALID, TlsrptStatus.ABSENT, None)
+    assert state('"v = sts" ' + long, '"v=tlsrpt" ' + long)[:2] == (None, None), "plainly meant as one"
+
+
 def test_a_policy_is_fetched_for_a_valid_record_only() -> None:
     fetched = []
 

@@ -1,8 +1,8 @@
 """Lean reader of the common DNS answers, and writer of questions.
 
 Rule of this room: no I/O, no loops without end, and no exception but `Undecodable`.  What is not
-plainly common is declined, and `lenient.py` (dnspython) reads it; the tests hold the two against
-each other.  RFC 1035 §4, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6698 §2.1 (TLSA).
+plainly common is declined, and `lenient.py` reads it; the tests hold both against dnspython.
+RFC 1035 §4, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6698 §2.1 (TLSA).
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_./*"
 _PLAIN_TEXT = frozenset(_PLAIN.decode("ascii"))
 #: dnspython follows 16 pointers at most; a name of fewer labels cannot need more.
 _MAX_LABELS = 15
+
+
+#: Extended errors kept of one message, and bytes of the text of each.
+MOST_EXTENDED_ERRORS, _LONGEST_ERROR = 16, 256
 
 
 class Undecodable(Exception):
@@ -250,14 +254,14 @@ def _extended_errors(wire: bytes, at: int, end: int) -> list[tuple[int, str]]:
                 raise Undecodable("an extended error without a code")
             found.append((int.from_bytes(wire[at : at + 2], "big"), error_text(wire[at + 2 : at + length])))
         at += length
-    if at != end:
-        raise Undecodable("EDNS options that do not fill their record")
+    if at != end or len(found) > MOST_EXTENDED_ERRORS:
+        raise Undecodable("EDNS options that do not fill their record, or more errors than are kept")
     return found
 
 
 def error_text(data: bytes) -> str:
-    """The text of an extended error, which may end in NUL (RFC 8914 §2)."""
-    return printable(data.removesuffix(b"\0"))
+    """The text of an extended error, which may end in NUL (RFC 8914 §2); its beginning if it is long."""
+    return printable(data.removesuffix(b"\0")[:_LONGEST_ERROR])
 
 
 def _mx(wire: bytes, at: int, end: int, seen: dict[int, str]) -> tuple[int, str]:

@@ -33,5 +33,9 @@ class Question:
             waiter.cancel()
 
 
+#: Bytes of answers that are read in one turn of the event loop.  The largest answer costs some 20 ms, and whoever sends
+#: many of them has one turn for each.
+BYTES_A_TURN = 65_536
+
 #: What is under way on one socket or connection, by message ID, in order of sending.
 Pending = dict[int, Question]

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from crawler.dns.question import Pending, Question
+from crawler.dns.question import BYTES_A_TURN, Pending, Question
 
 
 class Pipe(asyncio.Protocol):
@@ -33,6 +33,7 @@ class Pipe(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._buffer = bytearray()
+        self._resumption: asyncio.Handle | None = None  # of messages that wait for the next turn
         self._connecting = asyncio.get_running_loop().create_task(self._connect(host, port))
 
     async def _connect(self, host: str, port: int) -> None:
@@ -57,17 +58,41 @@ class Pipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self._resumption is None:
+            self._read_messages()
+
+    def _read_messages(self) -> None:
+        """Read whole messages, and leave to the next turn what is more than one turn may have."""
+        was_paused, self._resumption = self._resumption is not None, None
+        size = 0
         while len(self._buffer) >= 2:
             end = 2 + int.from_bytes(self._buffer[:2], "big")
             if len(self._buffer) < end:
                 break
+            if size and size + end > BYTES_A_TURN:
+                self._pause()
+                return
+            size += end
             wire = bytes(self._buffer[2:end])
             del self._buffer[:end]
             self._heard = asyncio.get_running_loop().time()
             self._received(wire, self.pending)
+        if self.closed:
+            self._lose_pending()
+        elif was_paused and self._transport is not None:
+            self._transport.resume_reading()
+
+    def _pause(self) -> None:
+        if self._transport is not None and not self.closed:
+            self._transport.pause_reading()
+        self._resumption = asyncio.get_running_loop().call_soon(self._read_messages)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
+        if self._resumption is None:  # else what came before is read first
+            self._lose_pending()
+
+    def _lose_pending(self) -> None:
         pending, self.pending = self.pending, {}
         for question in pending.values():
             self._lose(question)
@@ -84,6 +109,7 @@ class Pipe(asyncio.Protocol):
         """Close without telling anybody."""
         self.closed = True
         self.pending = {}
+        self._buffer.clear()
         self._connecting.cancel()
         if self._transport is not None:
             self._transport.abort()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from crawler.config import DnsSettings
 from crawler.dns.codec import FORMERR, NOTIMP, message_of
-from crawler.dns.question import Pending, Question
+from crawler.dns.question import BYTES_A_TURN, Pending, Question
 from crawler.dns.tcp import Pipe
 
 #: The largest datagram taken; a longer one is cut by the system and asked for again over TCP.
@@ -198,13 +198,17 @@ class Server:
         return True
 
     def _readable(self, made: socket.socket, pending: Pending) -> None:
+        size = 0
         for _ in range(BURST):
+            if size > BYTES_A_TURN:
+                break  # the rest is still there in the next turn
             try:
                 wire = made.recv(DATAGRAM)
             except BlockingIOError:
                 break
             except OSError:  # an ICMP error for an earlier datagram, whose question will time out
                 continue
+            size += len(wire)
             self.received(wire, pending)
         if self._waiting:
             self._pump()
