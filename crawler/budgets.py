@@ -9,8 +9,9 @@ each is given a share, by the number of listed domains that send mail there:
 - A host may have `domain_endpoints` times its weight, and one in any case.
 - A network may have `network_endpoints`, and `network_endpoints_per_domain` times the weight of the hosts there.
 - A network, and a provider, may take `total_seconds`, and `total_seconds_per_domain` times that weight.
+- Of a provider `stored_bytes` of certificates are stored, and `stored_bytes_per_domain` times that weight.
 
-What is beyond gets a row with the outcome `over_budget`, and is counted in the manifest by it.
+What is beyond gets a row with the outcome `over_budget`, or a certificate's row that says so, and is counted in the manifest.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from hashlib import blake2b
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.config import Pacing
+from crawler.config import Limits, Pacing
 from crawler.pacing import network_of
 
 _HOST_SLOTS = 1 << 22
@@ -36,8 +37,8 @@ _NETWORK_SLOTS = 1 << 16
 
 _SCALE = float(1 << 48)
 
-_REMEMBERED_SECONDS = 60.0
-"""Seconds of connections after which a provider is remembered beyond the shard that it was met in."""
+_REMEMBERED_SECONDS, _REMEMBERED_BYTES = 60.0, 65_536.0
+"""Seconds of connections, and bytes stored, after which a provider is remembered beyond the shard that it was met in."""
 
 
 class EndpointBudgets:
@@ -123,13 +124,17 @@ class EndpointBudgets:
         return int.from_bytes(key.digest()) / _SCALE
 
 
-class TimeBudget:
-    """Seconds that connections to each network or provider took, against those that they may take in all."""
+class _Shares:
+    """What each network or provider took of something, against what it may take in all."""
 
-    def __init__(self, pacing: Pacing, processes: int = 1) -> None:
-        """`processes` divide the budget of a provider among them; a network is with one."""
-        self._base = pacing.total_seconds / processes
-        self._per_domain = pacing.total_seconds_per_domain
+    def __init__(self, base: float, per_domain: float, remembered: float) -> None:
+        """Each may have `base`, and `per_domain` times the weight of its hosts.
+
+        Who took less than `remembered` can be forgotten.
+        """
+        self._base = base
+        self._per_domain = per_domain
+        self._remembered = remembered
         self._allowed: dict[Hashable, float] = {}
         self._taken: dict[Hashable, float] = {}
 
@@ -137,20 +142,49 @@ class TimeBudget:
         """A host of this weight is among those of the network or provider."""
         self._allowed[key] = self._allowed.get(key, self._base) + self._per_domain * weight
 
-    def take(self, key: Hashable, seconds: float) -> None:
-        """A connection took this long."""
-        self._taken[key] = self._taken.get(key, 0.0) + seconds
+    def take(self, key: Hashable, amount: float) -> None:
+        """It took so much."""
+        self._taken[key] = self._taken.get(key, 0.0) + amount
 
     def is_spent(self, key: Hashable) -> bool:
-        """Whether the network or provider may take no more connections."""
-        return self._taken.get(key, 0.0) >= self._allowed.get(key, self._base)
+        """Whether the network or provider may take no more."""
+        return self._left(key) <= 0
+
+    def afford(self, key: Hashable, amount: float) -> bool:
+        """Take so much if that is left; returns whether it was."""
+        if amount > self._left(key):
+            return False
+        self.take(key, amount)
+        return True
+
+    def _left(self, key: Hashable) -> float:
+        return self._allowed.get(key, self._base) - self._taken.get(key, 0.0)
 
     def forget(self, keys: Iterable[Hashable]) -> None:
-        """Keep nothing more of those that took little time; there are as many as a list has providers."""
+        """Keep nothing more of those that took little; there are as many as a list has providers."""
         for key in keys:
-            if self._taken.get(key, 0.0) < _REMEMBERED_SECONDS:
+            if self._taken.get(key, 0.0) < self._remembered:
                 self._allowed.pop(key, None)
                 self._taken.pop(key, None)
+
+
+class TimeBudget(_Shares):
+    """Seconds of connections to each network or provider."""
+
+    def __init__(self, pacing: Pacing, processes: int = 1) -> None:
+        """`processes` divide the budget of a provider among them; a network is with one."""
+        super().__init__(pacing.total_seconds / processes, pacing.total_seconds_per_domain, _REMEMBERED_SECONDS)
+
+
+class StoredBudget(_Shares):
+    """Bytes of certificates and stapled responses stored for each provider.
+
+    It holds for a process, as long as that lives: who is continued after an interruption has it anew.
+    """
+
+    def __init__(self, limits: Limits, processes: int = 1) -> None:
+        """`processes` divide the budget of a provider among them."""
+        super().__init__(limits.stored_bytes / processes, limits.stored_bytes_per_domain, _REMEMBERED_BYTES)
 
 
 def _network_slot(address: str) -> int:

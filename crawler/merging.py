@@ -68,12 +68,7 @@ def _add(
         temporary = hidden(run.work / f"merged-{table}")
         writer = PartWriter(temporary, TABLES[table], signature, layout=layout)
         try:
-            for batch, keys in _batches(sources, share, passes, tick):
-                fresh = []
-                for key in keys:
-                    fresh.append(key not in seen)
-                    seen.add(key)
-                writer.extend(batch.filter(pa.array(fresh, pa.bool_())))
+            _write(writer, sources, share, passes, seen, tick)
             writer.close()
         except BaseException:
             writer.abandon()
@@ -81,6 +76,31 @@ def _add(
         made.append(run.path / table / f"merged-{first + share:04d}.parquet")
         publish(temporary, made[-1])
     return made
+
+
+def _write(
+    writer: PartWriter, sources: list[Path], share: int, passes: int, seen: set[bytes], tick: Callable[[int], None]
+) -> None:
+    """Write the first row of each key that was not seen; one that is cut short only where there is no whole one."""
+    for wanted in (False, True):
+        left = False
+        for batch, keys in _batches(sources, share, passes, tick):
+            fresh = []
+            for key, is_cut in zip(keys, _are_cut(batch), strict=True):
+                fresh.append(is_cut is wanted and key not in seen)
+                left = left or is_cut
+                if fresh[-1]:
+                    seen.add(key)
+            writer.extend(batch.filter(pa.array(fresh, pa.bool_())))
+        if not left:
+            return
+
+
+def _are_cut(batch: pa.RecordBatch) -> list[bool]:
+    """Which rows are those of certificates that were over budget where they were found."""
+    if "over_budget" not in batch.schema.names:
+        return [False] * batch.num_rows
+    return [value is True for value in batch.column("over_budget").to_pylist()]
 
 
 def _held(

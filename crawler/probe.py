@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,18 +18,17 @@ import anyio
 import anyio.lowlevel
 
 from crawler.attempt import Attempts, Finding
-from crawler.budgets import TimeBudget
-from crawler.certificates import Known
+from crawler.budgets import StoredBudget, TimeBudget
 from crawler.config import Config
 from crawler.names import suffixes
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
+from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
 from crawler.sampling import Candidate, Candidates, owners, representative_of
 from crawler.tls import DHE_REFUSED, DHE_TOO_LARGE, Offer
 
 log = logging.getLogger(__name__)
 
-Emit = Callable[[Any], None]
 Heard = Callable[[Endpoint, Probe], None]
 
 _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
@@ -71,6 +70,7 @@ class Prober:
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
+        self._stored = StoredBudget(config.limits, processes)
         self._attempts = Attempts(config, self._budget)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
@@ -82,7 +82,7 @@ class Prober:
         """
         if iter(endpoints) is endpoints:
             raise TypeError("endpoints that can be gone through once only")
-        shard = _Shard(emit, lot, TimeBudget(self._config.pacing))
+        shard = ProbedShard(emit, lot, TimeBudget(self._config.pacing), self._stored)
         pending = await self._chosen(endpoints, shard)
         for number in range(1, self._config.pacing.attempts + 1):
             last = number == self._config.pacing.attempts
@@ -91,11 +91,12 @@ class Prober:
             pending = await self._pass(pending, shard, last)
             if not pending:
                 break
-        self._providers.forget(key for key, _ in shard.counted if isinstance(key, str))
+        for budget in (self._providers, self._stored):
+            budget.forget(key for key, _ in shard.counted if isinstance(key, str))
         if len(shard.done) < shard.expected:
             await self._finish_others(endpoints, shard)
 
-    async def _chosen(self, endpoints: Iterable[Endpoint], shard: _Shard) -> list[_Pending]:
+    async def _chosen(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> list[_Pending]:
         """The endpoints that may be probed: at each address the best, and more than will be, as it may show who owns it."""
         most = _CANDIDATES * self._config.pacing.names_per_address
         at: dict[tuple[str | None, str | None], Candidates] = {}
@@ -112,14 +113,14 @@ class Prober:
         for names in at.values():
             for candidate in names.best():
                 item = _Pending(candidate, network_of(candidate.endpoint.address or ""))
-                self._allow_time(item, shard)
+                self._allow(item, shard)
                 pending.append(item)
         return pending
 
-    async def _finish_others(self, endpoints: Iterable[Endpoint], shard: _Shard) -> None:
+    async def _finish_others(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> None:
         """The rows of all that were not probed, each with the reason."""
         async for endpoint in _in_turns(endpoints):
-            if _key(endpoint) in shard.done:
+            if key_of(endpoint) in shard.done:
                 continue
             host = endpoint.host or ""
             address = endpoint.protocol, endpoint.address
@@ -137,7 +138,7 @@ class Prober:
             else:
                 shard.emit(unprobed(endpoint, shard.given_up.get(address, Outcome.NOT_RUN)))
 
-    async def _pass(self, pending: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
+    async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
         lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room, shard.lot)
         again: list[_Pending] = []
@@ -159,7 +160,7 @@ class Prober:
             lanes.close()
         return again
 
-    async def _lane(self, lane: list[_Pending], shard: _Shard, last: bool) -> list[_Pending]:
+    async def _lane(self, lane: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Probe names of one address one after the other, with a pause between them, and as many as may be.
 
         An address that does not answer is not asked again under its next name.
@@ -177,10 +178,10 @@ class Prober:
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
                 row.attempts = item.before.attempts if item.before else None
-                shard.finish(row)
+                shard.finish(row, item.provider)
                 continue
             if (reason := self._reason_to_stop(item, shard)) is not None:
-                shard.give_up(item, reason)
+                shard.give_up(item.endpoint, item.before, reason, item.provider)
                 continue
             if spoken:
                 await anyio.sleep(self._config.pacing.address_pause)
@@ -200,11 +201,11 @@ class Prober:
             if not last and (offer := self._second_try(probe, item)) is not None:
                 again.append(_Pending(item.candidate, item.network, probe, offer))
             else:
-                shard.finish(probe)
-            shard.store(chain)
+                shard.finish(probe, item.provider)
+            shard.store(chain, item.provider)
         return again
 
-    def _reason_to_stop(self, item: _Pending, shard: _Shard) -> Outcome | None:
+    def _reason_to_stop(self, item: _Pending, shard: ProbedShard) -> Outcome | None:
         """Why an endpoint is not connected to any more; None: it may be."""
         if self._room.given_up(item.provider):
             return Outcome.NOT_RUN
@@ -212,15 +213,17 @@ class Prober:
             return Outcome.OVER_BUDGET
         return None
 
-    def _allow_time(self, item: _Pending, shard: _Shard) -> None:
-        """Give the endpoint's network and provider the time that is due to its host, which each counts once."""
+    def _allow(self, item: _Pending, shard: ProbedShard) -> None:
+        """Give the endpoint's network and provider the time and bytes due to its host, which each counts once."""
         weight = item.endpoint.weight or 0.0
-        for budget, key in ((shard.networks, item.network), (self._providers, item.provider)):
+        provided = ((shard.networks,), item.network), ((self._providers, self._stored), item.provider)
+        for budgets, key in provided:
             if (key, item.endpoint.host) not in shard.counted:
                 shard.counted.add((key, item.endpoint.host))
-                budget.allow(key, weight)
+                for budget in budgets:
+                    budget.allow(key, weight)
 
-    async def _attempt(self, item: _Pending, shard: _Shard) -> Finding:
+    async def _attempt(self, item: _Pending, shard: ProbedShard) -> Finding:
         """One more attempt; the row holds all of them."""
 
         def took(seconds: float) -> None:
@@ -264,57 +267,9 @@ class Prober:
         return None
 
 
-_EndpointKey = tuple[str | None, str | None, str | None]
-
-
-class _Shard:
-    """Where a shard's rows go, and what is known of it; a certificate goes there once."""
-
-    def __init__(self, emit: Emit, lot: Lot | None, networks: TimeBudget) -> None:
-        self.emit = emit
-        self.lot = lot
-        self.networks = networks
-        self.expected = 0  #: endpoints of the shard
-        self.done: set[_EndpointKey] = set()  #: endpoints that have their row, as they were probed or were to be
-        #: By protocol and address, in their order.
-        self.probed: dict[tuple[str | None, str | None], list[Candidate]] = {}
-        self.given_up: dict[tuple[str | None, str | None], Outcome] = {}  #: why at an address nobody was probed
-        self.counted: set[tuple[Hashable, str | None]] = set()  #: hosts whose time was given, by whom it was given to
-        self._seen: set[str | None] = set()
-
-    def finish(self, probe: Probe) -> None:
-        """The endpoint's one row."""
-        self.done.add(_key(probe))
-        self.emit(probe)
-
-    def store(self, chain: list[Known]) -> None:
-        """The certificates of an attempt, at once: held until the last, those of a shard could fill the memory."""
-        for known in chain:
-            if known.row.sha256 not in self._seen:
-                self._seen.add(known.row.sha256)
-                self.emit(known.row)
-
-    def give_up(self, item: _Pending, outcome: Outcome) -> None:
-        """Leave an endpoint with what was found before; with nothing, the outcome says why."""
-        self.given_up.setdefault((item.endpoint.protocol, item.endpoint.address), outcome)
-        self.finish(item.before or unprobed(item.endpoint, outcome))
-
-
-def _key(row: Endpoint | Probe) -> _EndpointKey:
-    return row.protocol, row.host, row.address
-
-
 async def _in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:
     """The endpoints, however many, with turns for the rest of the event loop between them."""
     for number, endpoint in enumerate(endpoints):
         if number % _ROWS_IN_ONE_GO == 0:
             await anyio.lowlevel.checkpoint()
         yield endpoint
-
-
-def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
-    """The row of an endpoint that was not contacted."""
-    return Probe(
-        protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
-        outcome=outcome, conclusive=False,
-    )  # fmt: skip

@@ -295,7 +295,10 @@ class Certificate:
     """One distinct certificate (table `certificates`)."""
 
     sha256: str | None = column(TEXT, "SHA-256 of the DER, hex")
-    der: bytes | None = column(BINARY, "the certificate")
+    der: bytes | None = column(BINARY, "the certificate; null: `over_budget`")
+    over_budget: bool | None = column(
+        FLAG, "its bytes, names and other texts are not stored, as its provider's budget of bytes was spent (our limit)"
+    )
     parse_error: str | None = column(
         TEXT,
         "what the library could not read of it, and why; facts below that are null could be read in no other way either",

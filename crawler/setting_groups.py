@@ -111,6 +111,16 @@ class Limits:
     staple_bytes: int = setting(
         16_384, "a stapled OCSP response that is kept; real ones have 0.5 to 5 KiB", low=0, high=10_000_000
     )
+    stored_bytes: int = setting(
+        4_194_304,
+        "bytes of certificates and stapled OCSP responses stored for one provider (registrable domain of the mail host), all "
+        "processes together; a certificate beyond it has a row without its bytes and names. Some 2,000 of usual size",
+        low=0,
+        high=1_000_000_000_000,
+    )
+    stored_bytes_per_domain: int = setting(
+        65_536, "the same for each listed domain that sends mail there, beside those", low=0, high=1_000_000_000
+    )
     plaintext_bytes: int = setting(1_024, "plaintext kept from behind the go-ahead", low=0, high=1_000_000)
     kept_text: int = setting(4_096, "characters kept of a reply's text", low=64, high=1_000_000)
 

@@ -70,7 +70,7 @@ _PART = re.compile(r"(?:domains|hosts|probes|merged)-[0-9]{4}\.parquet|empty\.pa
 _SHARD = re.compile(r"[0-9]{4}\.parquet").fullmatch
 
 #: What is counted while rows pass, for the manifest.
-_TALLIED = {"domains": "route", "hosts": "ipv4_status", "probes": "outcome"}
+_TALLIED = {"domains": "route", "hosts": "ipv4_status", "probes": "outcome", "certificates": "over_budget"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from crawler.storage import DOMAINS, INCOMPLETE, MERGED, STEPS, Run
 def counts_of(run: Run) -> dict[str, Any]:
     """Rows by table, and how domains and endpoints came out, over all finished shards."""
     rows: Counter[str] = Counter()
-    tallies: dict[str, Counter[str]] = {"domains": Counter(), "hosts": Counter(), "probes": Counter()}
+    tallies: dict[str, Counter[str]] = {table: Counter() for table in ("domains", "hosts", "probes", "certificates")}
     duplicates = 0
     for step in STEPS.values():
         for marker in run.finished(step).values():
@@ -34,6 +34,7 @@ def counts_of(run: Run) -> dict[str, Any]:
         "routes": dict(tallies["domains"].most_common()),
         "host_lookups": dict(tallies["hosts"].most_common()),
         "outcomes": dict(tallies["probes"].most_common()),
+        "certificates_over_budget": tallies["certificates"]["True"],
     }
 
 
@@ -45,6 +46,10 @@ def summary(run: Run, ending: dict[str, Any], where: str | Path) -> str:
         tally = {"domains": counts["routes"], "probes": counts["outcomes"]}.get(table, {})
         words = ", ".join(f"{word} {number:,}" for word, number in tally.items())
         lines.append(f"  {table:<17} {count:>12,}  {words}".rstrip())
+    if counts["certificates_over_budget"]:
+        lines.append(
+            f"  {'over budget':<17} {counts['certificates_over_budget']:>12,}  certificates stored without their bytes"
+        )
     if counts["duplicates_dropped"]:
         lines.append(f"  {'duplicates':<17} {counts['duplicates_dropped']:>12,}  dropped")
     return "\n".join(lines) + "\n"

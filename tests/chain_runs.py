@@ -10,6 +10,7 @@ from typing import Any
 
 from crawler.certificates import facts
 from crawler.parts import PartWriter, read_rows, write_whole
+from crawler.probed_shard import without_text
 from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, Stage
 from crawler.storage import Run
 from crawler.trust import TrustStore
@@ -94,12 +95,14 @@ def write_part(run: Run, table: str, name: str, rows: Iterable[Any]) -> None:
 
 
 def without(run: Run, lost: chains.Certificate, how: str) -> None:
-    """Lose a certificate of the run: `missing`, or in its place bytes that are `not a certificate`."""
+    """Lose a certificate of the run: `missing`, in its place bytes that are `not a certificate`, or `over budget`."""
     (part,) = (part for part in run.parts("certificates") if part.stem != "empty")
     rows: list[Certificate] = list(read_rows(part, Certificate))
     for row in rows:
         if row.sha256 == sha256(lost):
             row.der = b"\x30\x03\x02\x01\x01"
+    if how == "over budget":
+        rows = [without_text(row) if row.sha256 == sha256(lost) else row for row in rows]
     kept = [row for row in rows if row.sha256 != sha256(lost) or how != "missing"]
     write_part(run, "certificates", part.stem, kept)
     manifest = run.manifest()

@@ -55,6 +55,7 @@ STOREYS = (
         "crawler.attempt",
         "crawler.sampling",
         "crawler.probe",
+        "crawler.probed_shard",
         "crawler.intermediates",
         "crawler.incomplete",
     },

@@ -20,6 +20,7 @@ from crawler.merging import merge
 from crawler.parts import Damaged, PartWriter, read_rows
 from crawler.records import Certificate, Endpoint, Probe
 from crawler.storage import PROBES, Run, ShardOutput
+from crawler.tally import counts_of
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 SHARDS = 3
@@ -258,3 +259,24 @@ def test_after_any_sequence_of_stops_and_damage_each_certificate_is_there_once(
         assert not list((run.path / "certificates").glob("probes-*"))
         merged(run)
         assert set(stored(run).values()) <= {1}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_certificate_that_one_provider_could_not_afford_is_kept_whole_where_another_could(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    """Who spends his budget on the certificates of others must not take them away."""
+    run = made(tmp_path)
+    rows = {
+        0: Certificate(sha256=key(1), over_budget=True),
+        1: Certificate(sha256=key(1), der=b"\1"),
+        2: Certificate(sha256=key(2), over_budget=True),
+    }
+    for shard, number in enumerate(order):
+        output = ShardOutput(run, PROBES, shard, SIGNATURE)
+        output.emit(rows[number])
+        output.commit({"duplicates": 0})
+    merged(run)
+    found = [row for part in run.parts("certificates") for row in read_rows(part, Certificate)]
+    assert sorted((row.sha256, row.der) for row in found) == sorted([(key(1), b"\1"), (key(2), None)])
+    assert counts_of(run)["certificates_over_budget"] == 2

@@ -181,7 +181,7 @@ def test_nothing_but_the_verdicts_on_chains_changes(run: Run, tmp_path: Path, ot
 # --- what cannot be known ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["missing", "not a certificate"])
+@pytest.mark.parametrize("how", ["missing", "not a certificate", "over budget"])
 def test_a_lost_leaf_leaves_every_verdict_unknown_and_none_no(run: Run, tmp_path: Path, how: str) -> None:
     run = stored(tmp_path / "lost" / "run=test", CHAINS)
     without(run, LEAF, how)
@@ -191,7 +191,7 @@ def test_a_lost_leaf_leaves_every_verdict_unknown_and_none_no(run: Run, tmp_path
     assert judged[digests(SELF_SIGNED)][VERDICTS.index("chain_trusted")] is False
 
 
-@pytest.mark.parametrize("how", ["missing", "not a certificate"])
+@pytest.mark.parametrize("how", ["missing", "not a certificate", "over budget"])
 def test_a_lost_intermediate_leaves_chain_and_dates_unknown_and_the_names_known(tmp_path: Path, how: str) -> None:
     run = stored(tmp_path / "lost" / "run=test", CHAINS)
     without(run, INTERMEDIATE, how)
