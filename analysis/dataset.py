@@ -11,6 +11,7 @@ policies`.  A column that an older run lacks is null, a table without parts is e
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -227,10 +228,9 @@ class Run:
         self._database.unregister(f"no_{name}")
         rows = f"SELECT * FROM empty_{name}"
         if next((self.path / name).glob("*.parquet"), None) is not None:
-            parts = _quoted(self.path / name / "*.parquet")
             rows += (
-                f" UNION ALL BY NAME SELECT {self._columns_by_name_of_today(name)} FROM read_parquet('{parts}',"
-                " union_by_name = true, hive_partitioning = false)"
+                f" UNION ALL BY NAME SELECT {self._columns_by_name_of_today(name)} FROM read_parquet("
+                f"{_parts_in(self.path / name)}, union_by_name = true, hive_partitioning = false)"
             )
         if name == "certificates" and not self.stored.is_whole:
             rows = f"SELECT DISTINCT ON (sha256) * FROM ({rows})"  # merged only when the run ends
@@ -293,8 +293,20 @@ class Run:
             raise UsageError(f"{self.path}: cannot be read as a run ({_first_line(error)})") from error
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+def _parts_in(folder: Path) -> str:
+    """The parts of a table as SQL: a pattern, or a list where the folder's name allows none.
+
+    DuckDB takes every path for a pattern, and a backslash in one for a separator.
+    """
+    path = str(folder.absolute())
+    if "\\" in path:
+        return f"[{', '.join(map(_literal, sorted(map(str, folder.absolute().glob('*.parquet')))))}]"
+    return _literal(re.sub(r"[*?[]", r"[\g<0>]", path) + "/*.parquet")
+
+
+def _literal(text: str) -> str:
+    """A string of SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _first_line(error: duckdb.Error) -> str:

@@ -32,7 +32,7 @@ def is_parquet(path: Path) -> bool:
 def row_count(path: Path) -> int:
     """Rows of the file.  Raises `InputError`."""
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return int(pq.read_metadata(path.absolute()).num_rows)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
 
@@ -40,7 +40,7 @@ def row_count(path: Path) -> int:
 def parquet_targets(path: Path, told: Told) -> Iterator[Target]:
     """One target for each row with a name, in flat memory; `told` hears which column that is.  Raises `InputError`."""
     try:
-        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+        with pq.ParquetFile(path.absolute(), buffer_size=1 << 20, pre_buffer=False) as file:
             name, rank = _columns(path, file)
             told(f"Parquet, names in column `{name}`" + (f", ranks in column `{rank}`" if rank else ""))
             wanted = [name] if rank is None else [name, rank]

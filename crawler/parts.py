@@ -153,7 +153,7 @@ class PartWriter:
         leaves = [leaf for field in schema for leaf in _leaves(field.name, field.type)]
         self._path = path
         self._file = pq.ParquetWriter(
-            path,
+            path.absolute(),  # pyarrow takes a leading `~` for the home directory
             self._schema,
             compression="zstd",
             write_page_checksum=True,
@@ -235,7 +235,7 @@ def _differs(kind: pa.DataType) -> bool:
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A part to be read, every page held against its checksum.  Raises `Damaged`, within it too."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path.absolute(), page_checksum_verification=True) as file:
             yield file
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:

@@ -179,7 +179,9 @@ def write_run(data: Path, rows: Iterable[Any], *, run: str = "20260101T000000Z",
         table = [asdict(row) for row in rows if isinstance(row, kind)]
         if table:
             (path / name).mkdir()
-            pq.write_table(pa.Table.from_pylist(table, schema=schema_of(kind)), path / name / "part-0.parquet")
+            pq.write_table(
+                pa.Table.from_pylist(table, schema=schema_of(kind)), (path / name / "part-0.parquet").absolute()
+            )
     stated = {
         "state": "finished",
         "started_at": "2026-01-01T00:00:00+00:00",

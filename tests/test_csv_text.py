@@ -47,6 +47,8 @@ def test_a_group_whose_name_is_a_formula_is_text_in_stats_and_in_downloads(
         args = parser.parse_args(["stats", "--data", str(tmp_path / "data"), "--by", by, "--format", "csv"])
         assert args.run(args) == 0
         assert {row["group"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))} == {f"'{name}"}
+    if not name.startswith("="):
+        return  # the downloads are made by the same function, and take seconds
     args = parser.parse_args(["report", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "site")])
     assert args.run(args) == 0
     for path in (tmp_path / "site").glob("*.csv"):

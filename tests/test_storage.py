@@ -14,7 +14,7 @@ import pytest
 
 from crawler.distrust import distrust
 from crawler.merging import merge
-from crawler.parts import Damaged, PartWriter, distinct, read_rows, write_json
+from crawler.parts import Damaged, PartWriter, distinct, read_rows, row_count, write_json
 from crawler.records import (
     TABLES,
     Certificate,
@@ -261,3 +261,15 @@ def test_a_value_that_does_not_fit_its_column_is_an_error_and_no_part(tmp_path: 
         writer.close()
     writer.abandon()
     assert not (tmp_path / "part").exists()
+
+
+def test_a_relative_path_that_begins_with_a_tilde_stays_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyarrow would take it for the home directory, and the parts would lie elsewhere than their manifest."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    part = Path("~", "part.parquet")
+    part.parent.mkdir()
+    writer = PartWriter(part, Host, {})
+    writer.append(Host(host="mx.example"))
+    writer.close()
+    assert row_count(part) == 1 and (tmp_path / "~" / "part.parquet").is_file()

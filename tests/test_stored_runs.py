@@ -241,3 +241,34 @@ def test_a_manifest_that_lacks_what_a_verdict_needs_is_one_line(entry: str, tmp_
     run.write_manifest({name: value for name, value in run.manifest().items() if name != entry})
     with pytest.raises(UsageError, match=f"its manifest says nothing of `{entry}`"):
         rejudge(tmp_path / "data", None, tmp_path / "out", Rule(), quiet=True)
+
+
+# --- names of directories ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["d[1]", "d*", "d?", "d**", "d[!1]", "d{1,2}", "d'1", "d\\1", "~", "d 1", "d%31", "-d"]
+)
+def test_a_directory_is_no_pattern_whatever_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others lie beside it that such a pattern would match."""
+    monkeypatch.chdir(tmp_path)
+    for number, other in enumerate(dict.fromkeys([name, "d1", "d2", "dd", "d"])):
+        rows = [domain(f"{n}.d{number}.example", "mx.a.example") for n in range(number + 1)]
+        write_run(Path(other), rows, run="one")
+    with Run.open(Path(name)) as run:
+        assert [batch.to_pylist() for batch in run.batches("SELECT domain FROM domains")] == [
+            [{"domain": "0.d0.example"}]
+        ]
+    shown = run_command(stats, "--data", str(tmp_path / name), "--format", "json")
+    assert shown == 0
+
+
+@pytest.mark.parametrize("name", ["r[1]", "r*", "r\\1"])
+def test_nor_is_the_name_of_a_run(name: str, tmp_path: Path) -> None:
+    for number, other in enumerate([name, "r1", "rr"]):
+        write_run(tmp_path, [domain(f"{number}.example", "mx.a.example")], run=other, started_at=day(9 - number))
+    with Run.open(tmp_path) as run:
+        assert run.id == name
+        assert [batch.to_pylist() for batch in run.batches("SELECT domain FROM domains")] == [[{"domain": "0.example"}]]

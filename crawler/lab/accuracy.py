@@ -265,7 +265,7 @@ def _names(source: Path) -> Iterator[str]:
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
     for part in sorted(folder.glob("*.parquet")):
-        with pq.ParquetFile(part) as file:
+        with pq.ParquetFile(part.absolute()) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
 

@@ -84,6 +84,6 @@ def _verdicts(mode: str, truth: ListedTruth | promise.Promise | None) -> Verdict
 
 def _rows(folder: Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for part in sorted(folder.glob("*.parquet")):
-        with pq.ParquetFile(part) as file:
+        with pq.ParquetFile(part.absolute()) as file:
             for batch in file.iter_batches(columns=list(columns)):
                 yield from batch.to_pylist()
