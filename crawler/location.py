@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from crawler.config import UsageError
 
@@ -23,6 +24,10 @@ _KEYS = {
     "s3": "the AWS libraries look (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile)",
     "gs": "Google's libraries look (GOOGLE_APPLICATION_CREDENTIALS)",
 }
+_OPTION = re.compile(r"[a-z_]{1,30}").fullmatch
+_ENDPOINT = re.compile(
+    r"(?:https?://)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?"
+).fullmatch
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}").fullmatch
 
 
@@ -43,6 +48,13 @@ class Location:
         return f"{self.uri} {os.environ.get('AWS_ENDPOINT_URL_S3') or os.environ.get('AWS_ENDPOINT_URL') or ''}"
 
 
+def _decoded(text: str) -> str:
+    """The text without percent-encoding, also where it was encoded a few times: errors show what pyarrow has decoded."""
+    for _ in range(8):
+        text = unquote(text)
+    return text
+
+
 def is_location(data: str) -> bool:
     """Whether `--data` names a store, well or badly, and no directory."""
     return "://" in data or data.lower().startswith(("s3:", "gs:"))
@@ -61,14 +73,17 @@ def parse_location(data: str) -> Location:
     options = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
     host, slash, prefix = place.partition("/")
     user, at, bucket = host.rpartition("@")
-    if (at and (scheme, user) != ("gs", "anonymous")) or "@" in options.get("endpoint_override", ""):
+    hidden = any("@" in _decoded(text) for text in (user, bucket, query))
+    if hidden or (at and (scheme, user) != ("gs", "anonymous")):
         raise UsageError(
             f"--data: an address must hold no credentials, as every user of this machine can see them; put them where {_KEYS[scheme]}"
         )
     if unknown := sorted(name for name in options if name not in _OPTIONS[scheme]):
-        raise UsageError(
-            f"--data: option {unknown[0]!r} of the address is unknown; there are {', '.join(_OPTIONS[scheme])}"
-        )
+        named = f"option {unknown[0]!r}" if _OPTION(unknown[0]) else "an option"
+        raise UsageError(f"--data: {named} of the address is unknown; there are {', '.join(_OPTIONS[scheme])}")
+    endpoint = _decoded(options.get("endpoint_override", ""))
+    if endpoint and not _ENDPOINT(endpoint):
+        raise UsageError("--data: endpoint_override of the address must be HOST, HOST:PORT or https://HOST:PORT")
     if not _BUCKET(bucket):
         raise UsageError(f"--data: names no bucket; give {scheme}://BUCKET/PREFIX")
     if wrong := next((mark for mark in prefix if mark in "#%" or mark.isspace()), None):

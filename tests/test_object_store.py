@@ -638,6 +638,14 @@ def test_a_full_local_disk_is_not_said_of_the_store(
         ("s3://key:hush@bucket/x", "must hold no credentials"),
         ("s3://bucket/x?endpoint_override=https://key:hush@host", "must hold no credentials"),
         ("gs://key:hush@bucket/x", "must hold no credentials"),
+        ("s3://bucket/x?region=x&endpoint_override=https://key:hush%40127.0.0.1:9", "must hold no credentials"),
+        ("s3://bucket/x?region=x&endpoint_override=https%3A%2F%2Fkey%3Ahush%2540127.0.0.1", "must hold no credentials"),
+        ("s3://key:hush%40bucket/x", "must hold no credentials"),
+        ("gs://anonymous%3Ahush%40bucket/x", "must hold no credentials"),
+        ("s3://bucket/x?key:hush%40host", "must hold no credentials"),
+        ("s3://bucket/x?key:hush=1", "an option of the address is unknown"),
+        ("s3://bucket/x?endpoint_override=https://key:hush", "endpoint_override of the address must be HOST"),
+        ("s3://bucket/x?endpoint_override=https://host/?key=hush", "endpoint_override of the address must be HOST"),
         ("s3://bucket/x?secret_key=hush", "option 'secret_key' of the address is unknown"),
         ("s3:///x", "names no bucket"),
         ("s3://", "names no bucket"),
@@ -651,6 +659,13 @@ def test_a_bad_address_is_one_line_without_secrets(
     assert main([command, *[str(tmp_path / "list.txt")][: command == "scan"], "--data", data]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and "hush" not in error
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:9000", "http%3A%2F%2F127.0.0.1%3A9000", "host", "host:80", "https://[::1]:1/s3/x"]
+)
+def test_an_endpoint_may_be_written_in_every_form_that_holds_no_secret(endpoint: str) -> None:
+    assert f"endpoint_override={endpoint}" in parse_location(f"s3://bucket/x?endpoint_override={endpoint}").uri
 
 
 @pytest.mark.parametrize("data", ["s3://bucket/pre#fix?region=x", "gs://bucket/a/pre%20fix", "s3://bucket/pre fix"])
