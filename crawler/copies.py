@@ -19,6 +19,7 @@ from crawler.mirror import MANIFEST
 from crawler.object_store import Store
 from crawler.parts import write_whole
 from crawler.storage import Run
+from crawler.stored_manifest import read_manifest
 from crawler.stored_runs import WHOLE
 
 
@@ -69,8 +70,8 @@ def _refresh(store: Store, run: Run, manifest: bytes, *, is_done: bool) -> None:
     copy = copy_of(run)
     note = None if is_done else read_note(store, run.path.name)
     if copy and not is_done and (note is None or note.copy == copy):
-        local = run.manifest()
-        if local["state"] in WHOLE:  # cut off before the store heard of it
+        local = read_manifest(run.path)
+        if local.get("state") in WHOLE:  # cut off before the store heard of it
             run.write_manifest({**local, "state": "interrupted"})
         return
     if copy is None:
@@ -96,5 +97,5 @@ def is_finished(manifest: bytes | None) -> bool:
     """Whether a manifest as stored says that the run is finished; no manifest says nothing."""
     try:
         return bool(json.loads(manifest or b"")["state"] in WHOLE)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False

@@ -26,7 +26,9 @@ from crawler.config import Config, UsageError
 from crawler.names import PSL_VERSION
 from crawler.parts import hidden, publish, sync_file
 from crawler.records import SCHEMA_VERSION
+from crawler.schema_versions import schema_version_of
 from crawler.storage import Run
+from crawler.stored_manifest import MANIFEST, read_manifest
 from crawler.stored_runs import WHOLE, check_run_id
 from crawler.targets import ListFacts
 from crawler.tls import offered
@@ -42,6 +44,9 @@ _PACKAGES = (
 )  # fmt: skip
 
 _AMENDING = threading.Lock()
+
+#: Entries without which a run is not continued.
+_NEEDED = ("run", "state", "started_at", "configuration", "config_sha256", "list")
 
 #: A lock of a process that was killed is free as soon as its workers have noticed.
 _LOCK_PATIENCE = 3.0
@@ -72,8 +77,15 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circ
         return _continued(run)
     for path in sorted(data.glob("run=*"), reverse=True):
         run = Run(path)
-        manifest = _manifest_or_none(run)
-        if manifest is None or manifest["state"] in WHOLE:
+        if not (path / MANIFEST).exists():
+            continue  # somebody's directory, or a run that is just being made
+        try:
+            manifest = read_manifest(path)
+            if manifest.get("state") in WHOLE:
+                continue
+            manifest = _continuable(run)
+        except UsageError as error:
+            log.warning("%s", error)
             continue
         difference = _difference(manifest, config, circumstances)
         if not difference:
@@ -127,44 +139,47 @@ def _continued(run: Run) -> Run:
     return run
 
 
-def _manifest_or_none(run: Run) -> dict[str, Any] | None:
-    """The manifest, if this is a run that the present version could continue."""
+def _continuable(run: Run) -> dict[str, Any]:
+    """The manifest of a run that the present version can continue.  Raises `UsageError`."""
+    advice = "name another run by --run"
+    if (schema := _schema_version(run)) not in (None, SCHEMA_VERSION):
+        raise UsageError(
+            f"{run.path}: is of schema {schema} and this version writes {SCHEMA_VERSION}; "
+            f"continue it with the version that began it, or {advice}"
+        )
     try:
-        manifest = run.manifest()
-        same = manifest["schema_version"] == SCHEMA_VERSION and manifest["state"] and manifest["configuration"]
-        same = same and run.trust_anchors.stat().st_size
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return manifest if same else None
+        manifest = read_manifest(run.path)
+    except UsageError as error:
+        raise UsageError(f"{error}; {advice}") from error
+    if lacking := next((name for name in _NEEDED if not manifest.get(name)), None):
+        raise UsageError(f"{run.path}: its manifest says nothing of `{lacking}`, so it cannot be continued; {advice}")
+    try:
+        anchors = run.trust_anchors.stat().st_size
+    except OSError:
+        anchors = 0
+    if not anchors:
+        raise UsageError(f"{run.path}: has no trust anchors that this version can continue with; {advice}")
+    return manifest
 
 
-def _schema_version(run: Run) -> object:
+def _schema_version(run: Run) -> int | None:
     try:
-        return run.manifest().get("schema_version")
-    except (OSError, ValueError, TypeError):
+        return schema_version_of(run.manifest())
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
 def _must_match(run: Run, config: Config, circumstances: Circumstances) -> None:
     if not run.path.is_dir():
         raise UsageError(f"{run.path}: is not a directory; name another run by --run")
-    manifest = _manifest_or_none(run)
-    if manifest is None:
-        if (schema := _schema_version(run)) not in (None, SCHEMA_VERSION):
-            raise UsageError(
-                f"{run.path}: is of schema {schema} and this version writes {SCHEMA_VERSION}; "
-                "continue it with the version that began it, or name another run by --run"
-            )
-        raise UsageError(
-            f"{run.path}: has no manifest or no trust anchors that this version can continue with; name another run by --run"
-        )
+    manifest = _continuable(run)
     if difference := _difference(manifest, config, circumstances):
         raise UsageError(f"{run.path}: was started with {difference}; give the same, or name another run by --run")
 
 
 def _difference(manifest: dict[str, Any], config: Config, circumstances: Circumstances) -> str | None:
     """What keeps a run from being continued with this list and these settings."""
-    stored = manifest.get("list", {}).get("sha256")
+    stored = manifest["list"].get("sha256")
     if stored != circumstances.list_facts.sha256:
         return f"another list (its hash was {str(stored)[:12]}…, now {circumstances.list_facts.sha256[:12]}…)"
     before, now = _shaping(manifest["configuration"]), _shaping(config.as_dict())
@@ -211,21 +226,21 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
 def note_resumption(manifest: dict[str, Any], opt_outs: dict[str, Any] | None = None) -> None:
     """Write into the manifest that the run is continued, when, and with what may have changed since it was begun."""
     now = timestamp()
-    manifest["resumed_at"].append(now)
-    manifest.setdefault("resumed_with", []).append(
-        {
-            "at": now,
-            "host_name": platform.node(),
-            "public_suffix_list": PSL_VERSION,
-            "versions": versions(),
-            "opt_outs": opt_outs,
-        }
-    )
+    record = {
+        "at": now,
+        "host_name": platform.node(),
+        "public_suffix_list": PSL_VERSION,
+        "versions": versions(),
+        "opt_outs": opt_outs,
+    }
+    manifest["resumed_at"] = [*(manifest.get("resumed_at") or ()), now]
+    manifest["resumed_with"] = [*(manifest.get("resumed_with") or ()), record]
 
 
 def note_reload(manifest: dict[str, Any], opt_outs: dict[str, Any] | None) -> None:
     """Write into the manifest that the opt-outs were read again, and what was read."""
-    manifest.setdefault("opt_outs_reloaded", []).append({"at": timestamp(), **(opt_outs or {})})
+    record = {"at": timestamp(), **(opt_outs or {})}
+    manifest["opt_outs_reloaded"] = [*(manifest.get("opt_outs_reloaded") or ()), record]
 
 
 def amend(run: Run, change: Callable[[dict[str, Any]], None]) -> None:

@@ -276,7 +276,7 @@ class _Scan:
         try:
             try:
                 ending["counts"] = counts_of(self._run)
-                ending["outages"] = [*self._run.manifest().get("outages", []), *self._pool.outages]
+                ending["outages"] = [*(self._run.manifest().get("outages") or ()), *self._pool.outages]
                 if self._finished and (found := suspicions(ending["counts"], self._config.watch)):
                     self._suspicions = found
                     ending |= {"state": SUSPECT, "suspicions": found}

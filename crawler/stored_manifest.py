@@ -18,6 +18,8 @@ from crawler.records import SCHEMA_VERSION
 from crawler.schema_versions import READABLE, manifest_as_now, schema_version_of
 
 MANIFEST = "manifest.json"
+_LARGEST = 64 << 20  # bytes; a scan of a million names wrote 10 KiB
+_DEEPEST = 20  # levels; the crawler writes six
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -28,14 +30,19 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file = path / MANIFEST
     try:
-        manifest = json.loads(file.read_bytes())
-        json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair cannot be shown
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST + 1)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror}); without it this is no run") from error
+    if len(content) > _LARGEST:
+        raise UsageError(f"{file}: is larger than {_LARGEST >> 20} MiB, so it is not the manifest of a run")
+    try:
+        manifest = json.loads(content)
+        json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode()  # half a surrogate pair cannot be shown
     except (ValueError, RecursionError) as error:
         words = " ".join(str(error).split())[:120]
         raise UsageError(f"{file}: is not JSON ({words}); the run cannot be read without it") from error
-    if not isinstance(manifest, dict):
+    if not isinstance(manifest, dict) or _is_deep(manifest):
         raise UsageError(f"{file}: is not the manifest of a run")
     if fault := _fault(manifest, _KINDS):
         raise UsageError(f"{file}: {fault}; it was damaged or edited, and the run cannot be read without it")
@@ -87,10 +94,19 @@ _KINDS: dict[str, Any] = {
     "divided_networks": _ListOf({}),
     "counts": {"rows": _EachIs(int), "routes": _EachIs(int), "outcomes": _EachIs(int)},
     "problem": str,
+    "opt_outs": {},
+    "opt_outs_reloaded": _ListOf({}),
+    "outages": _ListOf({}),
     "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
     "suspicions": _ListOf(str),
 }
 _WORDS = {str: "text", int: "a whole number", _Time: "a time"}
+
+
+def _is_deep(value: Any, levels: int = _DEEPEST) -> bool:
+    """Whether lists and objects stand in each other on more levels than that."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels == 0 or any(_is_deep(one, levels - 1) for one in inner if isinstance(one, (dict, list)))
 
 
 def _fault(value: Any, kind: Any, where: str = "") -> str | None:

@@ -51,5 +51,5 @@ def test_a_run_that_lost_its_trust_anchors_cannot_be_continued(tmp_path: Path) -
     run = open_run(tmp_path, "mine", CONFIG, FACTS)
     run.unlock()
     run.trust_anchors.unlink()
-    with pytest.raises(UsageError, match=r"run=mine: has no manifest or no trust anchors .* --run"):
+    with pytest.raises(UsageError, match=r"run=mine: has no trust anchors .* --run"):
         open_run(tmp_path, "mine", CONFIG, FACTS)
