@@ -173,7 +173,9 @@ def test_the_analysis_imports_only_the_vocabulary_and_the_pure_rooms(module: str
 
 @pytest.mark.parametrize("module", [module for module in CRAWLER if room_of(module) in PURE])
 def test_pure_rooms_know_no_network_and_wait_for_nothing(module: str) -> None:
-    assert [name for name in imports_of(module) if name.split(".")[0] in IO_MODULES] == []
+    # `urllib.parse` takes texts apart and touches nothing.
+    names = [name for name in imports_of(module) if not name.startswith("urllib.parse")]
+    assert [name for name in names if name.split(".")[0] in IO_MODULES] == []
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
