@@ -73,8 +73,11 @@ def test_a_directory_that_cannot_be_written_is_one_line(arena: Arena) -> None:
 class PoolOfNone:
     """The shards are done here, so that every sync is seen."""
 
-    def __init__(self, run: Run, config: Config, size: int, *, command: object, on_rows: Callable[[int], None]) -> None:
+    def __init__(
+        self, run: Run, config: Config, size: int, *, command: object, on_rows: Callable[[int], None], on_outage: object
+    ) -> None:
         self.size = size
+        self.outages: list[dict[str, Any]] = []
         self._run = run
 
     @asynccontextmanager

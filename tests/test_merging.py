@@ -224,6 +224,7 @@ STEPS = st.one_of(
 )
 
 
+@pytest.mark.timeout(240)  # it syncs thousands of small files
 @given(st.lists(SETS, min_size=SHARDS, max_size=SHARDS), st.lists(STEPS, max_size=8), st.sampled_from([3, 100]))
 def test_after_any_sequence_of_stops_and_damage_each_certificate_is_there_once(
     first: list[set[int]], steps: list[tuple[str, int | None, set[int]]], keys_at_once: int
