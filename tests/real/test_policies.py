@@ -109,7 +109,7 @@ SITES = {
     "its own fault": Site(HTTP, "status 500", ("return 500;",), status="500"),
     "no content": Site(HTTP, "status 204", ("return 204;",), status="204"),
     "wants our certificate": Site(HTTP, "status 400", ("ssl_verify_client on; ssl_client_certificate ROOTS;",), status="400"),
-    "hangs up": Site(HTTP, "RemoteProtocolError", ("return 444;",)),
+    "hangs up": Site(HTTP, "without sending a response", ("return 444;",)),
     # --- no TLS ---
     "TLS 1.1 alone": Site(TLS, "alert protocol version", ("ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;",)),
     "refuses the handshake": Site(TLS, "unrecognized name", ("ssl_reject_handshake on;",)),
