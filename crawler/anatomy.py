@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
+from crawler.der import Element, element, elements, only, wrapped
+
 T = TypeVar("T")
 
 _BOOLEAN, _INTEGER, _BITS, _OCTETS, _OID, _SEQUENCE = 0x01, 0x02, 0x03, 0x04, 0x06, 0x30
@@ -24,6 +26,7 @@ _GENERAL_NAMES = frozenset({0xA0, 0x81, _DNS_NAME, 0xA3, 0xA4, 0xA5, 0x86, 0x87,
 
 _SUBJECT_ALTERNATIVE_NAME = bytes.fromhex("551d11")
 _BASIC_CONSTRAINTS = bytes.fromhex("551d13")
+_NAME_CONSTRAINTS = bytes.fromhex("551d1e")
 _SIGNED_TIMESTAMPS = bytes.fromhex("2b06010401d679020402")  # RFC 6962 §3.3
 _TLS_FEATURE = bytes.fromhex("2b06010505070118")  # RFC 7633
 _STATUS_REQUEST = b"\x02\x01\x05"
@@ -51,15 +54,6 @@ class Signed(NamedTuple):
     signature: bytes
 
 
-class _Element(NamedTuple):
-    """A DER element: its tag, and where it and its content stand."""
-
-    tag: int
-    start: int
-    content: int
-    end: int
-
-
 def anatomy_of(der: bytes) -> Anatomy | None:
     """The parts of a certificate; None if it has no such form."""
     try:
@@ -72,8 +66,8 @@ def anatomy_of(der: bytes) -> Anatomy | None:
 def signed_parts(der: bytes) -> Signed | None:
     """What the signature of a certificate is over; None if it has no such form."""
     try:
-        whole = _only(der, 0, len(der), _SEQUENCE)
-        body, algorithm, signature = _elements(der, whole.content, whole.end)
+        whole = only(der, 0, len(der), _SEQUENCE)
+        body, algorithm, signature = elements(der, whole.content, whole.end)
         within = _body(der)["algorithm"]
         if (algorithm.tag, signature.tag) != (_SEQUENCE, _BITS) or der[signature.content] != 0:
             return None
@@ -97,27 +91,27 @@ def without_oddities(der: bytes) -> bytes | None:
     if anatomy is None or signed is None:
         return None
     body = b"\x02\x01\x01" + signed.algorithm_within + anatomy.issuer + _ANY_TIME + anatomy.subject + anatomy.public_key
-    return _wrapped(_SEQUENCE, _wrapped(_SEQUENCE, body) + signed.algorithm + _wrapped(_BITS, b"\0" + signed.signature))
+    return wrapped(_SEQUENCE, wrapped(_SEQUENCE, body) + signed.algorithm + wrapped(_BITS, b"\0" + signed.signature))
 
 
-def _body(der: bytes) -> dict[str, _Element]:
+def _body(der: bytes) -> dict[str, Element]:
     """The elements of the tbsCertificate by name."""
-    whole = _only(der, 0, len(der), _SEQUENCE)
-    body = _element(der, whole.content, whole.end)
+    whole = only(der, 0, len(der), _SEQUENCE)
+    body = element(der, whole.content, whole.end)
     found = {}
-    elements = _elements(der, body.content, body.end)
-    part = next(elements, None)
+    parts = elements(der, body.content, body.end)
+    part = next(parts, None)
     if part is not None and part.tag == _VERSION:  # absent in X.509v1
-        part = next(elements, None)
+        part = next(parts, None)
     for name, tag in _BODY:
         if part is None or part.tag != tag:
             raise ValueError(f"no {name}")
         found[name] = part
-        part = next(elements, None)
+        part = next(parts, None)
     for name, tags in (("issuer_id", _ISSUER_ID), ("subject_id", _SUBJECT_ID), ("extensions", (_EXTENSIONS,))):
         if part is not None and part.tag in tags:
             found[name] = part
-            part = next(elements, None)
+            part = next(parts, None)
     if part is not None:
         raise ValueError("more than a tbsCertificate has")
     return found
@@ -149,6 +143,14 @@ class Extensions:
         nobody: list[bytes] = []
         return self._read(_SUBJECT_ALTERNATIVE_NAME, _dns_names, nobody)
 
+    def name_count(self) -> int | None:
+        """Names of any kind in the subjectAltName."""
+        return self._read(_SUBJECT_ALTERNATIVE_NAME, lambda value: _count(value, 0, len(value)), 0)
+
+    def constraint_count(self) -> int | None:
+        """Subtrees, permitted and excluded, in the name constraints (§4.2.1.10)."""
+        return self._read(_NAME_CONSTRAINTS, _constraint_count, 0)
+
     def is_ca(self) -> bool | None:
         """Whether basicConstraints says that this is a CA; no if there is no such extension."""
         return self._read(_BASIC_CONSTRAINTS, _is_ca, False)
@@ -178,9 +180,9 @@ def _extensions(der: bytes) -> Iterator[tuple[bytes, bytes]]:
     outer = _body(der).get("extensions")
     if outer is None:
         return
-    listed = _only(der, outer.content, outer.end, _SEQUENCE)
-    for extension in _elements(der, listed.content, listed.end):
-        oid, *critical, value = _elements(der, extension.content, extension.end)
+    listed = only(der, outer.content, outer.end, _SEQUENCE)
+    for extension in elements(der, listed.content, listed.end):
+        oid, *critical, value = elements(der, extension.content, extension.end)
         flags = [(flag.tag, flag.end - flag.content) for flag in critical]
         if (extension.tag, oid.tag, value.tag) != (_SEQUENCE, _OID, _OCTETS) or flags not in ([], [(_BOOLEAN, 1)]):
             raise ValueError("no extension")
@@ -188,13 +190,13 @@ def _extensions(der: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _dns_names(value: bytes) -> list[bytes]:
-    names = _only(value, 0, len(value), _SEQUENCE)
+    names = only(value, 0, len(value), _SEQUENCE)
     found = []
     at, end = names.content, names.end
     while at < end:
         tag, start, behind = value[at], at + 2, at + 2 + value[at + 1]
         if behind > end or value[at + 1] >= 0x80:  # a length of several bytes, or too much
-            _, _, start, behind = _element(value, at, end)
+            _, _, start, behind = element(value, at, end)
         if tag == _DNS_NAME:  # there may be thousands
             found.append(value[start:behind])
         elif tag not in _GENERAL_NAMES:
@@ -203,9 +205,23 @@ def _dns_names(value: bytes) -> list[bytes]:
     return found
 
 
+def _count(value: bytes, at: int, end: int) -> int:
+    """How many elements are in the one that fills the bytes."""
+    outer = element(value, at, end)
+    if outer.end != end:
+        raise ValueError("more than one element")
+    return sum(1 for _ in elements(value, outer.content, outer.end))
+
+
+def _constraint_count(value: bytes) -> int:
+    constraints = only(value, 0, len(value), _SEQUENCE)
+    parts = elements(value, constraints.content, constraints.end)
+    return sum(_count(value, part.start, part.end) for part in parts)
+
+
 def _is_ca(value: bytes) -> bool:
-    constraints = _only(value, 0, len(value), _SEQUENCE)
-    parts = [*_elements(value, constraints.content, constraints.end)]
+    constraints = only(value, 0, len(value), _SEQUENCE)
+    parts = [*elements(value, constraints.content, constraints.end)]
     ca = parts.pop(0) if parts and parts[0].tag == _BOOLEAN else None
     if [part.tag for part in parts] not in ([], [_INTEGER]) or (ca and ca.end - ca.content != 1):
         raise ValueError("no basicConstraints")
@@ -213,7 +229,7 @@ def _is_ca(value: bytes) -> bool:
 
 
 def _sct_count(value: bytes) -> int:
-    octets = _only(value, 0, len(value), _OCTETS)
+    octets = only(value, 0, len(value), _OCTETS)
     timestamps = value[octets.content : octets.end]
     at = 2
     if int.from_bytes(timestamps[:at]) != len(timestamps) - at:
@@ -228,8 +244,8 @@ def _sct_count(value: bytes) -> int:
 
 
 def _must_staple(value: bytes) -> bool:
-    features = _only(value, 0, len(value), _SEQUENCE)
-    parts = [*_elements(value, features.content, features.end)]
+    features = only(value, 0, len(value), _SEQUENCE)
+    parts = [*elements(value, features.content, features.end)]
     if any(part.tag != _INTEGER for part in parts):
         raise ValueError("no TLS feature")
     return any(value[part.start : part.end] == _STATUS_REQUEST for part in parts)
@@ -242,8 +258,8 @@ def instants_of(anatomy: Anatomy) -> tuple[datetime | None, datetime | None]:
     """From when until when a certificate says that it holds; None for what is no date, such as 30 February."""
     der = anatomy.validity
     try:
-        whole = _only(der, 0, len(der), _SEQUENCE)
-        start, end = (_time(der, element) for element in _elements(der, whole.content, whole.end))
+        whole = only(der, 0, len(der), _SEQUENCE)
+        start, end = (_time(der, one) for one in elements(der, whole.content, whole.end))
     except (IndexError, ValueError):
         return None, None
     return start, end
@@ -255,9 +271,9 @@ def validity_of(anatomy: Anatomy) -> tuple[datetime, datetime] | None:
     return None if start is None or end is None else (start, end)
 
 
-def _time(der: bytes, element: _Element) -> datetime | None:
-    length = {_UTC_TIME: 13, _GENERALIZED_TIME: 15}.get(element.tag)
-    text = der[element.content : element.end]
+def _time(der: bytes, date: Element) -> datetime | None:
+    length = {_UTC_TIME: 13, _GENERALIZED_TIME: 15}.get(date.tag)
+    text = der[date.content : date.end]
     return instant(text) if len(text) == length else None
 
 
@@ -273,46 +289,3 @@ def instant(text: bytes) -> datetime | None:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
-
-
-# --- DER --------------------------------------------------------------------------------------------
-
-
-def _element(der: bytes, at: int, end: int) -> _Element:
-    """The element at an offset (X.690 §8.1).  Raises `IndexError` or `ValueError` if none ends before `end`."""
-    tag, length, content = der[at], der[at + 1], at + 2
-    if tag & 0x1F == 0x1F:
-        raise ValueError("a tag of several bytes, which no certificate has")
-    if length >= 0x80:
-        octets = length & 0x7F
-        if not 1 <= octets <= 4:
-            raise ValueError("a length that DER does not have")
-        content += octets
-        length = int.from_bytes(der[at + 2 : content])
-    if content + length > end:
-        raise ValueError("ends too early")
-    return _Element(tag, at, content, content + length)
-
-
-def _elements(der: bytes, at: int, end: int) -> Iterator[_Element]:
-    """The elements from an offset to an end, which the last must meet."""
-    while at < end:
-        element = _element(der, at, end)
-        yield element
-        at = element.end
-
-
-def _only(der: bytes, at: int, end: int, tag: int) -> _Element:
-    """The one element that fills the bytes from an offset to an end."""
-    element = _element(der, at, end)
-    if element.tag != tag or element.end != end:
-        raise ValueError("another element, or more than one")
-    return element
-
-
-def _wrapped(tag: int, content: bytes) -> bytes:
-    length = len(content)
-    if length < 0x80:
-        return bytes([tag, length]) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(octets)]) + octets + content

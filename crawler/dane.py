@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from OpenSSL import crypto
 
 from crawler.certificates import Known, load, names_any
+from crawler.constraints import MOST_COMPARISONS, comparisons
 from crawler.guard import Unreadable, guarded
 from crawler.recent import Recent
 from crawler.records import DaneError, DaneStatus, TlsaStatus
@@ -122,13 +123,14 @@ class Verdict:
     error: DaneError | None = None
 
 
+_TOO_COSTLY = Verdict(DaneStatus.UNKNOWN, error=DaneError.TOO_COSTLY)
 _WITHOUT_CHAIN = {
     TlsaStatus.ABSENT: DaneStatus.ABSENT,
     TlsaStatus.INSECURE: DaneStatus.INSECURE,
     TlsaStatus.BOGUS: DaneStatus.BOGUS,
     TlsaStatus.UNUSABLE: DaneStatus.UNUSABLE,
 }
-_FURTHEST = list(DaneError)
+_FURTHEST = [DaneError.NO_MATCH, DaneError.PATH, DaneError.EXPIRED, DaneError.NAME]
 #: Signatures checked under bare keys, and anchors tried, for one chain; a hostile key makes each cost 5 ms and more.
 #: Two keys against the longest chain that is kept are within it; of 32 anchors no honest chain has more than a few.
 _MAX_CHECKS, _MAX_ANCHORS = 64, 8
@@ -148,8 +150,8 @@ def verdict(
 
     `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7671 §10.2; RFC 7672
     §3.2.2 adds the next-hop domain, which is not known to an endpoint that many domains share: `error`
-    is then `name`).  `at` is the time of the probe.  What would cost too much to find out is unknown,
-    and so is whether one of the `dropped` records matches where none of those kept does.
+    is then `name`).  `at` is the time of the probe.  What would cost too much to find out is unknown
+    (`too_costly`), and so is whether one of the `dropped` records matches where none of those kept does.
     """
     if status != TlsaStatus.USABLE:
         return Verdict(_WITHOUT_CHAIN.get(status, DaneStatus.UNKNOWN) if status else DaneStatus.UNKNOWN)
@@ -162,20 +164,21 @@ def verdict(
     if (index := next(_found(wanted, DANE_EE, chain[0]), None)) is not None:
         return Verdict(DaneStatus.MATCH, index, 0)  # neither name nor expiry count (RFC 7671 §5.1)
     if sum(kind[:3] == (DANE_TA, PUBLIC_KEY, FULL) for kind in wanted) * len(chain) > _MAX_CHECKS:
-        return Verdict(DaneStatus.UNKNOWN)
-    names, error = list(names), DaneError.NO_MATCH
-    is_certain = not dropped and not _is_key_unread(wanted, chain)
+        return _TOO_COSTLY
+    names, error, work = list(names), DaneError.NO_MATCH, 0
+    unknown = Verdict(DaneStatus.UNKNOWN) if dropped or _is_key_unread(wanted, chain) else None
     for tried, anchor in enumerate(_anchors(wanted, chain)):
-        if tried == _MAX_ANCHORS:
-            return Verdict(DaneStatus.UNKNOWN)
+        work += comparisons([anchor.certificate, *chain] if anchor.certificate is not None else chain)
+        if tried == _MAX_ANCHORS or work > MOST_COMPARISONS:
+            return _TOO_COSTLY
         holds, problem = _vouches(anchor, chain, names, at, path_to)
         if holds:
             return Verdict(DaneStatus.MATCH, anchor.record, anchor.depth)
         if holds is None:
-            is_certain = False
+            unknown = _TOO_COSTLY if problem is DaneError.TOO_COSTLY else unknown or Verdict(DaneStatus.UNKNOWN)
         elif problem is not None:
             error = max(error, problem, key=_FURTHEST.index)
-    return Verdict(DaneStatus.MISMATCH, error=error) if is_certain else Verdict(DaneStatus.UNKNOWN)
+    return unknown or Verdict(DaneStatus.MISMATCH, error=error)
 
 
 def in_force(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -289,7 +292,7 @@ def _vouches(
     if in_force is False:
         return False, DaneError.EXPIRED
     if path.trusted is None or in_force is None:
-        return None, None
+        return None, DaneError.TOO_COSTLY if path.too_costly else None
     if (is_named := names_any(chain[0], names)) is False:
         return False, DaneError.NAME
     return all_of(is_named, anchor.is_named), None

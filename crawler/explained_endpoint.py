@@ -42,6 +42,7 @@ DANE_ERRORS: dict[DaneError, str] = {
     DaneError.NO_MATCH: "no TLSA record in force is for a certificate received",
     DaneError.PATH: "no valid path leads from its certificate to the anchor of its TLSA record",
     DaneError.EXPIRED: "the path to the anchor of its TLSA record is outside its dates",
+    DaneError.TOO_COSTLY: "whether its TLSA records match would cost too much to find out (our limit)",
     DaneError.NAME: "the anchor of its TLSA record is there, but the certificate names neither the host nor its TLSA base domain",
 }
 
@@ -120,16 +121,11 @@ def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
         (probe.name_match, "names the host", _unnamed(probe), "whether it names the host could not be read"),
         (probe.within_validity, "within its dates", "outside its dates", "whether it is within its dates could not be read"),
     ]  # fmt: skip
-    if probe.dane in (DaneStatus.MATCH, DaneStatus.MISMATCH):
-        error = DANE_ERRORS.get(probe.dane_error) if probe.dane_error else None
-        verdicts.append(
-            (
-                probe.dane is DaneStatus.MATCH,
-                f"as a TLSA record says{_which(probe)}",
-                error or "not as its TLSA records say",
-                "",
-            )
-        )
+    error = DANE_ERRORS.get(probe.dane_error, "") if probe.dane_error else ""
+    if probe.dane in (DaneStatus.MATCH, DaneStatus.MISMATCH) or error:
+        holds = {DaneStatus.MATCH: True, DaneStatus.MISMATCH: False}.get(probe.dane or DaneStatus.UNKNOWN)
+        yes = f"as a TLSA record says{_which(probe)}"
+        verdicts.append((holds, yes, error or "not as its TLSA records say", error))
     for verdict, yes, no, unknown in verdicts:
         yield marked(verdict, {True: yes, False: no, None: unknown}[verdict], "      ")
     holds = certificate_holds(probe)

@@ -275,7 +275,7 @@ class Probe:
     )
     dane: DaneStatus | None = column(TEXT, "`match mismatch unusable absent insecure bogus unknown`")
     dane_error: DaneError | None = column(
-        TEXT, "why `mismatch`: `no_match path expired name`, the furthest a record got"
+        TEXT, "why `mismatch`: `no_match path expired name`, the furthest a record got; why `unknown`: `too_costly`"
     )
     dane_record: int | None = column(INT, "index in the table `tlsa`'s `records` of the one that matched")
     dane_depth: int | None = column(

@@ -22,24 +22,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import certifi
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 from OpenSSL._util import ffi, lib
 
 from crawler.anatomy import instants_of
 from crawler.certificates import Known, load, parse
 from crawler.config import ConfigError
+from crawler.constraints import MOST_COMPARISONS, comparisons
 from crawler.guard import Unreadable, guarded
 from crawler.recent import Recent
+from crawler.records import MISSING_ISSUER
+from crawler.server_purpose import NO_CHECK_TIME, check_purpose_is_enforced, enforce_server_purpose
 from crawler.signatures import is_costly, is_issued_by
 from crawler.strength import weakness
 from crawler.three_valued import all_of, any_of
 from crawler.validity import Window, dates_of
 
-_NO_CHECK_TIME = 0x20_0000  # X509_V_FLAG_NO_CHECK_TIME, which pyOpenSSL does not name
 #: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
 _KEPT_CERTIFICATES = 150 << 20
 _KEPT_CHAINS = 8_000
@@ -57,6 +55,7 @@ class ChainVerdict:
     window: Window
     ordered: bool | None  #: as received, each certificate is followed by one with its issuer's name
     added: tuple[str, ...] = ()  #: SHA-256 (hex) of what is on the path, was known and was not sent
+    too_costly: bool = False  #: not judged, as that would have cost more than it may
 
     def within_validity(self, at: datetime) -> bool | None:
         """Whether the dates hold; None where one that cannot be read decides."""
@@ -76,7 +75,7 @@ class TrustStore:
     def __init__(self, ca_file: str = "") -> None:
         self.path = Path(ca_file or certifi.where())
         self._store = _store(self.path)
-        _check_purpose_is_enforced()
+        check_purpose_is_enforced()
         self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES, attrgetter("weight"))
         self._chains: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
         self._completed: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
@@ -157,8 +156,8 @@ def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
     except crypto.Error as error:
         raise ConfigError(f"{path}: holds no PEM certificates; check --ca-file") from error
     if for_servers:
-        _enforce_server_purpose(store)
-    store.set_flags(_NO_CHECK_TIME)
+        enforce_server_purpose(store)
+    store.set_flags(NO_CHECK_TIME)
     return store
 
 
@@ -178,10 +177,10 @@ def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
 def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expires: bool) -> ChainVerdict:
     """The verdict of a store with this one anchor, which a stranger chose; a path may end there wherever it stands."""
     if any(known.anatomy is not None and is_costly(known.anatomy.public_key) for known in (anchor, *chain)):
-        return _without_path(_Refusal(None, None, "a key under which a signature costs too much to check"), chain)
+        return _without_path(_TOO_COSTLY, chain)
     store = crypto.X509Store()
-    _enforce_server_purpose(store)
-    store.set_flags(_NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)
+    enforce_server_purpose(store)
+    store.set_flags(NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)
     try:
         guarded(store.add_cert, anchor.openssl)
     except Unreadable as error:
@@ -203,38 +202,6 @@ def _is_current(known: Known, at: datetime) -> bool:
     return start is not None and end is not None and start <= at <= end
 
 
-def _enforce_server_purpose(store: crypto.X509Store) -> None:
-    """Make the store refuse certificates not meant for TLS servers.  pyOpenSSL has no public call for it."""
-    if lib.X509_STORE_set_purpose(store._store, lib.X509_PURPOSE_SSL_SERVER) != 1:
-        raise RuntimeError("OpenSSL refused to set the purpose of the trust store")
-
-
-def _check_purpose_is_enforced() -> None:
-    """Start-up self-test of the private call: a client-only leaf must be refused, a server leaf taken."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-test")])
-    now = datetime.now(UTC)
-
-    def issue(usage: x509.ObjectIdentifier | None) -> crypto.X509:
-        subject = name if usage is None else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
-        builder = x509.CertificateBuilder(name, subject, key.public_key(), x509.random_serial_number(), now, now)
-        builder = builder.add_extension(x509.BasicConstraints(usage is None, None), critical=True)
-        if usage is not None:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        return crypto.X509.from_cryptography(builder.sign(key, hashes.SHA256()))
-
-    store = crypto.X509Store()
-    store.add_cert(issue(None))
-    store.set_flags(_NO_CHECK_TIME)
-    _enforce_server_purpose(store)
-    crypto.X509StoreContext(store, issue(ExtendedKeyUsageOID.SERVER_AUTH)).verify_certificate()
-    try:
-        crypto.X509StoreContext(store, issue(ExtendedKeyUsageOID.CLIENT_AUTH)).verify_certificate()
-    except crypto.X509StoreContextError:
-        return
-    raise RuntimeError("OpenSSL does not enforce the server purpose; verdicts would be wrong")
-
-
 def _judge(
     store: crypto.X509Store,
     chain: list[Known],
@@ -244,6 +211,8 @@ def _judge(
     sent: list[Known] | None = None,
 ) -> ChainVerdict:
     """The verdict of a store; where not all of the chain was `sent`, it says what of the rest is on the path."""
+    if comparisons(chain) > MOST_COMPARISONS and any(_may_lead_up(store, known) for known in chain):
+        return _without_path(_TOO_COSTLY, chain)
     leaf, *others = chain
     # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on,
     # as every sender has them, it would not.  So first without what is expired, and if that leads nowhere, with it.
@@ -268,11 +237,23 @@ class _Refusal(NamedTuple):
     words: str
 
 
+_TOO_COSTLY = _Refusal(None, None, "to judge it would cost too much (our limit)")
+
+
+def _may_lead_up(store: crypto.X509Store, certificate: Known) -> bool:
+    """Whether an anchor may have issued the certificate; where none has any of a chain, OpenSSL compares no names."""
+    path = _path(store, certificate, [])
+    return not isinstance(path, _Refusal) or path.code not in _WITHOUT_ANCHOR
+
+
+_WITHOUT_ANCHOR = (*MISSING_ISSUER, 18, 19)  # the latter: what signed itself and is no anchor
+
+
 def _without_path(refusal: _Refusal, chain: list[Known]) -> ChainVerdict:
     """Dates are then those of all that was received."""
     trusted = None if refusal.code is None else False
     window = Window.of((None, None) if known.anatomy is None else instants_of(known.anatomy) for known in chain)
-    return ChainVerdict(trusted, *refusal, window, _is_ordered(chain))
+    return ChainVerdict(trusted, *refusal, window, _is_ordered(chain), too_costly=refusal is _TOO_COSTLY)
 
 
 def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[crypto.X509] | _Refusal:

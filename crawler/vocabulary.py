@@ -119,12 +119,14 @@ class DaneStatus(StrEnum):
 
 
 class DaneError(StrEnum):
-    """Why a usable TLSA RRset and the certificates received do not match; the furthest that any record got."""
+    """Why a usable TLSA RRset and the certificates received do not match, the furthest that any record got; or why
+    that is unknown."""
 
     NO_MATCH = "no_match"  #: no certificate received is in a record that is in force
     PATH = "path"  #: DANE-TA: the anchor is there, but no valid path leads from the leaf to it
     EXPIRED = "expired"  #: DANE-TA: a certificate of the path is not within its dates
     NAME = "name"  #: DANE-TA: the leaf names neither the TLSA base domain nor the host
+    TOO_COSTLY = "too_costly"  #: unknown: to find out would have cost more than one verdict may (our limit)
 
 
 class MtaStsRecord(StrEnum):

@@ -22,7 +22,8 @@ STOREYS = (
     | {"crawler.setting_groups", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
-    | {"crawler.guard", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
+    | {"crawler.guard", "crawler.der", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
+    | {"crawler.constraints", "crawler.server_purpose"}
     | {
         "crawler.certificates",
         "crawler.dane",
