@@ -38,3 +38,10 @@ host(
     truth=secured("TLSv1.3", "x25519", within_validity=None),
     tls=Tls(leaf=Leaf(issuer="undated intermediate", chain=("undated intermediate",))),
 )
+host(
+    "thousands-of-names",
+    "a certificate for three thousand names, of which not all are stored; the host's stands last",
+    share=0.5,
+    truth=_MODERN,
+    tls=Tls(leaf=Leaf(names=(*(f"n{number}.crowd.example" for number in range(3_000)), "{host}"))),
+)
