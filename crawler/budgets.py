@@ -169,11 +169,19 @@ class _Shares:
 
 
 class TimeBudget(_Shares):
-    """Seconds of connections to each network or provider."""
+    """Seconds of connections to each network or provider, beyond what is ordinary.
+
+    Ordinary seconds are free, as a busy machine of ours makes every connection slow.
+    """
 
     def __init__(self, pacing: Pacing, processes: int = 1) -> None:
         """`processes` divide the budget of a provider among them; a network is with one."""
         super().__init__(pacing.total_seconds / processes, pacing.total_seconds_per_domain, _REMEMBERED_SECONDS)
+        self._ordinary = pacing.ordinary_seconds
+
+    def take(self, key: Hashable, amount: float) -> None:
+        """A connection took so many seconds."""
+        super().take(key, max(0.0, amount - self._ordinary))
 
 
 class StoredBudget(_Shares):

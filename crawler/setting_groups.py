@@ -165,10 +165,16 @@ class Pacing:
     network_endpoints_per_domain: int = setting(
         32, "endpoints in it for each listed domain that sends mail there, beside those", low=0, high=1e6
     )
+    ordinary_seconds: float = setting(
+        5.0,
+        "seconds of each connection that no budget of time counts: what an ordinary one takes, and our own delay",
+        low=0,
+        high=600,
+    )
     total_seconds: float = setting(
         900.0,
-        "seconds of connections to one network or provider in all; the rest is `over_budget`. Eight at once that are "
-        "silent for 30 s have spent it in two minutes",
+        "seconds of connections to one network or provider in all, beyond the ordinary; the rest is `over_budget`. Eight at once "
+        "that are silent for 30 s have spent it in two and a half minutes",
         low=1,
         high=1e9,
     )

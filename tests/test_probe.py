@@ -38,7 +38,13 @@ class Played:
         self.rows: list[Any] = []
         self.script = script
         monkeypatch.setattr(room, "converse", self.converse)
-        settings = {"retry_delay": 0.0, "attempts": 2, "address_pause": 0.0, "breaker_refusals": 0} | pacing
+        settings = {
+            "ordinary_seconds": 0.0,
+            "retry_delay": 0.0,
+            "attempts": 2,
+            "address_pause": 0.0,
+            "breaker_refusals": 0,
+        } | pacing
         self.prober = Prober(Config(allow_network=LOOPBACK, ehlo_name="probe.example", pacing=Pacing(**settings)))
 
     async def converse(self, talk: Conversation, address: str, port: int, **_: Any) -> None:
