@@ -104,6 +104,27 @@ def test_so_is_a_leaf_whose_names_decide_over_dane(tmp_path: Path) -> None:
     assert found == {"refused": 101 * 64}
 
 
+@pytest.mark.parametrize(("dropped", "answer"), [(0, "refused"), (1, None)])
+def test_names_that_were_left_out_leave_open_whether_the_next_hop_is_one_of_them(
+    dropped: int, answer: str | None, tmp_path: Path
+) -> None:
+    columns = {"dane": "mismatch", "dane_error": "name", "started_at": START}
+    rows = [
+        *(domain(f"{name}.example", "mx.example", dnssec="secure") for name in ("kept", "other")),
+        host("mx.example", "192.0.2.1"),
+        probe("mx.example", "192.0.2.1", **columns),
+        tlsa("mx.example", "usable", (2, 1, 1, bytes(32))),
+        certificate(LEAF, "kept.example", names_dropped=dropped),
+    ]
+    write_run(tmp_path, rows)
+    with Run.open(tmp_path) as run:
+        (batch,) = run.batches("SELECT domain, by_dane FROM deliveries ORDER BY domain")
+    assert batch.to_pylist() == [
+        {"domain": "kept.example", "by_dane": "authenticated"},
+        {"domain": "other.example", "by_dane": answer},
+    ]
+
+
 def test_so_is_one_beside_a_policy_list(many_names: Path, tmp_path: Path) -> None:
     mxs = [f".part{number}.evil.example" for number in range(99)] + [".with-a-length.evil.example"]
     entry = {"mode": "enforce", "mxs": mxs}
