@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -33,22 +34,24 @@ def test_no_cell_begins_as_a_formula_does_and_numbers_stay_numbers(values: list[
             assert cell == ("" if value is None else str(value))
 
 
-@pytest.mark.parametrize("name", ["=cmd.example", "+1.example", "-x.example", "@y.example"])
-def test_a_group_whose_name_is_a_formula_is_text_in_stats_and_in_downloads(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_groups_whose_names_are_formulas_are_text_in_stats_and_in_downloads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [domain(f"d{n}.test", f"mx.{name}", public_suffix=name) for n in range(12)]
-    write_run(tmp_path / "data", [*rows, host(f"mx.{name}", "192.0.2.1"), probe(f"mx.{name}", "192.0.2.1")])
+    names = ["=cmd.example", "+1.example", "-x.example", "@y.example"]
+    rows: list[Any] = []
+    for number, name in enumerate(names):
+        mx, address = f"mx.{name}", f"192.0.2.{number}"
+        rows += [domain(f"d{n}.g{number}.test", mx, public_suffix=name) for n in range(12)]
+        rows += [host(mx, address), probe(mx, address)]
+    write_run(tmp_path / "data", rows)
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
     stats.add_parser(commands)
     report.add_parser(commands)
-    for by in ("provider", "tld"):
-        args = parser.parse_args(["stats", "--data", str(tmp_path / "data"), "--by", by, "--format", "csv"])
-        assert args.run(args) == 0
-        assert {row["group"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))} == {f"'{name}"}
-    if not name.startswith("="):
-        return  # the downloads are made by the same function, and take seconds
+    args = parser.parse_args(["stats", "--data", str(tmp_path / "data"), "--by", "tld", "--format", "csv"])
+    assert args.run(args) == 0
+    groups = {row["group"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert groups == {f"'{name}" for name in names}
     args = parser.parse_args(["report", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "site")])
     assert args.run(args) == 0
     for path in (tmp_path / "site").glob("*.csv"):

@@ -129,7 +129,7 @@ def one_line(error: UsageError) -> None:
     str(error).encode()
 
 
-_SETTINGS = settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+_SETTINGS = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 @_SETTINGS
