@@ -196,6 +196,12 @@ class Https:
     timeout: float = setting(60.0, "one fetch in all; RFC 8461 §3.3 suggests a minute", low=0.05, high=600)
     connect_timeout: float = setting(15.0, "TCP connection to one address", low=0.05, high=600)
     policy_bytes: int = setting(65_536, "a policy; RFC 8461 §3.3 suggests 64 KiB", low=64, high=10_000_000)
+    overhead_bytes: int = setting(
+        65_536,
+        "bytes received for one fetch beside the policy: handshake, headers, framing. An ordinary fetch has 3 to 8 KiB in all",
+        low=16_384,
+        high=10_000_000,
+    )
     addresses: int = setting(4, "addresses of a policy host tried until one takes the connection", low=1, high=32)
     in_flight: int = setting(250, "fetches under way at once in one process", low=1, high=10_000)
     waiting: int = setting(

@@ -48,6 +48,7 @@ STOREYS = (
         "crawler.merging",
         "crawler.shelf",
         "crawler.policy_fetch",
+        "crawler.https_stream",
         "crawler.policy_pacing",
     }
     | {"crawler.object_store"},
