@@ -42,4 +42,5 @@ def guarded(call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {printable(str(error).encode(errors='backslashreplace'))}"[:_LONGEST]
+    """The library's own, which may be none; the name of a class of Python would be no reason to anybody."""
+    return printable(str(error).encode(errors="backslashreplace"))[:_LONGEST] or "the library does not say why"
