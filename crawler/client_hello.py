@@ -6,20 +6,25 @@ Rule of this room: pure; for hellos of our own making.  RFC 8446 §4.1.2.
 from __future__ import annotations
 
 
-def offered_groups(hello: bytes) -> list[str]:
-    """The supported_groups of a ClientHello record, in its order (RFC 8446 §4.1.2, §4.2.7)."""
+def extensions_of(hello: bytes) -> dict[int, bytes]:
+    """The extensions of a ClientHello record by their numbers, in its order (RFC 8446 §4.2)."""
     at = 5 + 4 + 2 + 32  # record and handshake headers, legacy_version, random
     at += 1 + hello[at]  # legacy_session_id
     at += 2 + int.from_bytes(hello[at : at + 2])  # cipher_suites
     at += 1 + hello[at] + 2  # legacy_compression_methods, length of the extensions
+    found = {}
     while at < len(hello):
         kind, size = int.from_bytes(hello[at : at + 2]), int.from_bytes(hello[at + 2 : at + 4])
-        if kind == _SUPPORTED_GROUPS:
-            ids = hello[at + 6 : at + 4 + size]
-            numbers = [int.from_bytes(ids[n : n + 2]) for n in range(0, len(ids), 2)]
-            return [_GROUPS.get(number, f"0x{number:04x}") for number in numbers]
+        found[kind] = hello[at + 4 : at + 4 + size]
         at += 4 + size
-    return []
+    return found
+
+
+def offered_groups(hello: bytes) -> list[str]:
+    """The supported_groups of a ClientHello record, in its order (RFC 8446 §4.2.7)."""
+    ids = extensions_of(hello).get(_SUPPORTED_GROUPS, b"")[2:]
+    numbers = [int.from_bytes(ids[n : n + 2]) for n in range(0, len(ids), 2)]
+    return [_GROUPS.get(number, f"0x{number:04x}") for number in numbers]
 
 
 _SUPPORTED_GROUPS = 10

@@ -44,6 +44,8 @@ _LIGHT_BITS = 2_048  # a prime over which a handshake costs some 5 ms; over 4,09
 _OURS = DHE_REFUSED | {
     # versions and ciphers that the wheel lacks
     "unsupported protocol",
+    "version too low",
+    "version too high",
     "wrong ssl version",
     "unsupported ssl version",
     "unknown protocol",
@@ -64,6 +66,7 @@ _OURS = DHE_REFUSED | {
     "no suitable signature algorithm",
     "unknown signature algorithm",
     "unknown digest",
+    "no suitable digest algorithm",
     # keys: of algorithms that it lacks, or outside the sizes that it takes
     "unknown certificate type",
     "unknown pkey type",
@@ -73,6 +76,7 @@ _OURS = DHE_REFUSED | {
     "unsupported algorithm",
     "unable to find public key parameters",
     "bad e value",
+    "bad q value",
     "key size too small",
     "ee key too small",
     "ca key too small",

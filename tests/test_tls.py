@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from crawler.client_hello import offered_groups
+from crawler.client_hello import extensions_of, offered_groups
 from crawler.lab.raw_flights import DHE_SUITES, dhe_flight, ecdhe_flight, offers_dhe
 from crawler.records import Outcome
 from crawler.tls import CLASSICAL_GROUPS, Offer, TlsClient, TlsContexts, TlsFailure, _failure, offered
@@ -83,6 +85,38 @@ def test_the_manifest_tells_the_groups_that_go_over_the_wire() -> None:
     assert len(without["groups"]) == len(CLASSICAL_GROUPS.split(b":"))
     assert not any("MLKEM" in group for group in without["groups"])
     assert offered_groups(bytes.fromhex(with_hybrid["client_hello"])) == with_hybrid["groups"]
+
+
+#: IANA TLS ExtensionType values, by the names that the page uses.
+NUMBERS = {
+    "server_name": 0, "status_request": 5, "supported_groups": 10, "ec_point_formats": 11, "signature_algorithms": 13,
+    "padding": 21, "encrypt_then_mac": 22, "extended_master_secret": 23, "record_size_limit": 28, "session_ticket": 35,
+    "supported_versions": 43, "psk_key_exchange_modes": 45, "key_share": 51, "renegotiation_info": 0xFF01,
+}  # fmt: skip
+
+
+def test_the_page_about_the_hello_says_what_is_in_it() -> None:
+    page = (Path(__file__).resolve().parent.parent / "docs" / "client-hello.md").read_text("utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    ours = {row[0]: row[1] for row in rows if len(row) == 5}
+    modern, classical = (TlsClient(CONTEXTS[o], b"mx.example.com").start() for o in (Offer.MODERN, Offer.CLASSICAL))
+    extensions = extensions_of(modern)
+    said = {number for name, number in NUMBERS.items() if any(f"`{name}`" in row and ours[row] != "no" for row in ours)}
+    said |= {NUMBERS["supported_versions"]}
+    optional = {NUMBERS["padding"], NUMBERS["renegotiation_info"]}  # where needed; as a cipher suite
+    assert said - optional == set(extensions) - optional and NUMBERS["padding"] in extensions_of(classical)
+    assert ours["record length"] == f"{len(modern) - 5:,}, {len(classical) - 5} on the second try"
+    assert (
+        extensions[NUMBERS["supported_versions"]] == bytes.fromhex("080304030303020301")
+        and ours["versions"] == "1.3, 1.2, 1.1, 1.0"
+    )
+    suites = modern[76 + 2 : 76 + 2 + int.from_bytes(modern[76:78])]
+    assert ours["cipher suites"] == str(len(suites) // 2) and suites.endswith(b"\0\xff")
+    groups = offered_groups(modern)
+    hybrids = [group for group in groups if "MLKEM" in group]
+    assert groups[0] == "X25519MLKEM768" and len(hybrids) == 3, "`supported_groups`: two more hybrids"
+    assert groups[3:9] == ["x25519", "secp256r1", "x448", "secp384r1", "secp521r1", "curveSM2"]
+    assert ours["`signature_algorithms`"].startswith(str((len(extensions[NUMBERS["signature_algorithms"]]) - 2) // 2))
 
 
 def test_three_valued_and() -> None:

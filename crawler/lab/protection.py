@@ -240,6 +240,10 @@ _announced(
     policy="version: STSv1\nmode: enforce\nmax_age: 86400\nmx: mx1.cut.example\n", is_cut_off=True,
 )  # fmt: skip
 _announced("sts-large", "ten megabytes", 0.1, MtaStsFetch.TOO_LARGE, padding=10_000_000)
+_announced(
+    "sts-interim", "interim responses by the thousand, before the policy", 0.1, MtaStsFetch.TOO_LARGE,
+    head="HTTP/1.1 103 Early Hints\r\n\r\n" * 8_000 + _OK,
+)  # fmt: skip
 _announced("sts-nul", "NULs instead of a policy", 0.1, MtaStsFetch.SYNTAX, policy="\x00" * 100)
 _announced("sts-no-mode", "a policy without mode", 0.2, MtaStsFetch.SYNTAX, policy="version: STSv1\n{mx}max_age: 1\n")
 _NUMBER = {name: number for number, name in enumerate(MTA_STS, 1)}
