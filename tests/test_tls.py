@@ -69,6 +69,17 @@ def test_no_name_of_a_class_is_ever_a_reason(error: SSL.Error) -> None:
     assert _failure(error).reason is None
 
 
+@pytest.mark.parametrize(
+    "reason", ["version too low", "version too high", "no suitable digest algorithm", "bad q value"]
+)
+def test_a_refusal_of_the_librarys_own_counts_wherever_it_stands_in_the_queue(reason: str) -> None:
+    queued = [("lib", "", "unknown security bits"), ("lib", "", reason)]
+    assert (_failure(SSL.Error(queued)).outcome, _failure(SSL.Error(queued)).reason) == (
+        Outcome.TLS_UNSUPPORTED_BY_US, reason,
+    )  # fmt: skip
+    assert _failure(SSL.Error(queued[:1])).outcome is Outcome.TLS_ERROR
+
+
 def test_the_hello_without_dhe_offers_none_and_the_others_do() -> None:
     hellos = {offer: TlsClient(CONTEXTS[offer], b"mx.example").start() for offer in Offer}
     assert {offer: offers_dhe(hello) for offer, hello in hellos.items()} == {
