@@ -1,6 +1,6 @@
 """From stored rows to verdicts: which endpoints a domain's mail may go to, and what they make of the domain.
 
-Rule of this room: SQL and its reasons, nothing else.  `Run` executes it.  What is known of one endpoint stands
+It holds SQL and its reasons, nothing else.  `Run` executes it.  What is known of one endpoint stands
 in `analysis.endpoints`, what senders would do there for one domain in `analysis.senders`.
 
 **Candidates** are the endpoints of one mail host:

@@ -1,6 +1,6 @@
 """Compute the registered figures of a run: count in SQL, hand each indicator its frame, sign the answer.
 
-Rule of this room: it knows units, rules and groups; what a figure *means* stands in `analysis.indicators`.
+This module knows units, rules and groups; what a figure *means* stands in `analysis.indicators`.
 """
 
 from __future__ import annotations

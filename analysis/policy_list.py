@@ -1,6 +1,6 @@
 """A policy list held against a run: who is on it, and who keeps what it promises, in SQL.
 
-Rule of this room: `crawler.promise` states the demands; here they are said once more for a whole run at once, and a
+`crawler.promise` states the demands; here they are said once more for a whole run at once, and a
 test holds the two against each other.  What is not on the run's list is counted and shown, never dropped in silence.
 
 The tables that `load_policy_list` makes: `listed` (domain, and the number of its policy), `listed_policies`.  Policies

@@ -1,6 +1,6 @@
 """What a domain's senders would do at each of its endpoints, in SQL: the columns that `deliveries` adds.
 
-Rule of this room: `crawler.senders` states the rules and their sources; here they are said once more
+`crawler.senders` states the rules and their sources; here they are said once more
 in SQL, for a whole run at once, and a test holds the two against each other.
 
 Of the domain:

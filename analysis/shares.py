@@ -1,6 +1,6 @@
 """What a figure is: a share or a distribution, with its counts, bounds and signature.
 
-Rule of this room: pure.  It counts frames that `Run` hands over, and reads nothing.
+This module is pure.  It counts frames that `Run` hands over, and reads nothing.
 
 A list is a census, not a sample, so there are no confidence intervals here.  What we do not know is
 *unknown* units, and the bounds say how much it could matter: all of them no, all of them yes.

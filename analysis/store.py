@@ -1,6 +1,6 @@
 """A run on an object store, brought down to be read: `--data s3://BUCKET/PREFIX` or `gs://…`.
 
-Rule of this room: each object is fetched once, as every figure reads the tables anew.  What was fetched lies in a
+Each object is fetched once, as every figure reads the tables anew.  What was fetched lies in a
 temporary directory and goes with it; what is wrong with the run is said of the address.
 """
 

@@ -1,6 +1,6 @@
 """What figures count: domains, messages, hosts, addresses, endpoints, and the lines of the list.
 
-Rule of this room: one query per unit and rule, answered as a frame of *alike* units with their
+There is one query per unit and rule, answered as a frame of *alike* units with their
 `weight`.  A frame has as many rows as there are different verdicts, not as there are units.
 """
 

@@ -1,6 +1,6 @@
 """Message volumes per domain, from a CSV `domain,messages`: what makes shares of domains shares of messages.
 
-Rule of this room: a weight that matches nothing is counted and shown, never dropped in silence.
+A weight that matches nothing is counted and shown, never dropped in silence.
 """
 
 from __future__ import annotations

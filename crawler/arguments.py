@@ -1,6 +1,6 @@
 """What options take that is more than a word: directories, ports by name, durations.
 
-Rule of this room: a text becomes a value, or an `ArgumentTypeError` that shows how it is written.
+A text becomes a value, or an `ArgumentTypeError` that shows how it is written.
 """
 
 from __future__ import annotations

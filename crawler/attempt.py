@@ -1,6 +1,6 @@
 """One attempt at one endpoint: a conversation, and the verdicts on what it brought, in one row.
 
-Rule of this room: it knows nothing of other endpoints, of tries before or after, or of when.
+This module knows nothing of other endpoints, of tries before or after, or of when.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One certificate's facts, and whether it names a host.
 
-Rule of this room: pure.  A certificate is hostile input: whatever its bytes, there is a row, and what
+This module is pure.  A certificate is hostile input: whatever its bytes, there is a row, and what
 could not be read is null.  The library reads it; where it refuses, `anatomy` reads what it can.  The verdict on a
 chain is made in `trust.py`; a name match stands beside it, independent of it: the leaf carries the host as DNS-ID
 (RFC 9525, by the service_identity library).

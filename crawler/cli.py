@@ -1,6 +1,6 @@
 """Commands and options of `starttls-crawler`; no logic.
 
-Rule of this room: an option becomes a setting, a command becomes a call, an error becomes one line.
+An option becomes a setting, a command becomes a call, an error becomes one line.
 What a command needs is imported when it runs, so that `--help` is quick.  Commands of other packages
 are found by the entry-point group `starttls_crawler.commands`.
 

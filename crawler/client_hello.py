@@ -1,6 +1,6 @@
 """What a ClientHello offers, read off its bytes.
 
-Rule of this room: pure; for hellos of our own making.  RFC 8446 §4.1.2.
+This module is pure, and for hellos of our own making.  RFC 8446 §4.1.2.
 """
 
 from __future__ import annotations

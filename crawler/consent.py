@@ -1,6 +1,6 @@
 """The opt-outs in the course of a run: read again when asked to, and how far they reach.
 
-Rule of this room: it says what was read and what that means, to the person and in the manifest; who may be contacted
+This module says what was read and what that means, to the person and in the manifest; who may be contacted
 is decided in `exclusions`.
 """
 

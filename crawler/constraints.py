@@ -1,6 +1,6 @@
 """How much work the name constraints of a chain are: whoever makes both names and constraints makes it any amount.
 
-Rule of this room: pure.  OpenSSL holds each name of each certificate against each constraint of every CA above it (RFC
+This module is pure.  OpenSSL holds each name of each certificate against each constraint of every CA above it (RFC
 5280 §6.1.3 (b), (c)), which takes 0.01 to 0.4 µs.  It stops at a million for one certificate and one CA; a chain of
 sixteen, each with 600 names and as many constraints, would be forty million.
 """

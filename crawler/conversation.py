@@ -1,6 +1,6 @@
 """One whole conversation with one endpoint, from connection to goodbye: bytes in, bytes out.
 
-Rule of this room: no sockets, no clock but the one given.  `network.py` moves the bytes and watches
+It has no sockets and no clock but the one given.  `network.py` moves the bytes and watches
 the deadlines; the protocol's dialog knows what to say; `tls.py` does the handshake.  Here they are
 put together, so that a test can play a conversation byte by byte.
 

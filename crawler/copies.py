@@ -1,6 +1,6 @@
 """Copies of runs that lie on an object store: where on this machine, and which of them is up to date.
 
-Rule of this room: each run's copy bears a name of its own, which the store knows too.  A copy is the run as long as the
+Each run's copy bears a name of its own, which the store knows too.  A copy is the run as long as the
 store's note names it; when it names another, somebody has worked on the run since, and what is here counts no more.
 """
 

@@ -1,6 +1,6 @@
 """Who works on a run that lies on an object store: a note beside it, written anew every few seconds.
 
-Rule of this room: a store as pyarrow reaches it has no lock, and a note is none either.  Of two scans that begin one run
+A store as pyarrow reaches it has no lock, and a note is none either.  Of two scans that begin one run
 in the same seconds both may begin; the one that finds the other's note in place of its own stops.  That
 a note is still written is seen by watching it, so that no two clocks are compared.
 """

@@ -1,6 +1,6 @@
 """DANE for SMTP: which TLSA records an SMTP client may use, and whether a received chain satisfies them.
 
-Rule of this room: pure; what it costs, it costs only where records are usable.  RFC 6698 §2.1 (the
+This module is pure; what it costs, it costs only where records are usable.  RFC 6698 §2.1 (the
 record), RFC 7671 (operation), RFC 7672 (SMTP).
 """
 

@@ -1,6 +1,6 @@
 """The elements of DER (X.690): where each begins and ends.
 
-Rule of this room: pure.  The bytes are a stranger's, so everything here raises `IndexError` or `ValueError` where they
+This module is pure.  The bytes are a stranger's, so everything here raises `IndexError` or `ValueError` where they
 have no such form, and nothing else.
 """
 

@@ -1,6 +1,6 @@
 """The parts of a run that is continued, held against what was written.
 
-Rule of this room: it only takes away markers; whoever finds none does the work again.
+This module only takes away markers; whoever finds none does the work again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`starttls-crawler doctor`: can this machine measure, and what stands in the way?
 
-Rule of this room: it contacts the resolver, and a mail host only if one is named by --connect.  What
+This module contacts the resolver, and a mail host only if one is named by --connect.  What
 cannot be found out without contacting others is `unknown`, never `ok`.
 """
 

@@ -1,6 +1,6 @@
 """Who must not be contacted: special-purpose address space, and those who asked us not to.
 
-Rule of this room: it answers for one name or one address and opens no connection.  `network.py`
+This module answers for one name or one address and opens no connection.  `network.py`
 asks again for the address really used, whatever earlier stages decided.
 
 The file of opt-outs is read in `opt_out_file`.

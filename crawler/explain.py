@@ -1,6 +1,6 @@
 """`starttls-crawler probe`: one domain or mail host, measured as a scan would, explained for a person.
 
-Rule of this room: it measures nothing of its own; rows come from RESOLVE and PROBE as a scan stores
+This module measures nothing of its own; rows come from RESOLVE and PROBE as a scan stores
 them, and `explanation` puts them in words.
 """
 

@@ -1,6 +1,6 @@
 """One endpoint's probe in sentences for a person: every step, what the host said, the verdicts and why.
 
-Rule of this room: as `explanation.py`.
+The rules of `explanation.py` hold here too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a domain and its mail hosts promise (DANE, MTA-STS, TLSRPT), and what senders make of it, for a person.
 
-Rule of this room: as `explanation.py`; the senders' rules are those of `senders.py`, and here only the reason
+The rules of `explanation.py` hold here too; the senders' rules are those of `senders.py`, and here only the reason
 for each answer is read off the same rows.
 """
 

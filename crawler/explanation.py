@@ -1,6 +1,6 @@
 """What `probe` found, in sentences for a person.
 
-Rule of this room: every sentence is read off a row, and what a server says goes in as it is stored, escaped,
+Every sentence is read off a row, and what a server says goes in as it is stored, escaped,
 never as markup.
 """
 

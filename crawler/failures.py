@@ -1,6 +1,6 @@
 """Which of several errors is the one to tell.
 
-Rule of this room: tasks that go wrong together are one failure to a person, told in the words of one.
+Tasks that go wrong together are one failure to a person, told in the words of one.
 """
 
 from __future__ import annotations

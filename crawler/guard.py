@@ -1,6 +1,6 @@
 """The one door to libraries that read bytes of strangers.
 
-Rule of this room: whatever such a library raises is a finding about the bytes, never a fault of ours.  Which exceptions
+Whatever such a library raises is a finding about the bytes, never a fault of ours.  Which exceptions
 those are is nobody's promise: `cryptography` raises some dozen kinds at a hostile certificate, and a panic of its Rust
 code is no `Exception` at all.  So nobody lists them; every call goes through `guarded`.
 """

@@ -1,6 +1,6 @@
 """A TLS connection for one HTTP response, of which everything received is counted where it comes from the network.
 
-Rule of this room: bytes and their number; what they say is for others.  Limits on what HTTP makes of them would miss what
+It moves bytes and counts them; what they say is for others.  Limits on what HTTP makes of them would miss what
 it passes over in silence: interim responses, chunk extensions, and below it session tickets and key updates.
 """
 

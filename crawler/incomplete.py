@@ -1,6 +1,6 @@
 """Chains that lack an issuer, judged once more over the certificates of the whole run (table `incomplete_chains`).
 
-Rule of this room: it is done when all probes are, for what is known depends on all of them; so each row
+It is done when all probes are, for what is known depends on all of them; so each row
 follows from the set of stored chains, in whatever order they came.  `crawler.intermediates` says what is
 known.  Memory does not grow with the run.
 """

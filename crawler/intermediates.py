@@ -1,6 +1,6 @@
 """The intermediates that a sender could have learnt from a run: what its hosts sent, and a store leads to.
 
-Rule of this room: known is a CA certificate that any host of the run sent and from which signatures
+Known is a CA certificate that any host of the run sent and from which signatures
 lead up to a trust anchor, and nothing else: issuers that certificates merely point to (AIA) are never
 fetched.  A certificate from which nothing leads up completes no path, so the thousands of them that
 one hostile host may send, of whatever name, cost a signature check each and no memory.

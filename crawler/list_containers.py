@@ -1,6 +1,6 @@
 """What lists come packed in: gzip, zstd, xz, zip, or nothing; their first bytes tell.
 
-Rule of this room: a list is read as a stream of bytes, whatever its size unpacked, and what is damaged,
+A list is read as a stream of bytes, whatever its size unpacked, and what is damaged,
 binary or no file at all is one line.
 """
 

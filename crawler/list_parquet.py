@@ -1,6 +1,6 @@
 """Lists of domains in a Parquet file, as warehouses give them out.
 
-Rule of this room: as `list_forms.py`; one column is the name, by its own name or because it is the only one.
+The rules of `list_forms.py` hold here too; one column is the name, by its own name or because it is the only one.
 """
 
 from __future__ import annotations

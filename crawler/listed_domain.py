@@ -1,6 +1,6 @@
 """What a policy list says of one domain that `probe` measured, and whether the domain keeps it.
 
-Rule of this room: pure.  `crawler.promise` judges; here it becomes a sentence and a document, with what is needed
+This module is pure.  `crawler.promise` judges; here it becomes a sentence and a document, with what is needed
 to cite the file.
 """
 

@@ -1,6 +1,6 @@
 """Where a dataset lies when it is no directory: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`, as `--data` names it.
 
-Rule of this room: an address holds no secret, so that it may be shown, logged and stored.  One that does is
+An address holds no secret, so that it may be shown, logged and stored.  One that does is
 refused, in words that do not repeat it.
 """
 

@@ -1,6 +1,6 @@
 """Which run a scan continues or starts, and what its manifest says.
 
-Rule of this room: a dataset without its circumstances is no measurement, so the manifest is there
+A dataset without its circumstances is no measurement, so the manifest is there
 before the first row and holds every setting, every version and what the list was.  A run is
 continued only with the same list and the same settings.
 """

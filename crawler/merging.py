@@ -1,6 +1,6 @@
 """Certificates and policies, which many shards find: in the end each is kept once.
 
-Rule of this room: flat memory, whatever the number of keys, and no moment at which a row is missing.
+Its memory is flat, whatever the number of keys, and there is no moment at which a row is missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What of one run is on the object store, and how it gets there and back.
 
-Rule of this room: whoever reads the store, or continues from it, finds what a directory would hold.  Parts come
+Whoever reads the store, or continues from it, finds what a directory would hold.  Parts come
 before the markers that count on them, what replaces parts before these are removed, the manifest last.
 Nothing is looked at twice to be put once: what counts on files is looked for before them and put after them.
 """

@@ -1,6 +1,6 @@
 """MTA-STS: the record that announces a policy, the policy, and the mail hosts it allows (RFC 8461).
 
-Rule of this room: pure.  The grammar is followed to the letter, as whoever guesses what a policy
+This module is pure.  The grammar is followed to the letter, as whoever guesses what a policy
 means may send mail elsewhere than its author wants.
 """
 

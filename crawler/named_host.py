@@ -1,6 +1,6 @@
 """A mail host that the operator named, for `doctor`: resolved by the machine's own means, and greeted by it or not.
 
-Rule of this room: whoever opted out is not contacted, even if named.  Special-purpose addresses are, as it is the
+Whoever opted out is not contacted, even if named.  Special-purpose addresses are, as it is the
 operator who gave the name.
 """
 

@@ -1,6 +1,6 @@
 """Domain names: any spelling to one A-label form, and what the Public Suffix List says of it.
 
-Rule of this room: pure, and the only place that decides whether a text is a domain name.
+This module is pure, and the only place that decides whether a text is a domain name.
 RFC 1035 §2.3.4 (sizes), RFC 5890 (A-labels), UTS #46 (mapping of what people write).
 """
 

@@ -1,6 +1,6 @@
 """The only sockets of PROBE, and the only table from exceptions to outcomes.
 
-Rule of this room: it moves bytes between a connection and a `Conversation`, and ends the
+This module moves bytes between a connection and a `Conversation`, and ends the
 conversation when the peer, the kernel or a deadline does.  What bytes mean is not known here.
 
 Connections are asyncio transports (uvloop's, where it is installed) to addresses, never to names:

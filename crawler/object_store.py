@@ -1,6 +1,6 @@
 """Objects on a store that speaks the protocol of S3 or of Google Cloud Storage, through pyarrow's file systems.
 
-Rule of this room: an object appears whole or not at all.  A store sees to that if it is left in peace: an
+An object appears whole or not at all.  A store sees to that if it is left in peace: an
 object is handed over in one write, by a thread that no signal interrupts, as a stream that is closed
 early would leave its beginning under the final name.
 """

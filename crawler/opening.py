@@ -1,6 +1,6 @@
 """What comes before the first shard: the list looked at, the run chosen, its directory made.
 
-Rule of this room: whatever is wrong with what a person gave shows here, in one line, and then nothing
+Whatever is wrong with what a person gave shows here, in one line, and then nothing
 is left behind that was not there before.
 """
 
@@ -27,7 +27,7 @@ from crawler.stored_runs import check_run_id
 from crawler.targets import InputError, ListFacts, comes_once, spool, survey
 from crawler.trust import TrustStore
 
-#: Names under which this room and `manifest` write what is not whole yet, with the process that does and where it is.
+#: Names under which this module and `manifest` write what is not whole yet, with the process that does and where it is.
 _OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9a-f]{8})-([0-9]+)").fullmatch
 
 Say = Callable[[str], None]

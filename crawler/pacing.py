@@ -1,6 +1,6 @@
 """How many at once and how often: the targets' interest, not ours.
 
-Rule of this room: it decides when, never what.  `Budget` and `Room` hold for a whole process,
+This module decides when, never what.  `Budget` and `Room` hold for a whole process,
 whatever number of shards run in it; a shard's `Lanes` never have two connections to one address,
 and all endpoints of a network are in one shard, so both limits hold for the whole run.  A network
 too large for that is cut into lots of addresses, and they share its limit.

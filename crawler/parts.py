@@ -1,7 +1,7 @@
 """Parquet parts and small files that appear whole or not at all, and reading parts back.
 
-Rule of this room: nothing is ever written under the name that readers look for: it is written under a
-hidden name, synced, renamed, and the directory is synced after it.  Other rooms that write what is to
+Nothing is ever written under the name that readers look for: it is written under a
+hidden name, synced, renamed, and the directory is synced after it.  Other modules that write what is to
 stay take their names and their last step from here.
 """
 

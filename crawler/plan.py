@@ -1,6 +1,6 @@
 """Cutting work into shards between the steps: the list, its mail hosts, their endpoints.
 
-Rule of this room: it streams from parts to parts in bounded memory and asks nobody.  A plan appears
+This module streams from parts to parts in bounded memory and asks nobody.  A plan appears
 as a whole directory or not at all, and one that stands is never made again, so a resumed run does
 the same shards.
 

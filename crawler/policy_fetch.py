@@ -1,6 +1,6 @@
 """Fetch MTA-STS policies (RFC 8461 §3.3): the only HTTPS of the crawler.
 
-Rule of this room: one GET to one well-known place, and what it costs is bounded.  Names are
+It sends one GET to one well-known place, and what it costs is bounded.  Names are
 resolved by our own resolver, the guard is asked about every address connected to, the certificate
 must be valid for the policy host, no redirect is followed, and nothing is read past the limit.
 Whatever happens the row says how it ended; nothing is raised for what a host does.

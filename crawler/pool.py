@@ -1,6 +1,6 @@
 """The worker processes of one scan: started, handed shards, listened to, replaced when they die.
 
-Rule of this room: it knows shards by number and what became of them, not what is in them.  A shard
+This module knows shards by number and what became of them, not what is in them.  A shard
 that fails or whose process dies goes to another process, a few times; then the scan fails.
 """
 

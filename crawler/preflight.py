@@ -1,6 +1,6 @@
 """What must hold before anything is contacted; `scan` insists on it and `doctor` explains it.
 
-Rule of this room: a few questions, each with a short time limit, none of them to a target.
+It asks a few questions, each with a short time limit, none of them to a target.
 """
 
 from __future__ import annotations

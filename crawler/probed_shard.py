@@ -1,6 +1,6 @@
 """What a shard of PROBE has come to, and where its rows go.
 
-Rule of this room: it contacts nobody.  A certificate goes out once, as far as its provider's budget of bytes allows;
+This module contacts nobody.  A certificate goes out once, as far as its provider's budget of bytes allows;
 beyond it a row without the certificate does, which another provider's evidence may still complete.
 """
 

@@ -1,7 +1,7 @@
 """What a person sees while a scan runs.
 
-Rule of this room: bars on a terminal, a few plain lines in a pipe, nothing if asked to be quiet; and
-all of it on standard error.
+It draws bars on a terminal, a few plain lines in a pipe and nothing if asked to be quiet, all of it on
+standard error.
 """
 
 from __future__ import annotations

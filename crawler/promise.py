@@ -1,6 +1,6 @@
 """Whether a domain's mail hosts keep what a policy list promises of them.
 
-Rule of this room: pure, and the only place where the demands are stated; `analysis.policy_list` asks the same over a
+This module is pure, and the only place where the demands are stated; `analysis.policy_list` asks the same over a
 whole run, in SQL, and is tested against this.
 
 RULES.md of STARTTLS Everywhere demands of every mail host that a domain publishes:

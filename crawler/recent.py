@@ -1,6 +1,6 @@
 """A memory of what was computed lately, which never outgrows its size.
 
-Rule of this room: pure.  What is kept is weighed, not counted: of things that strangers make one may be as large as
+This module is pure.  What is kept is weighed, not counted: of things that strangers make one may be as large as
 thousands.
 """
 

@@ -1,6 +1,6 @@
 """Every stored row, stated once; the words in its columns are those of `vocabulary.py`, and to be had from here.
 
-Rule of this room: nothing here measures or judges.  The Arrow schemas, the data dictionary in the
+Nothing here measures or judges.  The Arrow schemas, the data dictionary in the
 docs and the golden schema test all derive from the classes below, so a new fact is one field.
 
 **Null means not observed; `stage` and `outcome` say why.**  A measurement that did not happen is

@@ -1,6 +1,6 @@
 """The stored chains of a finished run judged again, by another store or another rule, without a new scan.
 
-Rule of this room: what comes of it is a run like any other, whole or not there.  Verdicts on chains are
+What comes of it is a run like any other, whole or not there.  Verdicts on chains are
 new, everything else is as it was; the verdicts are made by the same code as while probing, so the
 same store and rule give the same.  A certificate that the run lost leaves null, never *no*.
 

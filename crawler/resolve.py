@@ -1,6 +1,6 @@
 """RESOLVE: a domain to its row, a mail host to its rows.
 
-Rule of this room: DNS only, no connection to any mail host.  Every target gives one `Domain`, every
+It uses DNS only and makes no connection to any mail host.  Every target gives one `Domain`, every
 mail host one `Host` and one `Tlsa` for each protocol's standard port, whatever happens; what was
 not asked or not answered stays null, and a status says why.
 """

@@ -1,6 +1,6 @@
 """Where a domain's mail goes: MX and address answers to mail hosts.
 
-Rule of this room: pure; the answers are given.  RFC 5321 §5.1 (MX, implicit MX), RFC 7505 (null MX).
+This module is pure; the answers are given.  RFC 5321 §5.1 (MX, implicit MX), RFC 7505 (null MX).
 """
 
 from __future__ import annotations

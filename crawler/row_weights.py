@@ -1,6 +1,6 @@
 """About how many bytes a row holds, where strangers have a say in it.
 
-Rule of this room: it is asked for every row, so it looks at what may be large and at nothing else.  A class that is not
+It is asked for every row, so it looks at what may be large and at nothing else.  A class that is not
 here has rows of a few hundred bytes.
 """
 

@@ -1,6 +1,6 @@
 """The main job: a list in, a dataset out; the same call continues what an interruption left.
 
-Rule of this room: it puts the parts in order and holds no measurement of its own.  Everything is
+This module puts the parts in order and holds no measurement of its own.  Everything is
 checked before anything is written, and whatever ends it early, the manifest says so and each
 finished shard stands.
 """

@@ -1,6 +1,6 @@
 """What a server's first flight says in the open, read before the TLS library sees it: how large its Diffie-Hellman prime is.
 
-Rule of this room: pure, linear, and it refuses nothing: bytes that it cannot read are left to the library.  The
+This module is pure, linear, and it refuses nothing: bytes that it cannot read are left to the library.  The
 library takes a prime of 10,000 bits, over which one handshake costs a second of processor time, in one turn of the
 event loop.  RFC 5246 §6.2.1 (records), §7.4 (messages); TLS 1.3 has no such message.
 """

@@ -1,6 +1,6 @@
 """The one private call by which a trust store takes certificates for TLS servers only, and its self-test.
 
-Rule of this room: pure.  Raising at start-up is the self-test: a wheel without the call must not measure.
+This module is pure.  Raising at start-up is the self-test: a wheel without the call must not measure.
 """
 
 from __future__ import annotations

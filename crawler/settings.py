@@ -1,6 +1,6 @@
 """How a setting is declared, read from plain values such as a TOML file's, and checked.
 
-Rule of this room: it knows no setting by name.  Whatever is wrong is one line that says what, where
+This module knows no setting by name.  Whatever is wrong is one line that says what, where
 and what would be right.
 """
 

@@ -1,6 +1,6 @@
 """Chains of a run and their certificates, at hand in any order, on disk and in bounded memory.
 
-Rule of this room: what it keeps is a copy that nobody sees.  Its file has no name, so it is gone with
+What it keeps is a copy that nobody sees.  Its file has no name, so it is gone with
 the process however that ends; a chain is known by the SHA-256 of its certificates, as in `probes`.
 """
 

@@ -1,6 +1,6 @@
 """Whether a certificate's signature verifies under a key, in three values.
 
-Rule of this room: pure.  *No* is the verdict of a library that could check; a certificate, key or algorithm that it
+This module is pure.  *No* is the verdict of a library that could check; a certificate, key or algorithm that it
 cannot read or does not verify is unknown.  OpenSSL's own `X509_verify` is not to be had from Python.
 
 What a key costs is bounded: OpenSSL takes RSA keys of 16,384 bits with exponents of 64, and of 3,072 bits with exponents

@@ -1,6 +1,6 @@
 """Where a run keeps what: tables, the work between the steps, markers of finished shards, manifest, lock.
 
-Rule of this room: it is the only one that decides what a run holds.  A shard counts as finished when
+This module alone decides what a run holds.  A shard counts as finished when
 its marker stands, which is written after all its parts, and each of these stands as it was written or
 was merged as it was written; doing a shard again replaces the same names, so it may be done twice.
 

@@ -1,6 +1,6 @@
 """Whether the keys and signatures of a path are as strong as senders that verify demand.
 
-Rule of this room: pure, and as OpenSSL does at its security level 1, the least at which senders verify; the
+This module is pure, and as OpenSSL does at its security level 1, the least at which senders verify; the
 library behind `crawler.trust` judges at level 0 and cannot be told.  By RFC 9325 §4.5 more than this is forbidden
 to servers: RSA below 2,048 bits.
 """

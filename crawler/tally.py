@@ -1,6 +1,6 @@
 """What a run holds by now: rows by table, and how domains and endpoints came out.
 
-Rule of this room: it adds up what the shards said of themselves and reads no rows.
+This module adds up what the shards said of themselves and reads no rows.
 """
 
 from __future__ import annotations

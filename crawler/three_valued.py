@@ -1,6 +1,6 @@
 """Verdicts in three values: yes, no, and `None` for unknown (Kleene's logic, as SQL's AND and OR have it).
 
-Rule of this room: every verdict that is made of others goes through here.  Python's own `any`, `all`, `and` and `not`
+Every verdict that is made of others goes through here.  Python's own `any`, `all`, `and` and `not`
 take unknown for no.
 """
 

@@ -1,6 +1,6 @@
 """The TLS handshake over memory buffers: what we offer, what was negotiated, the chain as sent.
 
-Rule of this room: bytes in, bytes out; no sockets.  The library is pyOpenSSL, whose `cryptography`
+Bytes go in and bytes come out; it has no sockets.  The library is pyOpenSSL, whose `cryptography`
 wheel carries its own current OpenSSL, so groups are readable, X25519MLKEM768 is offered, and the
 received chain is to be had without verifying it.  The chain is judged elsewhere.
 

@@ -1,6 +1,6 @@
 """TLSRPT: the record that asks for reports (RFC 8460 §3).
 
-Rule of this room: pure.
+This module is pure.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a strict SMTP client would say of a chain: is there a path to a trust anchor, and when is it valid?
 
-Rule of this room: no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280
+It does no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280
 §6), for server purpose, over certificates as sent, with time checks off: the dates of the path are
 a window beside the verdict, so that trust and expiry stay two facts.  What is too weak in a path is found in
 `strength`.  An anchor is a root of the store (`judge`), or any one certificate that a TLSA record names

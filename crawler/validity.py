@@ -1,6 +1,6 @@
 """The dates of several certificates together.
 
-Rule of this room: pure.  What is no date, such as 30 February, is unknown: it bounds nothing, and whatever depends on
+This module is pure.  What is no date, such as 30 February, is unknown: it bounds nothing, and whatever depends on
 it is unknown unless another date decides.
 """
 

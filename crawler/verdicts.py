@@ -1,6 +1,6 @@
 """The verdicts on what a probe received, written into its row: the chain, the name, the dates, each for itself.
 
-Rule of this room: pure.  A scan judges a chain as it comes, and `rejudge` the same chain years later
+This module is pure.  A scan judges a chain as it comes, and `rejudge` the same chain years later
 from the stored certificates; both do so here, so that they cannot come to differ.
 """
 

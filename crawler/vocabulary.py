@@ -1,6 +1,6 @@
 """The words in which a measurement ends: stages, outcomes, routes, statuses.
 
-Rule of this room: each word is stated here and nowhere else, with its meaning.  *Unknown* is never
+Each word is stated here and nowhere else, with its meaning.  *Unknown* is never
 folded into *no*: where something may not have been found out, there is a word for that.
 """
 

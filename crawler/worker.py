@@ -1,6 +1,6 @@
 """One worker process: shards in over standard input, progress out over standard output.
 
-Rule of this room: it decides nothing; it does the shards it is handed, several at once, and says
+This module decides nothing; it does the shards it is handed, several at once, and says
 what became of them.  One JSON object a line:
 
     in    {"run": …, "config": {…}, "processes": 2}   first

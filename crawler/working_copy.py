@@ -1,6 +1,6 @@
 """A run that shall lie on an object store is worked on in a copy on a local disk.
 
-Rule of this room: nothing that was finished is lost.  A run that is interrupted continues from its copy; on
+Nothing that was finished is lost.  A run that is interrupted continues from its copy; on
 another machine, or if another machine has worked on it since, from the store.  Trouble with the store ends
 no measurement: it is tried again, and only who wants to end hears of it.  A finished run leaves no copy.
 """

@@ -69,7 +69,7 @@ def indicator(
     return register
 
 
-#: Facts before what follows from them; the other rooms come after these.
+#: Facts before what follows from them; the other modules come after these.
 _FIRST = ("encryption", "senders", "promises", "sessions")
 
 for _name in sorted(

@@ -1,6 +1,6 @@
 """The charts of the report, one function each: figures in, `Chart` out.
 
-Rule of this room: nothing is computed here that is not a figure already; unknown is always drawn.
+Nothing is computed here that is not a figure already; unknown is always drawn.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How charts look, and how a matplotlib figure becomes SVG that follows the page's light or dark scheme.
 
-Rule of this room: every colour of a chart has a name here, so that the page can give it another value.
+Every colour of a chart has a name here, so that the page can give it another value.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The chart that sets a run beside what others published since 2013.
 
-Rule of this room: colour is the unit, filling is the confidence; what is not comparable is not drawn.
+Colour is the unit, filling is the confidence; what is not comparable is not drawn.
 """
 
 from __future__ import annotations

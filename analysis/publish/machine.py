@@ -1,6 +1,6 @@
 """Figures for programs: one JSON document, one CSV table.
 
-Rule of this room: names here are a contract (docs/figures.md); add freely, rename only with a new `FORMAT`.
+Names here are a contract (docs/figures.md); add freely, rename only with a new `FORMAT`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The report: one static page with its charts and downloads, no script, nothing fetched from elsewhere.
 
-Rule of this room: a reader never meets half a site.  All files are written and synced beside their
+A reader never meets half a site.  All files are written and synced beside their
 places first, then renamed into them, the page last.  Text from servers and lists is escaped by the template.
 """
 

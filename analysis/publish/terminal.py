@@ -1,6 +1,6 @@
 """Figures for a person at a terminal: aligned tables, in colour where there is a terminal, plain in a pipe.
 
-Rule of this room: nothing is cut.  Names wrap; where a terminal is too narrow for all numbers, whole columns are
+Nothing is cut.  Names wrap; where a terminal is too narrow for all numbers, whole columns are
 left out, and said to be.  A recipe stays on one line, as it is meant to be copied.
 """
 

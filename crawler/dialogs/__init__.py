@@ -1,6 +1,6 @@
 """One file per protocol: the conversation up to the go-ahead for TLS, as a generator.
 
-Rule of this room: no I/O and no clock.  A dialog yields a `Turn` (what to say, and the stage it
+It does no I/O and has no clock.  A dialog yields a `Turn` (what to say, and the stage it
 belongs to), is sent the `Reply`, writes what it learnt into the `Probe` row at once, so that it
 survives a later failure, returns when the go-ahead was given and raises `Ended` when it was not.
 

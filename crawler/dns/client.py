@@ -1,6 +1,6 @@
 """Many questions at once to a few resolvers: retries, what an answer means, and a cache.
 
-Rule of this room: it never raises for what a server does; every question ends in one `Answer`.
+This module never raises for what a server does; every question ends in one `Answer`.
 Recursion and validation are the resolver's job, and its AD bit is trusted only on loopback or when
 the operator says so (RFC 6840 §5.8).
 """

@@ -1,6 +1,6 @@
 """Lean reader of the common DNS answers, and writer of questions.
 
-Rule of this room: no I/O, no loops without end, and no exception but `Undecodable`.  What is not
+It has no I/O, no loops without end, and no exception but `Undecodable`.  What is not
 plainly common is declined, and `lenient.py` reads it; the tests hold both against dnspython.
 RFC 1035 §4, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6698 §2.1 (TLSA).
 """

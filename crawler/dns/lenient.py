@@ -1,6 +1,6 @@
 """Reader of the answers that the lean one declines, and writer of the names that it does not write.
 
-Rule of this room: one malformed record never hides its neighbours, and a message that breaks off behind its answers
+One malformed record never hides its neighbours, and a message that breaks off behind its answers
 still has them.  The work is linear in the bytes of a message, whatever its names point at.  dnspython is the oracle
 in the tests, and too slow to be the reader: an answer of 64 KiB that is made for it costs it a second.  RFC 1035 §4.
 """

@@ -1,6 +1,6 @@
 """One question on its way.
 
-Rule of this room: state only; `client.py` decides, `transport.py` and `tcp.py` carry.
+It holds state only; `client.py` decides, `transport.py` and `tcp.py` carry.
 """
 
 from __future__ import annotations

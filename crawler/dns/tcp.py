@@ -1,6 +1,6 @@
 """Answers too large for a datagram: one TCP connection to one server.
 
-Rule of this room: it carries messages; what they mean is not its business.
+This module carries messages; what they mean is not its business.
 RFC 7766 (DNS over TCP), RFC 1035 §4.2.2 (length before each message).
 """
 

@@ -1,6 +1,6 @@
 """One resolver seen from below: its sockets, what is under way, and how much it is given at once.
 
-Rule of this room: the only DNS sockets.  A datagram or TCP message counts as an answer only from
+These are the only DNS sockets.  A datagram or TCP message counts as an answer only from
 the server's own address (the sockets are connected), with the random ID and the very question that
 were sent; anything else is a stray.  Time-outs cost no timer each: what is under way on a socket is
 a dictionary in order of sending, and one tick looks at the heads.

@@ -1,6 +1,6 @@
 """A finished scan of the lab held against the truth: a confusion matrix for every verdict.
 
-Rule of this room: it reads the dataset as anyone can, and computes the truth from list and seed.
+This module reads the dataset as anyone can, and computes the truth from list and seed.
 The measured value `unknown` (null) is a value of its own: not having found out is no agreement.
 """
 

@@ -1,6 +1,6 @@
 """The lab's throw-away certificate authority.
 
-Rule of this room: certificates for names that the lab made up, from keys that live as long as the
+Certificates for names that the lab made up, from keys that live as long as the
 process.  Few keys, many certificates, made when a host is first asked for one.
 """
 

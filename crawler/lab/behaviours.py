@@ -1,6 +1,6 @@
 """The words in which a mail host of the lab is described, and the table of all of them.
 
-Rule of this room: no I/O.  A behaviour is one entry: what the host does, and beside it the truth,
+This module does no I/O.  A behaviour is one entry: what the host does, and beside it the truth,
 which is what a perfect scanner must report.  The truth is written by hand from the behaviour and
 the contract, never computed by the code that is measured with it.
 """

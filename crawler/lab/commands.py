@@ -1,6 +1,6 @@
 """The commands `lab`, `accuracy` and `demo`.
 
-Rule of this room: options and order.  `accuracy` and `demo` start the lab and the scan as processes
+It holds options and their order.  `accuracy` and `demo` start the lab and the scan as processes
 of their own, as a person would, and end the lab whatever happens.
 """
 

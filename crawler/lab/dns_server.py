@@ -1,6 +1,6 @@
 """The lab's DNS: a server that answers as a validating resolver would, for every name there is.
 
-Rule of this room: wire format and sockets; what is true of a name comes from `world.py`.  Ordinary
+It holds the wire format and sockets; what is true of a name comes from `world.py`.  Ordinary
 questions are read and answered here, since a scan asks by the thousand; anything else gets an error.
 RFC 1035, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6840 §5.8 (when AD is set).
 """

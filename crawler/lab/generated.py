@@ -1,6 +1,6 @@
 """Lists of made-up domains for the lab.
 
-Rule of this room: reserved names only (`.example`, `.test`; RFC 2606), so that no line of a
+It uses reserved names only (`.example`, `.test`; RFC 2606), so that no line of a
 generated list can ever lead to someone's server.
 """
 

@@ -1,6 +1,6 @@
 """Mail hosts that break off in the handshake, or when it is done.
 
-Rule of this room: entries only.  In TLS 1.3 the client finishes before the server has accepted, so
+It holds entries only.  In TLS 1.3 the client finishes before the server has accepted, so
 a handshake that is over for us is no proof: hosts that part then have their entries too.
 """
 

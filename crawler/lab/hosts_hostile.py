@@ -1,6 +1,6 @@
 """Mail hosts that try to keep us, or to make us take more than we want; and the limits they run into.
 
-Rule of this room: entries only.  Every field of `config.Limits` that a host can exceed has its entry.
+It holds entries only.  Every field of `config.Limits` that a host can exceed has its entry.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mail hosts whose certificates are odd in form: senders read over it, and what they cannot read is unknown.
 
-Rule of this room: as `hosts_tls.py`.
+The rules of `hosts_tls.py` hold here too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Mail hosts that say no, or break off, before TLS.
 
-Rule of this room: entries only.  Each stage has its silence, its close, its reset, and each
+It holds entries only.  Each stage has its silence, its close, its reset, and each
 answer by which a host can refuse there.
 """
 

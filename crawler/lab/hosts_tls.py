@@ -1,6 +1,6 @@
 """Mail hosts that do TLS, and what is right or wrong with it.
 
-Rule of this room: entries only.  Shares are weights among the hosts that domains run for themselves;
+It holds entries only.  Shares are weights among the hosts that domains run for themselves;
 `mix.py` says which published figures they follow.
 """
 

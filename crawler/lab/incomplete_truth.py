@@ -1,6 +1,6 @@
 """The truth about chains that lack an issuer: whether a sender who knew the run's intermediates would trust them.
 
-Rule of this room: it follows from what the probed hosts of the lab send; the table is read as anyone can.
+This module follows from what the probed hosts of the lab send; the table is read as anyone can.
 """
 
 from __future__ import annotations

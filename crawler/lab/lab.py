@@ -1,6 +1,6 @@
 """The lab put together: name server, mail servers, authority, and the settings for a scan of it.
 
-Rule of this room: everything listens on loopback, and `lab.toml` appears when all of it does.
+Everything listens on loopback, and `lab.toml` appears when all of it does.
 """
 
 from __future__ import annotations

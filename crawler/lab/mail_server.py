@@ -1,6 +1,6 @@
 """The mail servers: one listening socket for each address, one behaviour for each address.
 
-Rule of this room: it plays what `behaviours.py` describes and decides nothing.  Only exact loopback
+This module plays what `behaviours.py` describes and decides nothing.  Only exact loopback
 addresses are bound, never a wildcard, so nothing can be reached from outside, and a host that shall
 refuse connections is one that is not bound.
 """

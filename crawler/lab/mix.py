@@ -1,6 +1,6 @@
 """In which shares the lab mixes its behaviours, and which published figures they follow.
 
-Rule of this room: numbers only.  The weight of a behaviour stands in its entry; the published
+It holds numbers only.  The weight of a behaviour stands in its entry; the published
 figures are those of `data/reference/adoption_history.csv`:
 
 * *STARTTLS offered* by 94 % (2019-03) and 97 % (2019-09) of Dutch government domains (Forum

@@ -1,6 +1,6 @@
 """Certificates that are odd in form: senders read over it, and libraries refuse them.
 
-Rule of this room: no I/O.  It writes DER by hand where the library would not, and reads none; so it shares nothing
+This module does no I/O.  It writes DER by hand where the library would not, and reads none; so it shares nothing
 with `crawler.anatomy`, which is measured with it.
 """
 

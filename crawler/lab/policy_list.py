@@ -1,6 +1,6 @@
 """The lab's own policy list: which of its domains are on it, with what promise, and whether they keep it.
 
-Rule of this room: no I/O.  A kind is one entry; the truth about it follows from the kind and from the truths of the
+This module does no I/O.  A kind is one entry; the truth about it follows from the kind and from the truths of the
 mail hosts, written by hand from RULES.md of STARTTLS Everywhere, never by the code that is measured with it.
 """
 

@@ -1,6 +1,6 @@
 """The lab's policy hosts: HTTPS on one address for each kind.
 
-Rule of this room: it answers any request as the kind that lives at its address does.
+This module answers any request as the kind that lives at its address does.
 """
 
 from __future__ import annotations

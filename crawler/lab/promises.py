@@ -1,6 +1,6 @@
 """The lab's policy list held against a scan: whether each member keeps its promise, in truth and as measured.
 
-Rule of this room: the truth comes from the world, what was measured from the dataset by `crawler.promise`.  An endpoint
+The truth comes from the world, what was measured from the dataset by `crawler.promise`.  An endpoint
 that was left to another name at its address is unknown on both sides.
 """
 

@@ -1,6 +1,6 @@
 """What defends the mail of the lab's names: TLSA records of hosts, MTA-STS policies of domains.
 
-Rule of this room: no I/O.  A kind is one entry with the truth beside it, written by hand from the
+This module does no I/O.  A kind is one entry with the truth beside it, written by hand from the
 RFCs.  The shares are set by hand and follow no published figure.
 """
 

@@ -1,6 +1,6 @@
 """The lab's DNS below `_25._tcp`, `_mta-sts`, `mta-sts` and `_smtp._tls`: what defends mail.
 
-Rule of this room: as `dns_server.py`; the certificates behind TLSA records are the authority's.
+The rules of `dns_server.py` hold here too; the certificates behind TLSA records are the authority's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How the lab's domains ask for reports on failed TLS: TLSRPT records (RFC 8460 §3).
 
-Rule of this room: as `protection.py`; a kind is one entry with the truth beside it.
+The rules of `protection.py` hold here too; a kind is one entry with the truth beside it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the lab knows of a name: as a domain of the list, and as a mail host.
 
-Rule of this room: what was drawn for the name, and what follows from it; `world` draws.
+It holds what was drawn for the name, and what follows from it; `world` draws.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where a domain of the lab has its mail go, and what its DNS does.
 
-Rule of this room: no I/O.  A route is one entry; the truth (`route`, `dns_error`) stands beside it.
+This module does no I/O.  A route is one entry; the truth (`route`, `dns_error`) stands beside it.
 Shares are weights among the names of a list; `mix.py` says what they rest on.
 """
 

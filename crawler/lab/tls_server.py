@@ -1,6 +1,6 @@
 """The server's side of TLS over memory buffers, made after the description in a behaviour.
 
-Rule of this room: bytes in, bytes out; no sockets.
+Bytes go in and bytes come out; it has no sockets.
 """
 
 from __future__ import annotations

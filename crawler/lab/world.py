@@ -1,6 +1,6 @@
 """Who lives in the lab: every name's route, hosts, addresses and the truth about them.
 
-Rule of this room: no I/O and no state that answers could depend on.  All follows from the seed, the
+This module does no I/O and has no state that answers could depend on.  All follows from the seed, the
 name, and which names of the list were chosen to show the rare behaviours; so the truth can be
 computed anywhere, without the lab.
 """
