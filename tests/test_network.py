@@ -1,4 +1,8 @@
-"""The network edge against real sockets on loopback; deadlines are short, never exact."""
+"""The network edge against real sockets on loopback.
+
+Where a deadline is under test it is short and every other is a minute, so a wrong one is seen as a wait, however busy
+the machine is.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 
 import anyio
@@ -25,6 +30,10 @@ from crawler.tls import TlsClient
 from tests.kit import CONTEXTS
 
 QUICK = Timeouts(connect=1.0, greeting=0.3, reply=0.3, handshake=0.3, quit=0.2, target=2.0)
+PATIENT = Timeouts(connect=60, greeting=60, reply=60, handshake=60, quit=60, target=60)
+LONG = 20.0
+"""Seconds; far more than any right conversation takes here, and far less than a deadline of `PATIENT`."""
+
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -48,15 +57,15 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 LOOP: dict[str, bool] = {}
 
 
-def probe(serve: Serve, timeouts: Timeouts = QUICK) -> tuple[Probe, float]:
-    """The row of one conversation with `serve`, and how long it took."""
+def probe(serve: Serve, timeouts: Timeouts = QUICK) -> Probe:
+    """The row of one conversation with `serve`; `TimeoutError` if it takes `LONG`."""
 
-    async def run() -> tuple[Probe, float]:
+    async def run() -> Probe:
         async with host(serve) as port:
             talk = conversation()
-            begin = time.monotonic()
-            await converse(talk, "127.0.0.1", port, timeouts=timeouts, guard=lambda _: None)
-            return talk.probe, time.monotonic() - begin
+            with anyio.fail_after(LONG):
+                await converse(talk, "127.0.0.1", port, timeouts=timeouts, guard=lambda _: None)
+            return talk.probe
 
     return anyio.run(run, backend_options=LOOP)
 
@@ -89,32 +98,33 @@ def test_silence_is_a_timeout_in_the_greeting() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    row, took = probe(serve)
+    began = time.monotonic()
+    row = probe(serve, replace(PATIENT, greeting=0.3))
     assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.TIMEOUT)
-    assert 0.25 < took < 1.5 and row.source_address == "127.0.0.1"
+    assert time.monotonic() - began > 0.25 and row.source_address == "127.0.0.1"
 
 
 def test_a_dripping_host_does_not_stretch_the_deadline_of_a_step() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for byte in b"220-" + b"x" * 40:
+        for byte in b"220-" + b"x" * 4_000:
             writer.write(bytes([byte]))
             await asyncio.sleep(0.05)
 
-    row, took = probe(serve)
-    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.TIMEOUT) and took < 1.5
+    row = probe(serve, replace(PATIENT, greeting=0.3))
+    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.TIMEOUT)
 
 
 def test_the_deadline_of_the_target_holds_over_all_steps() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.2)
         writer.write(b"220 mx\r\n")
         await reader.readline()
-        await asyncio.sleep(0.2)
-        writer.write(b"502 no\r\n")
+        await asyncio.sleep(1.2)  # by now the target's time is over, though no step took all of it
+        writer.write(b"250 mx\r\n")
         await reader.read()
 
-    row, took = probe(serve, Timeouts(connect=1, greeting=1, reply=1, handshake=1, quit=0, target=0.5))
-    assert (row.stage, row.outcome) == (Stage.CAPABILITIES, Outcome.TIMEOUT) and 0.4 < took < 0.9
+    row = probe(serve, replace(PATIENT, target=2.0, quit=0))
+    assert (row.stage, row.outcome) == (Stage.CAPABILITIES, Outcome.TIMEOUT)
 
 
 def test_a_reset_is_not_a_close() -> None:
@@ -123,7 +133,7 @@ def test_a_reset_is_not_a_close() -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    assert probe(serve)[0].outcome is Outcome.RESET
+    assert probe(serve).outcome is Outcome.RESET
 
 
 def test_a_connection_that_was_reset_before_we_saw_it_stand_had_stood() -> None:
@@ -158,8 +168,8 @@ def test_a_close_is_not_a_timeout() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pass
 
-    row, took = probe(serve)
-    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.CLOSED) and took < 0.25
+    row = probe(serve, PATIENT)
+    assert (row.stage, row.outcome) == (Stage.GREETING, Outcome.CLOSED)
 
 
 def test_we_take_our_leave_and_do_not_wait_long_for_an_answer() -> None:
@@ -172,8 +182,8 @@ def test_we_take_our_leave_and_do_not_wait_long_for_an_answer() -> None:
         heard.extend(await reader.readline())
         await reader.read()
 
-    row, took = probe(serve)
-    assert row.outcome is Outcome.NOT_OFFERED and bytes(heard) == b"QUIT\r\n" and took < 1.0
+    row = probe(serve, replace(PATIENT, quit=0.2))
+    assert row.outcome is Outcome.NOT_OFFERED and bytes(heard) == b"QUIT\r\n"
 
 
 def test_an_endless_stream_is_cut_off() -> None:
@@ -182,8 +192,7 @@ def test_an_endless_stream_is_cut_off() -> None:
             writer.write(b"220-" + b"x" * 500 + b"\r\n")
             await writer.drain()
 
-    row, took = probe(serve)
-    assert row.outcome is Outcome.LIMIT_EXCEEDED and took < 1.0
+    assert probe(serve, PATIENT).outcome is Outcome.LIMIT_EXCEEDED
 
 
 def test_a_refused_connection_is_named() -> None:
@@ -237,7 +246,7 @@ def test_our_own_bug_does_not_pass_for_a_finding(
         await reader.read()
 
     monkeypatch.setattr(Conversation, "receive", lambda *_: 1 // 0)
-    row = probe(serve)[0]
+    row = probe(serve)
     assert row.outcome is Outcome.INTERNAL_ERROR and row.conclusive is False
     assert "ZeroDivisionError" in caplog.text
 
@@ -335,7 +344,7 @@ def test_a_light_handshake_is_done_where_it_comes() -> None:
         async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
 
-        row = probe(heavy_host(2_048, leave))[0]
+        row = probe(heavy_host(2_048, leave))
     assert (row.stage, row.outcome) == (Stage.HANDSHAKE, Outcome.CLOSED) and shop.threads == []
 
 
@@ -391,8 +400,11 @@ def test_heavy_work_that_waits_for_its_turn_is_dropped_at_the_deadline(monkeypat
                 asyncio.create_task(converse(talk, "127.0.0.1", port, timeouts=short, guard=lambda _: None))
                 for talk in talks
             ]
-            done, under_way = await asyncio.wait(tasks, timeout=1.5)
-            assert (len(done), len(under_way)) == (4, 1)
+            under_way = set(tasks)
+            with anyio.fail_after(LONG):
+                while len(under_way) > 1:
+                    _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            assert not shop.go_on.is_set() and shop.begun.is_set()  # that one is being worked on
             shop.go_on.set()
             await asyncio.wait(tasks, timeout=5)
         return [talk.probe for talk in talks]
@@ -416,5 +428,5 @@ def test_our_own_bug_in_heavy_work_does_not_pass_for_a_finding(
         await reader.read()
 
     monkeypatch.setattr(Conversation, "receive", receive)
-    row = probe(heavy_host(3_072, listen))[0]
+    row = probe(heavy_host(3_072, listen))
     assert row.outcome is Outcome.INTERNAL_ERROR and "ZeroDivisionError" in caplog.text

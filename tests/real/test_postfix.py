@@ -32,6 +32,20 @@ TRUSTED = {
     "chain_error_code": 0,
 }
 NO_TLS = {"tls_version": None, "received_chain": None}
+NOT_OFFERED = NO_TLS | {
+    "stage": "capabilities",
+    "outcome": "not_offered",
+    "conclusive": True,
+    "strict_valid": False,
+    "starttls_offered": False,
+}
+REJECTED = NO_TLS | {
+    "stage": "greeting",
+    "outcome": "rejected",
+    "conclusive": False,
+    "strict_valid": None,
+    "starttls_offered": None,
+}
 
 
 def chain(authority: Authority = OURS, name: str = "", **how: Any) -> Callable[[Path, str], dict[str, str]]:
@@ -121,26 +135,12 @@ LISTENERS = {
     "postscreen": Listener({"greet_wait": "3"}, OK | TRUSTED | {"tls_version": "TLSv1.3", "greeting_code": 220}),
     "no-starttls": Listener(
         {"smtpd_tls_security_level": "none"},
-        NO_TLS
-        | {
-            "stage": "capabilities",
-            "outcome": "not_offered",
-            "conclusive": True,
-            "strict_valid": False,
-            "starttls_offered": False,
-        },
+        NOT_OFFERED,
         None,
     ),
     "starttls-discarded": Listener(
         {"smtpd_discard_ehlo_keywords": "starttls"},
-        NO_TLS
-        | {
-            "stage": "capabilities",
-            "outcome": "not_offered",
-            "conclusive": True,
-            "strict_valid": False,
-            "starttls_offered": False,
-        },
+        NOT_OFFERED,
     ),
     # Without its key Postfix goes on offering STARTTLS, and is then left with anonymous suites.
     "chain-file-missing": Listener(
@@ -158,27 +158,11 @@ LISTENERS = {
     ),
     "rejects-for-good": Listener(
         {"smtpd_client_restrictions": "check_client_access static:{554 5.7.1 Not you}", "smtpd_delay_reject": "no"},
-        NO_TLS
-        | {
-            "stage": "greeting",
-            "outcome": "rejected",
-            "conclusive": False,
-            "strict_valid": None,
-            "starttls_offered": None,
-        }
-        | {"greeting_code": 554},
+        REJECTED | {"greeting_code": 554},
     ),
     "rejects-for-now": Listener(
         {"smtpd_client_restrictions": "check_client_access static:{421 4.7.0 Not now}", "smtpd_delay_reject": "no"},
-        NO_TLS
-        | {
-            "stage": "greeting",
-            "outcome": "rejected",
-            "conclusive": False,
-            "strict_valid": None,
-            "starttls_offered": None,
-        }
-        | {"greeting_code": 421},
+        REJECTED | {"greeting_code": 421},
     ),
 }
 ADDRESSES = {name: f"127.0.25.{number}" for number, name in enumerate(LISTENERS, start=1)}
