@@ -27,9 +27,9 @@ import pyarrow as pa
 from analysis import deliveries
 from analysis.limits import MEMORY_LIMIT
 from crawler.config import UsageError
+from crawler.errors import CommandFailed
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
 from crawler.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
-from crawler.settings import CommandFailed
 from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
 
 #: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from crawler import __version__
 from crawler.arguments import directory, duration, named_port
 from crawler.config import Config, UsageError
-from crawler.settings import CommandFailed
+from crawler.errors import CommandFailed
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _add_scan(commands: Any) -> None:
 
 def _scan(options: argparse.Namespace) -> int:
     from crawler.copies import place
-    from crawler.pool import ScanFailed
+    from crawler.errors import ScanFailed
     from crawler.scan import Request, scan
 
     config = config_of(options)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crawler.errors import ConfigError, UsageError
 from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Sharding, Timeouts, Watch
-from crawler.settings import ConfigError, UsageError, build, check_form, check_ranges, setting
+from crawler.settings import build, check_form, check_ranges, setting
 
 __all__ = [
     "STANDARD_PORTS",

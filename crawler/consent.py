@@ -11,12 +11,13 @@ from collections.abc import Callable
 import anyio
 
 from crawler.config import Config, ConfigError
+from crawler.errors import ScanFailed
 from crawler.exclusions import Exclusions
 from crawler.manifest import amend, note_reload
 from crawler.opt_out_file import OptOuts
 from crawler.opt_out_reach import Reach
 from crawler.plan import Tick, cut_endpoints
-from crawler.pool import Pool, ScanFailed
+from crawler.pool import Pool
 from crawler.storage import Run
 
 

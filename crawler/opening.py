@@ -17,11 +17,12 @@ from pathlib import Path
 
 from crawler.config import Config, UsageError
 from crawler.copies import bring_manifests
+from crawler.errors import disk_trouble
 from crawler.manifest import Circumstances, open_run
 from crawler.object_store import Store
 from crawler.opt_out_file import OptOuts
 from crawler.parts import hidden, process_space, sync_file
-from crawler.preflight import ask_resolvers, disk_trouble
+from crawler.preflight import ask_resolvers
 from crawler.storage import Run
 from crawler.stored_runs import check_run_id
 from crawler.targets import InputError, ListFacts, comes_once, spool, survey

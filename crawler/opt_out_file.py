@@ -24,8 +24,8 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
+from crawler.errors import ConfigError
 from crawler.names import InvalidName, a_label, suffixes
-from crawler.settings import ConfigError
 
 Network = IPv4Network | IPv6Network
 

@@ -23,6 +23,7 @@ from anyio.abc import Process, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from crawler.config import Config
+from crawler.errors import ScanFailed
 from crawler.parts import Damaged
 from crawler.storage import MERGED, Run, Step
 
@@ -42,10 +43,6 @@ _ROOT = str(Path(__file__).resolve().parent.parent)
 
 #: `-P`: a folder named `crawler` in the current directory is not what is meant.
 COMMAND = (sys.executable, "-P", "-m", "crawler.worker")
-
-
-class ScanFailed(Exception):
-    """The scan cannot go on; the message is one line.  Everything finished is kept."""
 
 
 @dataclass(eq=False)

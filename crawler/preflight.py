@@ -5,9 +5,7 @@ It asks a few questions, each with a short time limit, none of them to a target.
 
 from __future__ import annotations
 
-import errno
 import ipaddress
-import os
 import resource
 import socket
 from dataclasses import asdict, dataclass
@@ -26,11 +24,6 @@ _TRIES = 3
 _PATIENCE = 2.0
 _SPARE_DESCRIPTORS = 256
 """Files, pipes, sockets for MTA-STS and DNS over TCP."""
-
-
-_DISK_TROUBLES = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM,
-)  # fmt: skip
 
 
 class Unready(UsageError):
@@ -138,8 +131,3 @@ def raise_descriptor_limit(config: Config) -> None:
                 "raise it (ulimit -n) or lower pacing.in_flight by --config"
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-
-
-def disk_trouble(error: OSError) -> str | None:
-    """The words for a disk that will not take more; None for what another try may cure."""
-    return os.strerror(error.errno) if error.errno in _DISK_TROUBLES else None

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import anyio
 
 from crawler.config import Config
-from crawler.pool import Pool, ScanFailed
+from crawler.errors import ScanFailed
+from crawler.pool import Pool
 from crawler.preflight import ask_resolver
 
 _LONGEST_PAUSE = 60.0

@@ -21,8 +21,8 @@ import anyio
 
 from crawler.consent import Consent
 from crawler.distrust import distrust
+from crawler.errors import ScanFailed, disk_trouble, foremost
 from crawler.exclusions import Exclusions
-from crawler.failures import foremost
 from crawler.incomplete import judge_incomplete
 from crawler.manifest import amend, note_resumption, timestamp
 from crawler.merging import merge
@@ -31,8 +31,8 @@ from crawler.opt_out_file import OptOuts
 from crawler.outage import suspicions
 from crawler.parts import Damaged, row_count
 from crawler.plan import Tick, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
-from crawler.pool import Pool, ScanFailed, damage_of
-from crawler.preflight import check_identity, check_source_addresses, disk_trouble, raise_descriptor_limit
+from crawler.pool import Pool, damage_of
+from crawler.preflight import check_identity, check_source_addresses, raise_descriptor_limit
 from crawler.progress import Progress
 from crawler.resolver_watch import watch_resolver
 from crawler.scan_request import Request, process_count

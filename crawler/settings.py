@@ -12,17 +12,7 @@ from dataclasses import field, fields
 from functools import lru_cache
 from typing import Any, get_type_hints
 
-
-class UsageError(ValueError):
-    """Bad input from a person; the message is one line: what, where, what to do.  Exit code 2."""
-
-
-class CommandFailed(Exception):
-    """What was asked is in order and cannot be done here and now; the message is one line.  Exit code 1."""
-
-
-class ConfigError(UsageError):
-    """A setting that cannot be used."""
+from crawler.errors import ConfigError
 
 
 def setting(default: Any, doc: str, *, low: float | None = None, high: float | None = None) -> Any:

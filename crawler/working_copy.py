@@ -18,9 +18,9 @@ from contextlib import contextmanager
 from crawler.config import UsageError
 from crawler.copies import copy_of, is_finished, set_copy
 from crawler.copy_note import BEAT, must_be_deserted, of_this_process, read_note, write_note
+from crawler.errors import ScanFailed
 from crawler.mirror import MANIFEST, Mirror
 from crawler.object_store import Store, StoreError
-from crawler.pool import ScanFailed
 from crawler.progress import Progress
 from crawler.storage import Run
 

@@ -17,7 +17,14 @@ FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
 
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
-    {"crawler", "crawler.vocabulary", "crawler.records", "crawler.schema_versions", "crawler.settings"}
+    {
+        "crawler",
+        "crawler.vocabulary",
+        "crawler.records",
+        "crawler.schema_versions",
+        "crawler.settings",
+        "crawler.errors",
+    }
     | {"crawler.row_weights"}
     | {"crawler.setting_groups", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
@@ -68,7 +75,6 @@ STOREYS = (
         "crawler.plan",
         "crawler.manifest",
         "crawler.preflight",
-        "crawler.failures",
         "crawler.pool",
         "crawler.resolver_watch",
         "crawler.scan_request",

@@ -12,7 +12,8 @@ import anyio.abc
 import pytest
 
 from crawler.config import Config
-from crawler.pool import Pool, ScanFailed
+from crawler.errors import ScanFailed
+from crawler.pool import Pool
 from crawler.storage import DOMAINS, PROBES, Run
 
 #: A worker that does every shard at once and says so; `{}` is what it does after that.
