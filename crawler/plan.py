@@ -22,9 +22,10 @@ import pyarrow.compute as pc
 
 from crawler.budgets import EndpointBudgets
 from crawler.config import STANDARD_PORTS, Config
+from crawler.lots import metadata_of
 from crawler.opt_out_reach import Reach
 from crawler.pacing import Lot, network_of
-from crawler.parts import PartWriter, hidden, opened, publish, read_rows, row_count, sync_directory
+from crawler.parts import PartWriter, hidden, opened, publish, read_rows, sync_directory
 from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
 from crawler.targets import read_targets
@@ -129,26 +130,6 @@ class _Spread:
         return first + _hash(address.encode()) % count
 
 
-def lot_of(path: Path) -> Lot | None:
-    """The lot that a shard of PROBE belongs to, if it has part of a giant network.  Raises `Damaged`."""
-    with opened(path) as file:
-        metadata = file.metadata.metadata or {}
-    return Lot(metadata[b"lot"].decode(), int(metadata[b"per_network"])) if b"lot" in metadata else None
-
-
-def divided_networks(run: Run) -> list[dict[str, Any]]:
-    """For the manifest: each lot with the connections it may have at once to a network, its shards and endpoints."""
-    found: dict[Lot, list[int]] = {}
-    for shard in run.shards(PROBES):
-        path = run.shard_path(PROBES, shard)
-        if lot := lot_of(path):
-            found.setdefault(lot, []).append(row_count(path))
-    return [
-        {"lot": lot.name, "per_network": lot.per_network, "shards": len(rows), "endpoints": sum(rows)}
-        for lot, rows in found.items()
-    ]
-
-
 def shard_count(count: int, size: int, workers: int) -> int:
     """Shards of about `size`, but work for every process as long as there is enough of it."""
     return max(1, min(MAX_SHARDS, max(-(-count // size), min(2 * workers, count // _SMALLEST))))
@@ -228,7 +209,7 @@ def _scatter(
                 writer = writers[shard] = PartWriter(
                     temporary / f"{shard:04d}.parquet",
                     step.row,
-                    signature | _words(lots.get(shard) if lots else None),
+                    signature | metadata_of(lots.get(shard) if lots else None),
                     rows_at_once=max(32, min(1_024, _BUFFERED_ROWS // shards)),
                     group_bytes=max(1 << 16, min(8 << 20, _BUFFERED_BYTES // shards)),
                 )
@@ -245,8 +226,3 @@ def _scatter(
         raise
     sync_directory(temporary)
     publish(temporary, folder)
-
-
-def _words(lot: Lot | None) -> dict[str, str]:
-    """What a shard says of its lot in its metadata."""
-    return {"lot": lot.name, "per_network": str(lot.per_network)} if lot else {}

@@ -24,7 +24,6 @@ from crawler.finished import find_finished
 from crawler.incomplete import write_incomplete
 from crawler.intermediates import Intermediates
 from crawler.manifest import anchors_of, timestamp, versions
-from crawler.opening import made_directory, sweep
 from crawler.parts import (
     Damaged,
     PartWriter,
@@ -44,6 +43,7 @@ from crawler.shelf import Shelf
 from crawler.storage import EMPTY_PART, INCOMPLETE, LAYOUTS, Run
 from crawler.trust import TrustStore
 from crawler.verdicts import Judge, conclude, judge_chain, judge_names
+from crawler.workspace import made_directory, sweep
 
 #: Columns of `probes` that depend on the chain and on who judges it.
 VERDICTS = (

@@ -24,13 +24,14 @@ from crawler.distrust import distrust
 from crawler.errors import ScanFailed, disk_trouble, foremost
 from crawler.exclusions import Exclusions
 from crawler.incomplete import judge_incomplete
+from crawler.lots import divided_networks, lot_of
 from crawler.manifest import amend, note_resumption, timestamp
 from crawler.merging import merge
 from crawler.opening import begin
 from crawler.opt_out_file import OptOuts
 from crawler.outage import suspicions
 from crawler.parts import Damaged, row_count
-from crawler.plan import Tick, cut_hosts, cut_targets, divided_networks, lot_of, shard_count
+from crawler.plan import Tick, cut_hosts, cut_targets, shard_count
 from crawler.pool import Pool, damage_of
 from crawler.preflight import check_identity, check_source_addresses, raise_descriptor_limit
 from crawler.progress import Progress

@@ -42,9 +42,9 @@ from anyio.abc import TaskGroup
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
+from crawler.lots import lot_of
 from crawler.outage import FailureWindow
 from crawler.parts import Damaged, StoredRows, distinct, read_rows, row_count
-from crawler.plan import lot_of
 from crawler.policy_fetch import PolicyFetcher
 from crawler.probe import Prober
 from crawler.records import Endpoint, Probe, Stage

@@ -11,18 +11,10 @@ from typing import Any
 import pytest
 
 from crawler.config import Config
+from crawler.lots import divided_networks, lot_of
 from crawler.pacing import network_of
 from crawler.parts import PartWriter, read_rows
-from crawler.plan import (
-    MAX_SHARDS,
-    _Spread,
-    cut_endpoints,
-    cut_hosts,
-    cut_targets,
-    divided_networks,
-    lot_of,
-    shard_count,
-)
+from crawler.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
 from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
 

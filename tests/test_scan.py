@@ -27,10 +27,10 @@ import pytest
 
 from crawler import cli, scan
 from crawler.config import Config
-from crawler.opening import sweep
 from crawler.parts import hidden, process_space, row_count
 from crawler.records import SCHEMA_VERSION, TABLES
 from crawler.storage import Run, Step
+from crawler.workspace import sweep
 from tests import fake_scan
 
 ROOT = Path(__file__).resolve().parent.parent
