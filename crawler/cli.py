@@ -163,15 +163,14 @@ def _add_scan(commands: Any) -> None:
 def _scan(options: argparse.Namespace) -> int:
     from crawler.copies import place
     from crawler.errors import ScanFailed
+    from crawler.progress import Progress
     from crawler.scan import Request, scan
 
     config = config_of(options)
     data, store = place(options.data, options.work_dir)
+    progress = Progress(quiet=options.quiet)
     try:
-        request = Request(
-            options.list, data, config, options.run_id, options.quiet, options.accept_invalid, store=store
-        )
-        return scan(request)
+        return scan(Request(options.list, data, config, options.run_id, progress, options.accept_invalid, store=store))
     except ScanFailed as error:
         return _complain(error, 1)
 

@@ -1,7 +1,7 @@
 """What a person sees while a scan runs.
 
-It draws bars on a terminal, a few plain lines in a pipe and nothing if asked to be quiet, all of it on
-standard error.
+It draws bars on a terminal, a few plain lines in a pipe and nothing if asked to be quiet, on standard
+error; only the result goes to standard output.
 """
 
 from __future__ import annotations
@@ -65,6 +65,12 @@ class Progress:
             dropped = f" ({duplicates:,} duplicates dropped)" if duplicates else ""
             count = self._count - duplicates
             self.say(f"{self._label}: {count:,} {self._unit}{dropped}{earlier} in {seconds:.1f} s{rate}")
+
+    def conclude(self, text: str) -> None:
+        """What the command was for, on standard output."""
+        if not self._quiet:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def close(self) -> None:
         """Leave the terminal tidy, wherever the work ended."""

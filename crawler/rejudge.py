@@ -36,8 +36,8 @@ from crawler.parts import (
     sync_directory,
     sync_file,
 )  # fmt: skip
-from crawler.progress import Progress
 from crawler.records import SCHEMA_VERSION, TABLES, Probe, schema_of
+from crawler.reporting import Reporter, Silent
 from crawler.schema_versions import RENAMED, as_now, manifest_as_now, schema_version_of
 from crawler.shelf import Shelf
 from crawler.storage import EMPTY_PART, INCOMPLETE, LAYOUTS, Run
@@ -90,12 +90,12 @@ class Changes:
             yield "  no verdict has changed"
 
 
-def rejudge(data: Path, wanted: str | None, out: Path, rule: Rule, *, quiet: bool = False) -> str:
+def rejudge(data: Path, wanted: str | None, out: Path, rule: Rule, progress: Reporter | None = None) -> str:
     """Write the run `wanted` of `data` (default: the one that is read by default) into `out`, judged again.
 
     Returns a summary.  Raises `UsageError` for what cannot be used, and then nothing is left behind.
     """
-    progress = Progress(quiet=quiet)
+    progress = progress or Silent()
     try:
         source, notes = find_finished(data, wanted)
         _check_place(source, out)
@@ -138,7 +138,7 @@ def _appearing(path: Path) -> Iterator[Run]:
 class _Rejudgement:
     """One run on its way into another."""
 
-    def __init__(self, source: Run, made: Run, trust: TrustStore, rule: Rule, shelf: Shelf, progress: Progress) -> None:
+    def __init__(self, source: Run, made: Run, trust: TrustStore, rule: Rule, shelf: Shelf, progress: Reporter) -> None:
         self._source = source
         self._made = made
         self._trust = trust

@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ from crawler.parts import Damaged, row_count
 from crawler.plan import Tick, cut_hosts, cut_targets, shard_count
 from crawler.pool import Pool, damage_of
 from crawler.preflight import check_identity, check_source_addresses, raise_descriptor_limit
-from crawler.progress import Progress
+from crawler.reporting import Reporter
 from crawler.resolver_watch import watch_resolver
 from crawler.scan_request import Request, process_count
 from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step
@@ -60,7 +59,7 @@ def scan(request: Request) -> int:
     check_source_addresses(config)
     raise_descriptor_limit(config)
     opt_outs = Exclusions(config).opt_outs  # raises if they cannot be read
-    progress = Progress(quiet=request.quiet)
+    progress = request.progress
     for line in opt_outs.lines():
         progress.say(line)
     run, source, lines = begin(
@@ -95,7 +94,7 @@ class _Scan:
         run: Run,
         source: Path,
         lines: int,
-        progress: Progress,
+        progress: Reporter,
         opt_outs: OptOuts,
         copy: WorkingCopy | None = None,
     ) -> None:
@@ -107,7 +106,6 @@ class _Scan:
         self._progress = progress
         self._consent = Consent(run, request.config, opt_outs, progress.say)
         self._copy = copy
-        self._quiet = request.quiet
         self._pool = Pool(
             run, request.config, size, command=request.command, on_rows=progress.reach, on_outage=progress.say
         )
@@ -293,6 +291,5 @@ class _Scan:
             if self._finished:
                 raise failure
             self._progress.say(str(failure))
-        if "counts" in ending and not self._quiet:
-            sys.stdout.write(summary(self._run, ending, self._copy.where if self._copy else self._run.path))
-            sys.stdout.flush()
+        if "counts" in ending:
+            self._progress.conclude(summary(self._run, ending, self._copy.where if self._copy else self._run.path))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from crawler.config import Config
 from crawler.object_store import Store
 from crawler.pool import COMMAND
+from crawler.reporting import Reporter, Silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Request:
     data: Path
     config: Config
     run: str | None = None
-    quiet: bool = False
+    progress: Reporter = field(default_factory=Silent)
     accept_invalid: bool = False  #: scan a list although most of its lines are no names
     command: Sequence[str] = COMMAND  #: how a worker process is started
     store: Store | None = None  #: where the run shall lie; `data` is then where it is worked on

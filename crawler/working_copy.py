@@ -21,7 +21,7 @@ from crawler.copy_note import BEAT, must_be_deserted, of_this_process, read_note
 from crawler.errors import ScanFailed
 from crawler.mirror import MANIFEST, Mirror
 from crawler.object_store import Store, StoreError
-from crawler.progress import Progress
+from crawler.reporting import Reporter
 from crawler.storage import Run
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ LAST_TRIES = 300.0
 
 
 @contextmanager
-def working_copy(store: Store, run: Run, progress: Progress) -> Iterator[WorkingCopy]:
+def working_copy(store: Store, run: Run, progress: Reporter) -> Iterator[WorkingCopy]:
     """The copy of a run that is locked, made if need be; at the end the store has what is finished, or a line says why not.
 
     Raises `UsageError` if another machine is working on the run or has just finished it.
@@ -50,7 +50,7 @@ def working_copy(store: Store, run: Run, progress: Progress) -> Iterator[Working
 class WorkingCopy:
     """One run's copy, from which finished files are put into the store all the while."""
 
-    def __init__(self, store: Store, run: Run, progress: Progress) -> None:
+    def __init__(self, store: Store, run: Run, progress: Reporter) -> None:
         self.where = f"{store.name}/{run.path.name}"
         self.trouble: str | None = None  #: why nothing may be put any more
         self.is_behind = False  #: the store lacks something, and the scan has ended

@@ -221,7 +221,7 @@ def test_the_chains_of_every_behaviour_judged_again_have_the_verdicts_of_the_sca
     scanned: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
     _, run = scanned
-    assert "no verdict has changed" in rejudge(run.parent, None, tmp_path, Rule(), quiet=True)
+    assert "no verdict has changed" in rejudge(run.parent, None, tmp_path, Rule())
     for table in TABLES:
         before, after = (pq.read_table(path / table, partitioning=None) for path in (run, tmp_path / run.name))
         assert sorted(after.to_pylist(), key=repr) == sorted(before.to_pylist(), key=repr), table
@@ -232,7 +232,7 @@ def test_judged_as_if_intermediates_were_known_the_hosts_that_lack_one_are_trust
     scanned: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
 ) -> None:
     _, run = scanned
-    rejudge(run.parent, None, tmp_path, Rule(intermediates="known"), quiet=True)
+    rejudge(run.parent, None, tmp_path, Rule(intermediates="known"))
     before, after = (
         {(row["host"], row["address"]): row for row in pq.read_table(path / "probes", partitioning=None).to_pylist()}
         for path in (run, tmp_path / run.name)

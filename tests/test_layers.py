@@ -25,7 +25,7 @@ STOREYS = (
         "crawler.settings",
         "crawler.errors",
     }
-    | {"crawler.row_weights"}
+    | {"crawler.row_weights", "crawler.reporting"}
     | {"crawler.setting_groups", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
@@ -79,7 +79,6 @@ STOREYS = (
         "crawler.resolver_watch",
         "crawler.scan_request",
         "crawler.worker",
-        "crawler.progress",
         "crawler.rejudge",
         "crawler.finished",
         "crawler.tally",
@@ -98,7 +97,7 @@ STOREYS = (
         "crawler.cluster",
         "crawler.lab",
     },
-    {"crawler.cli", "crawler.arguments", "crawler.commands", "crawler.__main__"},
+    {"crawler.cli", "crawler.arguments", "crawler.progress", "crawler.commands", "crawler.__main__"},
 )
 PURE = STOREYS[0] | STOREYS[1]
 

@@ -29,8 +29,14 @@ def test_a_pipe_gets_a_line_at_the_end_of_each_part(capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("", line)
 
 
+def test_the_result_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(quiet=False).conclude("run 1 finished\n")
+    assert capsys.readouterr() == ("run 1 finished\n", "")
+
+
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     work(Progress(quiet=True))
+    Progress(quiet=True).conclude("run 1 finished\n")
     assert capsys.readouterr() == ("", "")
 
 

@@ -69,7 +69,7 @@ def rows_of(run: Path, table: str) -> Rows:
 
 def again(run: Run, out: Path, rule: Rule | None = None) -> Path:
     """The run, judged again."""
-    rejudge(run.path.parent, run.id, out, rule or Rule(), quiet=True)
+    rejudge(run.path.parent, run.id, out, rule or Rule())
     return out / run.path.name
 
 
@@ -99,7 +99,7 @@ def other_roots(tmp_path: Path) -> str:
 
 
 def test_the_same_store_and_rule_leave_every_table_of_the_sample_as_it_was(tmp_path: Path) -> None:
-    summary = rejudge(SAMPLE, None, tmp_path / "out", Rule(), quiet=True)
+    summary = rejudge(SAMPLE, None, tmp_path / "out", Rule())
     assert "no verdict has changed" in summary
     for table, row in TABLES.items():
         made, before = (
@@ -250,7 +250,7 @@ def test_the_manifest_says_of_which_run_when_and_how(run: Run, tmp_path: Path, o
 
 
 def test_figures_of_a_run_judged_again_are_computed_as_ever_and_their_signature_says_how(tmp_path: Path) -> None:
-    rejudge(SAMPLE, "sample", tmp_path, Rule(intermediates="known"), quiet=True)
+    rejudge(SAMPLE, "sample", tmp_path, Rule(intermediates="known"))
     with OpenedRun.open(SAMPLE) as measured, OpenedRun.open(tmp_path) as judged:
         before, after = ({f.id: f for f in figures(opened)} for opened in (measured, judged))
     name = "strict_validation.hosts.any"
@@ -295,7 +295,7 @@ class Stopped(BaseException):
 def test_stopped_anywhere_it_leaves_nothing_that_a_reader_would_find(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine, left = room.Progress.advance, [0]
+    genuine, left = room.Silent.advance, [0]
 
     def advance(self: Any, count: int) -> None:
         left[0] -= 1
@@ -303,13 +303,13 @@ def test_stopped_anywhere_it_leaves_nothing_that_a_reader_would_find(
             raise Stopped
         genuine(self, count)
 
-    monkeypatch.setattr(room.Progress, "advance", advance)
+    monkeypatch.setattr(room.Silent, "advance", advance)
     moments = 0
     while not (tmp_path / "out" / "run=test").exists():
         moments += 1
         left[0] = moments
         try:
-            rejudge(run.path.parent, None, tmp_path / "out", Rule(intermediates="known"), quiet=True)
+            rejudge(run.path.parent, None, tmp_path / "out", Rule(intermediates="known"))
         except Stopped:
             assert list((tmp_path / "out").iterdir()) == []
     assert moments > 15

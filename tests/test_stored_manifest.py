@@ -226,7 +226,7 @@ def test_rejudge_takes_any_entry_or_refuses_it_with_one_line(tmp_path: Path) -> 
         for number, value in enumerate(WRONG):
             run.write_manifest(whole | {name: value})
             try:
-                rejudge(tmp_path / "data", "test", tmp_path / f"{name}-{number}", Rule(), quiet=True)
+                rejudge(tmp_path / "data", "test", tmp_path / f"{name}-{number}", Rule())
             except UsageError as error:
                 one_line(error)
             else:

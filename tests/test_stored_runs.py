@@ -240,7 +240,7 @@ def test_a_manifest_that_lacks_what_a_verdict_needs_is_one_line(entry: str, tmp_
     run = stored(tmp_path / "data" / "run=test", [[LEAF, INTERMEDIATE]])
     run.write_manifest({name: value for name, value in run.manifest().items() if name != entry})
     with pytest.raises(UsageError, match=f"its manifest says nothing of `{entry}`"):
-        rejudge(tmp_path / "data", None, tmp_path / "out", Rule(), quiet=True)
+        rejudge(tmp_path / "data", None, tmp_path / "out", Rule())
 
 
 # --- names of directories ----------------------------------------------------------------------------

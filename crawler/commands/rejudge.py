@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,12 +50,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge again and say what changed; raises `UsageError` for what cannot be read or written."""
+    from crawler.progress import Progress
     from crawler.rejudge import Rule, rejudge
 
     rule = Rule(args.ca_file, args.intermediates, args.at)
-    summary = rejudge(args.data, args.run_id, args.out, rule, quiet=args.quiet)
-    if not args.quiet:
-        sys.stdout.write(summary)
+    progress = Progress(quiet=args.quiet)
+    progress.conclude(rejudge(args.data, args.run_id, args.out, rule, progress))
     return 0
 
 
