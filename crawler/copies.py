@@ -14,10 +14,10 @@ from pathlib import Path
 
 from crawler.config import UsageError
 from crawler.copy_note import read_note
+from crawler.files import write_whole
 from crawler.location import is_location, parse_location
 from crawler.mirror import MANIFEST
 from crawler.object_store import Store
-from crawler.parts import write_whole
 from crawler.storage import Run
 from crawler.stored_manifest import read_manifest
 from crawler.stored_runs import WHOLE

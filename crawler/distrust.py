@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from crawler.parts import Damaged, digest
-from crawler.storage import INCOMPLETE, MERGED, STEPS, Run
+from crawler.files import Damaged, digest
+from crawler.steps import INCOMPLETE, MERGED, STEPS
+from crawler.storage import Run
 
 
 def distrust(run: Run, tick: Callable[[int], None]) -> list[Path]:

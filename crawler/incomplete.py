@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.certificates import Known
+from crawler.files import hidden, publish
 from crawler.intermediates import Intermediates
-from crawler.parts import PartWriter, batches, hidden, opened, publish
+from crawler.parts import PartWriter, batches, opened
 from crawler.records import MISSING_ISSUER, IncompleteChain
 from crawler.shelf import Shelf
-from crawler.storage import INCOMPLETE, LAYOUTS, Run
+from crawler.steps import INCOMPLETE, LAYOUTS
+from crawler.storage import Run
 from crawler.trust import TrustStore
 
 _PART = "merged-0000.parquet"

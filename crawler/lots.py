@@ -7,7 +7,8 @@ from typing import Any
 
 from crawler.pacing import Lot
 from crawler.parts import opened, row_count
-from crawler.storage import PROBES, Run
+from crawler.steps import PROBES
+from crawler.storage import Run
 
 
 def lot_of(path: Path) -> Lot | None:

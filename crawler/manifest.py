@@ -23,8 +23,8 @@ from typing import Any
 
 from crawler import __version__
 from crawler.config import Config, UsageError
+from crawler.files import hidden, publish, sync_file
 from crawler.names import PSL_VERSION
-from crawler.parts import hidden, publish, sync_file
 from crawler.records import SCHEMA_VERSION
 from crawler.schema_versions import schema_version_of
 from crawler.storage import Run

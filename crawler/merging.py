@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.parts import PartWriter, batches, digest, hidden, opened, publish, row_count, sync_directory
+from crawler.files import digest, hidden, publish, sync_directory
+from crawler.parts import PartWriter, batches, opened, row_count
 from crawler.records import TABLES
-from crawler.storage import EMPTY_PART, LAYOUTS, Run
+from crawler.steps import EMPTY_PART, LAYOUTS
+from crawler.storage import Run
 
 KEYS_AT_ONCE = 500_000
 """Distinct certificates held in memory while they are merged, 0.1 KiB each."""

@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from crawler.config import UsageError
+from crawler.files import write_json
 from crawler.object_store import Stamp, Store
-from crawler.parts import write_json
 from crawler.records import TABLES
-from crawler.storage import STEPS, Run
+from crawler.steps import STEPS
+from crawler.storage import Run
 
 MANIFEST = "manifest.json"
 WHOLE = ".whole"

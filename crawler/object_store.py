@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.fs
 
 from crawler.config import UsageError
+from crawler.files import hidden, publish, sync_file
 from crawler.location import Location
-from crawler.parts import hidden, publish, sync_file
 
 T = TypeVar("T")
 

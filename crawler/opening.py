@@ -13,10 +13,10 @@ from pathlib import Path
 
 from crawler.config import Config
 from crawler.copies import bring_manifests
+from crawler.files import hidden, sync_file
 from crawler.manifest import Circumstances, open_run
 from crawler.object_store import Store
 from crawler.opt_out_file import OptOuts
-from crawler.parts import hidden, sync_file
 from crawler.preflight import ask_resolvers
 from crawler.storage import Run
 from crawler.stored_runs import check_run_id

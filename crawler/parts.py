@@ -1,16 +1,10 @@
-"""Parquet parts and small files that appear whole or not at all, and reading parts back.
+"""Parquet parts: rows of one class written in flat memory, and read back.
 
-Nothing is ever written under the name that readers look for: it is written under a
-hidden name, synced, renamed, and the directory is synced after it.  Other modules that write what is to
-stay take their names and their last step from here.
+`files` says how a part appears whole or not at all.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from crawler.files import Damaged, sync_file
 from crawler.records import schema_of
 from crawler.row_weights import WEIGHTS
 
@@ -33,72 +28,8 @@ ROWS_AT_ONCE, BYTES_AT_ONCE = 1_024, 2 << 20
 ROW_GROUP_BYTES = 8 << 20
 """Arrow bytes held before they go to the file as one row group; a process may write dozens of files at once."""
 
-
 BLOOM_ROWS = 20_000
 """Rows that the Bloom filter of a row group is made for at most: 16 KiB."""
-
-
-class Damaged(Exception):
-    """A part no longer holds what was written into it; the message is one line."""
-
-    def __init__(self, path: Path, why: Exception) -> None:
-        super().__init__(f"{path}: is damaged ({' '.join(str(why).split())})")
-        self.path = path
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's content survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def hidden(path: Path) -> Path:
-    """The name under which `path` is written: no glob for the real one matches it."""
-    return path.with_name(f".tmp-{path.name}-{process_space()}-{os.getpid()}")
-
-
-@cache
-def process_space() -> str:
-    """Where numbers of processes mean what they mean here: this machine since it was started, this container."""
-    try:
-        boot, space = Path("/proc/sys/kernel/random/boot_id").read_text("ascii"), os.readlink("/proc/self/ns/pid")
-    except OSError:
-        boot, space = platform.node(), ""
-    return hashlib.sha256(f"{boot.strip()} {space}".encode()).hexdigest()[:8]
-
-
-def publish(written: Path, path: Path) -> None:
-    """Let what was written and synced appear under its real name, at once and for good."""
-    written.rename(path)
-    sync_directory(path.parent)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file that is there whole or not at all."""
-    temporary = hidden(path)
-    temporary.write_bytes(data)
-    sync_file(temporary)
-    publish(temporary, path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """The same for a JSON document."""
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-# --- parts -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +178,6 @@ def batches(file: pq.ParquetFile, columns: list[str] | None = None) -> Iterator[
     """The rows of a part, never more at once than its writer held: of a row group, and at most `ROWS_AT_ONCE`."""
     for group in range(file.num_row_groups):
         yield from file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=columns)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

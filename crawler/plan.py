@@ -22,12 +22,14 @@ import pyarrow.compute as pc
 
 from crawler.budgets import EndpointBudgets
 from crawler.config import STANDARD_PORTS, Config
+from crawler.files import hidden, publish, sync_directory
 from crawler.lots import metadata_of
 from crawler.opt_out_reach import Reach
 from crawler.pacing import Lot, network_of
-from crawler.parts import PartWriter, hidden, opened, publish, read_rows, sync_directory
+from crawler.parts import PartWriter, opened, read_rows
 from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
-from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
+from crawler.steps import DOMAINS, HOSTS, PROBES, Step
+from crawler.storage import Run
 from crawler.targets import read_targets
 
 MAX_SHARDS = 2_000

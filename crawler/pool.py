@@ -24,8 +24,9 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from crawler.config import Config
 from crawler.errors import ScanFailed
-from crawler.parts import Damaged
-from crawler.storage import MERGED, Run, Step
+from crawler.files import Damaged
+from crawler.steps import MERGED, Step
+from crawler.storage import Run
 
 MAX_ACTIVE = 16
 """Shards under way at once in one process; most of them wait for slow hosts or for a second try."""

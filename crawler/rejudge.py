@@ -20,27 +20,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from crawler.config import UsageError
+from crawler.files import Damaged, digest, hidden, publish, sync_directory, sync_file
 from crawler.finished import find_finished
 from crawler.incomplete import write_incomplete
 from crawler.intermediates import Intermediates
 from crawler.manifest import anchors_of, timestamp, versions
-from crawler.parts import (
-    Damaged,
-    PartWriter,
-    batches,
-    digest,
-    hidden,
-    opened,
-    publish,
-    row_count,
-    sync_directory,
-    sync_file,
-)  # fmt: skip
+from crawler.parts import PartWriter, batches, opened, row_count
 from crawler.records import SCHEMA_VERSION, TABLES, Probe, schema_of
 from crawler.reporting import Reporter, Silent
 from crawler.schema_versions import RENAMED, as_now, manifest_as_now, schema_version_of
 from crawler.shelf import Shelf
-from crawler.storage import EMPTY_PART, INCOMPLETE, LAYOUTS, Run
+from crawler.steps import EMPTY_PART, INCOMPLETE, LAYOUTS
+from crawler.storage import Run
 from crawler.trust import TrustStore
 from crawler.verdicts import Judge, conclude, judge_chain, judge_names
 from crawler.workspace import made_directory, sweep

@@ -22,6 +22,7 @@ from crawler.consent import Consent
 from crawler.distrust import distrust
 from crawler.errors import ScanFailed, disk_trouble, foremost
 from crawler.exclusions import Exclusions
+from crawler.files import Damaged
 from crawler.incomplete import judge_incomplete
 from crawler.lots import divided_networks, lot_of
 from crawler.manifest import amend, note_resumption, timestamp
@@ -29,14 +30,15 @@ from crawler.merging import merge
 from crawler.opening import begin
 from crawler.opt_out_file import OptOuts
 from crawler.outage import suspicions
-from crawler.parts import Damaged, row_count
+from crawler.parts import row_count
 from crawler.plan import Tick, cut_hosts, cut_targets, shard_count
 from crawler.pool import Pool, damage_of
 from crawler.preflight import check_identity, check_source_addresses, raise_descriptor_limit
 from crawler.reporting import Reporter
 from crawler.resolver_watch import watch_resolver
 from crawler.scan_request import Request, process_count
-from crawler.storage import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Run, Step
+from crawler.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
+from crawler.storage import Run
 from crawler.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.tally import counts_of, summary
 from crawler.working_copy import WorkingCopy, working_copy

@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from crawler.anatomy import anatomy_of
 from crawler.certificates import Known
-from crawler.parts import batches, hidden, opened
+from crawler.files import hidden
+from crawler.parts import batches, opened
 
 LARGEST_INTERMEDIATE = 16 << 10
 """Bytes of DER; real ones have 1 to 3 KiB.  A larger one completes no chain."""

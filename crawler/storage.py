@@ -18,59 +18,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crawler.parts import Layout, PartWriter, digest, hidden, sync_directory, write_json
-from crawler.records import TABLES, Endpoint, MailHost, Target
-
-EMPTY_PART = "empty.parquet"
-"""A part without rows in every table, so that each can be opened from the start."""
-
-
-MERGED = ("certificates", "policies")
-"""Tables whose rows many shards find; in the end each is kept once."""
-
-INCOMPLETE = "incomplete_chains"
-"""The table that is made of the others when they are whole (`crawler.incomplete`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One of the three kinds of work: the rows it takes, where they lie cut into shards, what it fills."""
-
-    name: str
-    row: type
-    folder: str
-    tables: tuple[str, ...]
-    key: Callable[[Any], Any] | None  #: of the input; rows with a key seen before in the shard are duplicates
-
-
-DOMAINS = Step("domains", Target, "targets", ("domains", "policies"), lambda t: t.domain or ("", t.input))
-HOSTS = Step("hosts", MailHost, "hosts", ("hosts", "tlsa"), attrgetter("host"))
-PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), None)
-STEPS = {step.name: step for step in (DOMAINS, HOSTS, PROBES)}
-
-#: How the tables' parts are laid out.
-LAYOUTS = {
-    "domains": Layout("domain", ("input", "registrable_domain")),
-    "hosts": Layout("host"),
-    "tlsa": Layout("host", ("base_domain",)),
-    "probes": Layout("host"),
-    "certificates": Layout("sha256", ("spki_sha256",)),
-    "policies": Layout("sha256"),
-    "incomplete_chains": Layout("leaf_sha256"),
-}
+from crawler.files import digest, sync_directory, write_json
+from crawler.parts import PartWriter
+from crawler.records import TABLES
+from crawler.steps import EMPTY_PART, STEPS, Step
 
 #: The names of a run's own parts, and of the shards that a step is cut into; whatever else lies there is somebody's.
 _PART = re.compile(r"(?:domains|hosts|probes|merged)-[0-9]{4}\.parquet|empty\.parquet").fullmatch
 _SHARD = re.compile(r"[0-9]{4}\.parquet").fullmatch
-
-#: What is counted while rows pass, for the manifest.
-_TALLIED = {"domains": "route", "hosts": "ipv4_status", "probes": "outcome", "certificates": "over_budget"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +43,6 @@ class Merged:
     def holds(self, name: str, sha256: str) -> bool:
         """Whether a part of a shard is in them, as it was when it had this digest."""
         return self.sources.get(name) == sha256
-
-
-# --- a run's directory -----------------------------------------------------------------------------
 
 
 class Run:
@@ -253,61 +210,3 @@ class Run:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
-
-
-class ShardOutput:
-    """What one shard of a step yields: a part per table, made visible together by `commit`."""
-
-    def __init__(self, run: Run, step: Step, shard: int, signature: dict[str, str], expected: int = 0) -> None:
-        """`expected` rows go into the step's first table."""
-        self._run = run
-        self._step = step
-        self._shard = shard
-        self._expected = expected
-        self._signature = signature
-        self._tables = {TABLES[table]: table for table in step.tables}
-        self._writers: dict[type, PartWriter] = {}
-
-    def emit(self, row: Any) -> None:
-        """Take a row for the table of its class."""
-        writer = self._writers.get(type(row))
-        if writer is None:
-            writer = self._writers[type(row)] = self._open(type(row))
-        writer.append(row)
-
-    def rows(self) -> dict[str, int]:
-        """Rows so far, by table."""
-        return {self._tables[kind]: writer.rows for kind, writer in self._writers.items()}
-
-    def commit(self, counts: dict[str, Any]) -> dict[str, Any]:
-        """Close the parts, let them appear, and set the marker with `counts`; returns what the marker says."""
-        for writer in self._writers.values():
-            writer.close()
-        sizes, digests = {}, {}
-        for kind, table in self._tables.items():
-            part = self._run.part_path(table, self._step, self._shard)
-            if kind in self._writers:
-                sizes[table] = self._temporary(table).stat().st_size
-                digests[table] = digest(self._temporary(table))
-                self._temporary(table).rename(part)
-            else:
-                part.unlink(missing_ok=True)  # of an earlier try that found more
-            sync_directory(part.parent)
-        tallies = {self._tables[kind]: dict(writer.counts) for kind, writer in self._writers.items() if writer.counts}
-        marker = {"rows": self.rows(), "bytes": sizes, "sha256": digests, "tallies": tallies, **counts}
-        write_json(self._run.marker_path(self._step, self._shard), marker)
-        return marker
-
-    def abandon(self) -> None:
-        """Remove what was written so far."""
-        for writer in self._writers.values():
-            writer.abandon()
-
-    def _temporary(self, table: str) -> Path:
-        return hidden(self._run.work / f"{table}-{self._step.name}-{self._shard:04d}")
-
-    def _open(self, kind: type) -> PartWriter:
-        table = self._tables[kind]
-        # What is merged later needs no filter, and what is merged needs one.
-        layout = replace(LAYOUTS[table], expected=self._expected if table not in MERGED else 0)
-        return PartWriter(self._temporary(table), kind, self._signature, tally=_TALLIED.get(table), layout=layout)

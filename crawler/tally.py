@@ -11,7 +11,8 @@ from typing import Any
 
 from crawler.parts import row_count
 from crawler.records import TABLES
-from crawler.storage import DOMAINS, INCOMPLETE, MERGED, STEPS, Run
+from crawler.steps import DOMAINS, INCOMPLETE, MERGED, STEPS
+from crawler.storage import Run
 
 
 def counts_of(run: Run) -> dict[str, Any]:

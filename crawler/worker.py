@@ -42,14 +42,17 @@ from anyio.abc import TaskGroup
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
+from crawler.files import Damaged
 from crawler.lots import lot_of
 from crawler.outage import FailureWindow
-from crawler.parts import Damaged, StoredRows, distinct, read_rows, row_count
+from crawler.parts import StoredRows, distinct, read_rows, row_count
 from crawler.policy_fetch import PolicyFetcher
 from crawler.probe import Prober
 from crawler.records import Endpoint, Probe, Stage
 from crawler.resolve import resolve_domains, resolve_hosts
-from crawler.storage import DOMAINS, HOSTS, STEPS, Run, ShardOutput
+from crawler.shard_output import ShardOutput
+from crawler.steps import DOMAINS, HOSTS, STEPS
+from crawler.storage import Run
 
 log = logging.getLogger(__name__)
 

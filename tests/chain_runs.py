@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crawler.certificates import facts
-from crawler.parts import PartWriter, read_rows, write_whole
+from crawler.files import write_whole
+from crawler.parts import PartWriter, read_rows
 from crawler.probed_shard import without_text
 from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, Stage
 from crawler.storage import Run

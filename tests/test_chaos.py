@@ -19,7 +19,9 @@ import pytest
 from crawler import scan
 from crawler.config import Config
 from crawler.parts import distinct, read_rows
-from crawler.storage import DOMAINS, HOSTS, Run, ShardOutput, Step
+from crawler.shard_output import ShardOutput
+from crawler.steps import DOMAINS, HOSTS, Step
+from crawler.storage import Run
 from tests import fake_worker
 from tests.chaos import Arena, chaos, facts, fake_arena, lab, must_equal
 from tests.power_cut import Disk

@@ -23,7 +23,9 @@ from crawler.incomplete import judge_incomplete
 from crawler.merging import merge
 from crawler.parts import PartWriter, read_rows
 from crawler.records import Endpoint, IncompleteChain
-from crawler.storage import PROBES, Run, ShardOutput
+from crawler.shard_output import ShardOutput
+from crawler.steps import PROBES
+from crawler.storage import Run
 from crawler.trust import TrustStore
 from tests.chain_runs import (
     HOST,

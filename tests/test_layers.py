@@ -49,7 +49,10 @@ STOREYS = (
     | {"crawler.opt_out_file", "crawler.outage"}
     | {"crawler.budgets", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
     | {
+        "crawler.files",
         "crawler.parts",
+        "crawler.steps",
+        "crawler.shard_output",
         "crawler.storage",
         "crawler.distrust",
         "crawler.merging",

@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 from crawler import merging
 from crawler.distrust import distrust
+from crawler.files import Damaged
 from crawler.merging import merge
-from crawler.parts import Damaged, PartWriter, read_rows
+from crawler.parts import PartWriter, read_rows
 from crawler.records import Certificate, Endpoint, Probe
-from crawler.storage import PROBES, Run, ShardOutput
+from crawler.shard_output import ShardOutput
+from crawler.steps import PROBES
+from crawler.storage import Run
 from crawler.tally import counts_of
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}

@@ -26,10 +26,10 @@ from crawler.config import UsageError
 from crawler.copies import bring_manifests, copy_of, place
 from crawler.copy_note import Note, must_be_deserted, of_this_process, read_note, write_note
 from crawler.errors import ScanFailed
+from crawler.files import write_json
 from crawler.location import parse_location
 from crawler.mirror import Mirror
 from crawler.object_store import LANES, Store, StoreError
-from crawler.parts import write_json
 from crawler.progress import Progress
 from crawler.records import TABLES
 from crawler.storage import Run

@@ -9,7 +9,8 @@ from crawler.opt_out_file import read_opt_outs
 from crawler.opt_out_reach import Reach
 from crawler.plan import cut_endpoints
 from crawler.records import Domain, Host, MailHost
-from crawler.storage import PROBES, Run
+from crawler.steps import PROBES
+from crawler.storage import Run
 from tests.test_plan import SIGNATURE, cut, put
 
 

@@ -16,7 +16,8 @@ from crawler.pacing import network_of
 from crawler.parts import PartWriter, read_rows
 from crawler.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
-from crawler.storage import DOMAINS, HOSTS, PROBES, Run, Step
+from crawler.steps import DOMAINS, HOSTS, PROBES, Step
+from crawler.storage import Run
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 

@@ -14,7 +14,8 @@ import pytest
 from crawler.config import Config
 from crawler.errors import ScanFailed
 from crawler.pool import Pool
-from crawler.storage import DOMAINS, PROBES, Run
+from crawler.steps import DOMAINS, PROBES
+from crawler.storage import Run
 
 #: A worker that does every shard at once and says so; `{}` is what it does after that.
 WORKER = """

@@ -23,7 +23,8 @@ from analysis.dataset import Run
 from crawler.merging import merge
 from crawler.parts import PartWriter
 from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Probe, schema_of
-from crawler.storage import PROBES, ShardOutput
+from crawler.shard_output import ShardOutput
+from crawler.steps import PROBES
 from crawler.storage import Run as StoredRun
 from tests.small_runs import LEAF, certificate, domain, host, probe, write_run
 

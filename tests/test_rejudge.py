@@ -19,8 +19,8 @@ from analysis.figures import Figure, figures
 from analysis.shares import Share
 from crawler import cli
 from crawler import rejudge as room
+from crawler.files import hidden
 from crawler.lab.oddities import changed
-from crawler.parts import hidden
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
 from crawler.rejudge import VERDICTS, Rule, rejudge
 from crawler.storage import Run

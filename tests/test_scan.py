@@ -27,9 +27,11 @@ import pytest
 
 from crawler import cli, scan
 from crawler.config import Config
-from crawler.parts import hidden, process_space, row_count
+from crawler.files import hidden, process_space
+from crawler.parts import row_count
 from crawler.records import SCHEMA_VERSION, TABLES
-from crawler.storage import Run, Step
+from crawler.steps import Step
+from crawler.storage import Run
 from crawler.workspace import sweep
 from tests import fake_scan
 

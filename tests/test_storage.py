@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.distrust import distrust
+from crawler.files import Damaged, write_json
 from crawler.merging import merge
-from crawler.parts import Damaged, PartWriter, distinct, read_rows, row_count, write_json
+from crawler.parts import PartWriter, distinct, read_rows, row_count
 from crawler.records import (
     TABLES,
     Certificate,
@@ -30,7 +31,9 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
-from crawler.storage import DOMAINS, HOSTS, PROBES, Run, ShardOutput
+from crawler.shard_output import ShardOutput
+from crawler.steps import DOMAINS, HOSTS, PROBES
+from crawler.storage import Run
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)

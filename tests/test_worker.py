@@ -16,9 +16,11 @@ import pytest
 from crawler import worker
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
-from crawler.parts import Damaged, PartWriter
+from crawler.files import Damaged
+from crawler.parts import PartWriter
 from crawler.records import MailHost
-from crawler.storage import HOSTS, Run
+from crawler.steps import HOSTS
+from crawler.storage import Run
 from crawler.worker import busy_time
 from tests import fake_worker
 
