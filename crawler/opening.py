@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from crawler.choose_run import Circumstances, open_run
 from crawler.config import Config
 from crawler.copies import bring_manifests
 from crawler.files import hidden, sync_file
-from crawler.manifest import Circumstances, open_run
 from crawler.object_store import Store
 from crawler.opt_out_file import OptOuts
 from crawler.preflight import ask_resolvers

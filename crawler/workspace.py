@@ -13,7 +13,7 @@ from crawler.config import UsageError
 from crawler.errors import disk_trouble
 from crawler.files import process_space
 
-#: Names under which `opening` and `manifest` write what is not whole yet, with the process that does and where it is.
+#: Names under which `opening` and `choose_run` write what is not whole yet, with the process that does and where it is.
 _OURS = re.compile(r"\.tmp-(?:list|run=.+)-([0-9a-f]{8})-([0-9]+)").fullmatch
 
 

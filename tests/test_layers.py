@@ -77,6 +77,7 @@ STOREYS = (
         "crawler.opening",
         "crawler.plan",
         "crawler.manifest",
+        "crawler.choose_run",
         "crawler.preflight",
         "crawler.pool",
         "crawler.resolver_watch",

@@ -8,8 +8,9 @@ from pathlib import Path
 import certifi
 import pytest
 
+from crawler.choose_run import Circumstances, open_run
 from crawler.config import Config, UsageError
-from crawler.manifest import Circumstances, note_resumption, open_run
+from crawler.manifest import note_resumption
 from crawler.targets import ListFacts
 from crawler.trust import TrustStore
 

@@ -350,7 +350,7 @@ def test_two_scans_of_one_run_are_refused_and_a_crash_leaves_no_lock(kit: Kit, m
     with kit.start("data", "--run", "mine", environment={"FAKE_DELAY": "0.2"}) as process:
         assert comes_true((kit.path / "data" / "run=mine").exists)
         with monkeypatch.context() as impatient:
-            impatient.setattr("crawler.manifest._LOCK_PATIENCE", 0.2)
+            impatient.setattr("crawler.choose_run._LOCK_PATIENCE", 0.2)
             _, err = kit.scan("data", "--run", "mine", code=2)
         assert "another scan is working on this run" in err and err.count(": error: ") == 1
         process.kill()

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from analysis.dataset import Run
 from analysis.figures import Figure, figures
 from analysis.publish import machine, site, terminal
+from crawler.choose_run import Circumstances, open_run
 from crawler.cli import main
 from crawler.config import Config, UsageError
-from crawler.manifest import Circumstances, note_reload, note_resumption, open_run
+from crawler.manifest import note_reload, note_resumption
 from crawler.rejudge import Rule, rejudge
 from crawler.stored_manifest import read_manifest
 from crawler.stored_runs import choose_run
