@@ -18,7 +18,8 @@ from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, MX, TXT, A
 from crawler.parts import PartWriter
 from crawler.records import TABLES, Domain, LookupStatus, MailHost, Target
-from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
 from crawler.worker import calm_garbage_collector
 
 TYPES = {"MX": MX, "TXT": TXT, "A": A, "AAAA": AAAA}

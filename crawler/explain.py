@@ -35,7 +35,8 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
-from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
 
 
 def run(

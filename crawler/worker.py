@@ -49,7 +49,8 @@ from crawler.parts import StoredRows, distinct, read_rows, row_count
 from crawler.policy_fetch import PolicyFetcher
 from crawler.probe import Prober
 from crawler.records import Endpoint, Probe, Stage
-from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
 from crawler.shard_output import ShardOutput
 from crawler.steps import DOMAINS, HOSTS, STEPS
 from crawler.storage import Run

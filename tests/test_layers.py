@@ -63,7 +63,9 @@ STOREYS = (
     }
     | {"crawler.object_store"},
     {
+        "crawler.lookups",
         "crawler.resolve",
+        "crawler.resolve_hosts",
         "crawler.attempt",
         "crawler.sampling",
         "crawler.probe",

@@ -27,7 +27,8 @@ from crawler.records import (
     TlsaStatus,
     TlsrptStatus,
 )
-from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
 from tests.dns_server import Script, Server, reply_to, serving, settings, zone
 
 DIGEST = "ab" * 32

@@ -15,7 +15,8 @@ from crawler.lab.dns_server import OverTcp, OverUdp, Responder, answer
 from crawler.lab.generated import generated_domains
 from crawler.lab.world import World
 from crawler.records import Domain, Host, LookupStatus, MailHost, Target, Tlsa
-from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
 from crawler.targets import read_targets
 
 #: A list of real names, beside the repository in some places.

@@ -28,7 +28,8 @@ from crawler.records import (
     TlsaStatus,
     TlsrptStatus,
 )
-from crawler.resolve import resolve_domains, resolve_hosts
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
 from tests.real import servers, zones
 from tests.real.zones import Zone
 
