@@ -19,24 +19,14 @@ from rich.console import Console
 
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
+from crawler.endpoints import endpoints_of
 from crawler.explanation import WITHOUT_MAIL, Findings, judged, lines
+from crawler.instruments import Instruments
 from crawler.listed_domain import listing_of
 from crawler.names import InvalidName, a_label
-from crawler.policy_fetch import PolicyFetcher
 from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
-from crawler.probe import Prober
-from crawler.records import (
-    Domain,
-    Endpoint,
-    Host,
-    MailHost,
-    Target,
-    Tlsa,
-    TlsaStatus,
-)
-from crawler.resolve import resolve_domains
-from crawler.resolve_hosts import resolve_hosts
+from crawler.records import Domain, Endpoint, Host, MailHost, Target, Tlsa
 
 
 def run(
@@ -80,7 +70,6 @@ def run(
 
 async def _measure(config: Config, name: str, as_host: bool, address: str | None) -> Findings:
     findings = Findings(name)
-    prober = Prober(config)
 
     def emit(row: Any) -> None:
         match row:
@@ -92,14 +81,12 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
                 findings.tlsa[row.host or ""] = row
 
     async with DnsClient(config) as dns:
+        instruments = Instruments(config, dns)
         if not as_host:
-            policies = PolicyFetcher(config, dns, prober.exclusions, prober.trust.path)
-            await resolve_domains(
-                [Target(name, name)], dns, config, emit,
-                excluded=prober.exclusions.domain, fetch_policy=policies.fetch,
-            )  # fmt: skip
+            await instruments.resolve_domains([Target(name, name)], emit)
         names = [name] if as_host else [mx["host"] for mx in (findings.domain and findings.domain.mx) or ()]
-        await resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], dns, config, emit)
+        await instruments.resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], emit)
+    prober = instruments.prober
     findings.hosts.sort(key=lambda host: names.index(host.host or ""))
     endpoints = list(_endpoints(findings, config, address))
     for number, endpoint in enumerate(endpoints, 1):
@@ -124,15 +111,10 @@ def _endpoints(findings: Findings, config: Config, only: str | None) -> Iterator
             f"--address {only}: no mail host of {findings.name} has it; they have {', '.join(addresses) or 'none'}"
         )
     for host in findings.hosts:
-        tlsa = findings.tlsa.get(host.host or "") or Tlsa(status=TlsaStatus.NOT_ASKED)
-        for protocol in config.protocol:
-            for address in host.addresses or ():
-                if only not in (None, address):
-                    continue
-                yield Endpoint(
-                    protocol, host.host, address, config.port_of(protocol),
-                    tlsa.base_domain, tlsa.status, tlsa.records, tlsa.records_dropped, aliases=host.cnames,
-                )  # fmt: skip
+        tlsa = findings.tlsa.get(host.host or "")
+        for endpoint in endpoints_of(host, {tlsa.port: tlsa} if tlsa and tlsa.port else {}, config):
+            if only in (None, endpoint.address):
+                yield endpoint
 
 
 # --- for programs ---------------------------------------------------------------------------------

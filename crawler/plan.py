@@ -13,6 +13,7 @@ its shards form lots, and `Lot` says what keeps its limit exact.
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -21,13 +22,14 @@ from typing import Any
 import pyarrow.compute as pc
 
 from crawler.budgets import EndpointBudgets
-from crawler.config import STANDARD_PORTS, Config
+from crawler.config import Config
+from crawler.endpoints import endpoints_of
 from crawler.files import hidden, publish, sync_directory
 from crawler.lots import metadata_of
 from crawler.opt_out_reach import Reach
 from crawler.pacing import Lot, network_of
 from crawler.parts import PartWriter, opened, read_rows
-from crawler.records import Endpoint, Host, MailHost, Tlsa, TlsaStatus
+from crawler.records import Endpoint, Host, MailHost, Tlsa
 from crawler.steps import DOMAINS, HOSTS, PROBES, Step
 from crawler.storage import Run
 from crawler.targets import read_targets
@@ -154,29 +156,21 @@ def _salt(run: Run) -> bytes:
 
 
 def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[Endpoint]:
-    ports = [(protocol, config.port_of(protocol), STANDARD_PORTS[protocol]) for protocol in config.protocol]
     for shard in run.shards(HOSTS):
         # One shard wrote both parts, so the join needs no other.
         hosts, tlsa = run.part_path("hosts", HOSTS, shard), run.part_path("tlsa", HOSTS, shard)
-        found: dict[tuple[str, int], Tlsa] = {}
-        if tlsa.exists():
-            found = {(row.host, row.port): row for row in read_rows(tlsa, Tlsa)}
-        unknown = Tlsa(status=TlsaStatus.NOT_ASKED)
+        found: defaultdict[str, dict[int, Tlsa]] = defaultdict(dict)
+        for rrset in read_rows(tlsa, Tlsa) if tlsa.exists() else ():
+            found[rrset.host][rrset.port] = rrset
         for host in read_rows(hosts, Host) if hosts.exists() else ():
-            addresses = dict.fromkeys(host.addresses or ())
-            weight, chance, within = (
-                budgets.weight(host.host),
-                budgets.chance(host.host),
-                budgets.within(host.host, addresses),
-            )
-            for protocol, port, standard in ports:
-                rrset = found.get((host.host, standard), unknown)
-                for address in addresses:
-                    yield Endpoint(
-                        protocol, host.host, address, port,
-                        rrset.base_domain, rrset.status, rrset.records if address in within else None,
-                        rrset.records_dropped, weight, chance, host.cnames or None, address not in within,
-                    )  # fmt: skip
+            within = budgets.within(host.host, dict.fromkeys(host.addresses or ()))
+            weight, chance = budgets.weight(host.host), budgets.chance(host.host)
+            for endpoint in endpoints_of(host, found.get(host.host, {}), config):
+                endpoint.weight, endpoint.chance = weight, chance
+                endpoint.over_budget = endpoint.address not in within
+                if endpoint.over_budget:
+                    endpoint.tlsa = None
+                yield endpoint
 
 
 def _slot(address: str) -> int:

@@ -43,14 +43,11 @@ from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
 from crawler.files import Damaged
+from crawler.instruments import Instruments
 from crawler.lots import lot_of
 from crawler.outage import FailureWindow
 from crawler.parts import StoredRows, distinct, read_rows, row_count
-from crawler.policy_fetch import PolicyFetcher
-from crawler.probe import Prober
 from crawler.records import Endpoint, Probe, Stage
-from crawler.resolve import resolve_domains
-from crawler.resolve_hosts import resolve_hosts
 from crawler.shard_output import ShardOutput
 from crawler.steps import DOMAINS, HOSTS, STEPS
 from crawler.storage import Run
@@ -77,9 +74,8 @@ class Worker:
     def __init__(self, run: Run, config: Config, processes: int, dns: DnsClient, say: Say) -> None:
         self._run = run
         self._config = config
-        self._dns = dns
-        self._prober = Prober(config, processes, self._hear)
-        self._policies = PolicyFetcher(config, dns, self._prober.exclusions, self._prober.trust.path, processes)
+        self._instruments = Instruments(config, dns, processes, self._hear)
+        self._prober = self._instruments.prober
         self._say = say
         self._signature = run.signature(run.manifest())
         self._outputs: dict[tuple[str, int], tuple[ShardOutput, list[int]]] = {}
@@ -195,12 +191,9 @@ class Worker:
         self._outputs[step_name, shard] = output, dropped
         try:
             if step is DOMAINS:
-                await resolve_domains(
-                    rows, self._dns, self._config, output.emit,
-                    excluded=self._prober.exclusions.domain, fetch_policy=self._policies.fetch,
-                )  # fmt: skip
+                await self._instruments.resolve_domains(rows, output.emit)
             elif step is HOSTS:
-                await resolve_hosts(rows, self._dns, self._config, output.emit)
+                await self._instruments.resolve_hosts(rows, output.emit)
             else:
                 await self._prober.probe_endpoints(StoredRows(path, step.row), output.emit, lot_of(path))
             written = output.rows().get(step.tables[0], 0)

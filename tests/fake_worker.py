@@ -24,7 +24,7 @@ from typing import Any
 
 import anyio
 
-from crawler import worker
+from crawler import instruments, worker
 from crawler.records import (
     Certificate,
     Domain,
@@ -146,5 +146,5 @@ if __name__ == "__main__":
     if os.environ.get("FAKE_DEAF"):
         os._exit = end_late  # type: ignore[assignment]
     for fake in (resolve_domains, resolve_hosts, Prober, PolicyFetcher):
-        setattr(worker, fake.__name__, fake)
+        setattr(instruments, fake.__name__, fake)
     sys.exit(worker.main())

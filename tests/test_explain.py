@@ -303,7 +303,7 @@ def test_a_domain_with_many_endpoints_says_which_one_it_is_at(
     async def once(self: Any, endpoint: Endpoint) -> tuple[Probe, list[Any]]:
         return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
 
-    monkeypatch.setattr("crawler.explain.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
     monkeypatch.setattr("crawler.attempt.Attempts.once", once)
     config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",))
     assert run(config, "mx.example", as_host=True, address=None, as_json=True) == 1

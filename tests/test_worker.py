@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler import worker
+from crawler import instruments, worker
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.files import Damaged
@@ -74,7 +74,7 @@ def test_a_shard_is_closed_beside_the_event_loop_however_slow_the_disk(
                     await anyio.sleep(0.005)
                     turns += bool(syncing)
 
-    monkeypatch.setattr(worker, "resolve_hosts", resolve)
+    monkeypatch.setattr(instruments, "resolve_hosts", resolve)
     began = time.monotonic()
     anyio.run(main)
     assert time.monotonic() - began > 1.5, "the disk was slow"
@@ -95,7 +95,7 @@ def failure(run: Run, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> di
         async with DnsClient(config) as dns:
             await worker.Worker(run, config, 1, dns, said.append).work(HOSTS.name, 0)
 
-    monkeypatch.setattr(worker, "resolve_hosts", resolve)
+    monkeypatch.setattr(instruments, "resolve_hosts", resolve)
     anyio.run(main)
     (message,) = said
     return message

@@ -1,0 +1,39 @@
+"""What one process measures with: DNS client, prober and policy fetcher, wired together once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crawler.config import Config
+from crawler.dns.client import DnsClient
+from crawler.lookups import Emit
+from crawler.policy_fetch import PolicyFetcher
+from crawler.probe import Heard, Prober
+from crawler.records import MailHost, Target
+from crawler.resolve import resolve_domains
+from crawler.resolve_hosts import resolve_hosts
+
+
+class Instruments:
+    """RESOLVE and PROBE for one process, under one set of limits and opt-outs.
+
+    Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
+    """
+
+    def __init__(self, config: Config, dns: DnsClient, processes: int = 1, heard: Heard | None = None) -> None:
+        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt of PROBE."""
+        self._config = config
+        self._dns = dns
+        self.prober = Prober(config, processes, heard)
+        self._policies = PolicyFetcher(config, dns, self.prober.exclusions, self.prober.trust.path, processes)
+
+    async def resolve_domains(self, targets: Iterable[Target], emit: Emit) -> None:
+        """Emit one `Domain` for each target, and the policies that were fetched."""
+        await resolve_domains(
+            targets, self._dns, self._config, emit,
+            excluded=self.prober.exclusions.domain, fetch_policy=self._policies.fetch,
+        )  # fmt: skip
+
+    async def resolve_hosts(self, hosts: Iterable[MailHost], emit: Emit) -> None:
+        """Emit one `Host`, and one `Tlsa` for each standard port, for each mail host."""
+        await resolve_hosts(hosts, self._dns, self._config, emit)
