@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from crawler.arguments import duration
-from crawler.cli import build_parser, config_of, main
+from crawler.cli import build_parser, main
 from crawler.config import UsageError
+from crawler.options import config_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -169,7 +170,7 @@ def test_what_a_command_raises_becomes_an_exit_code(
     def fail(options: object) -> int:
         raise raised
 
-    monkeypatch.setattr("crawler.cli._scan", fail)
+    monkeypatch.setattr("crawler.commands.scan.run", fail)
     assert main(["scan", "list", "--data", "d"]) == code
     assert capsys.readouterr().err == ("" if code == 130 else "starttls-crawler: error: one two\n")
 

@@ -105,7 +105,15 @@ STOREYS = (
         "crawler.cluster",
         "crawler.lab",
     },
-    {"crawler.cli", "crawler.arguments", "crawler.progress", "crawler.commands", "crawler.__main__"},
+    {
+        "crawler.cli",
+        "crawler.arguments",
+        "crawler.console",
+        "crawler.options",
+        "crawler.progress",
+        "crawler.commands",
+        "crawler.__main__",
+    },
 )
 PURE = STOREYS[0] | STOREYS[1]
 

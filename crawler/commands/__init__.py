@@ -1,1 +1,1 @@
-"""Commands that are not in `crawler.cli` itself, which finds them: options in, exit code out; no logic."""
+"""The commands of `starttls-crawler`, a module for each: options in, exit code out; no logic."""

@@ -1,0 +1,31 @@
+"""How the program speaks to a person: its name, one line for an error, the form of its help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from crawler.config import UsageError
+
+PROGRAM = "starttls-crawler"
+
+
+def complain(error: Exception, code: int) -> int:
+    sys.stderr.write(f"{PROGRAM}: error: {' '.join(str(error).split())}\n")
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, like all wrong input."""
+
+    def __init__(self, **options: Any) -> None:
+        fixed = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        super().__init__(**{**fixed, **options})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def examples(*lines: str) -> str:
+    return "examples:\n" + "\n".join(f"  {PROGRAM} {line}" for line in lines)
