@@ -35,6 +35,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.SAMPLED_OUT: "not probed; another name was, at the same address",
     Outcome.OVER_BUDGET: "not probed; its domain or network has more endpoints than one may have, or took too long",
     Outcome.NOT_RUN: "not probed",
+    Outcome.GAVE_UP: "given up; our process ended in the middle of it, each time it was tried",
     Outcome.INTERNAL_ERROR: "our own fault; the log has the trace",
 }
 

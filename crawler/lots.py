@@ -10,6 +10,10 @@ from crawler.parts import opened, row_count
 from crawler.steps import PROBES
 from crawler.storage import Run
 
+DIVIDED = "divided."
+"""Beginning of the name of a lot: the shards that one of PROBE was divided into may have a network in common, so one
+process at a time works on them."""
+
 
 def lot_of(path: Path) -> Lot | None:
     """The lot that a shard of PROBE belongs to, if it has part of a giant network.  Raises `Damaged`."""
@@ -23,7 +27,7 @@ def divided_networks(run: Run) -> list[dict[str, Any]]:
     found: dict[Lot, list[int]] = {}
     for shard in run.shards(PROBES):
         path = run.shard_path(PROBES, shard)
-        if lot := lot_of(path):
+        if (lot := lot_of(path)) and not lot.name.startswith(DIVIDED):
             found.setdefault(lot, []).append(row_count(path))
     return [
         {"lot": lot.name, "per_network": lot.per_network, "shards": len(rows), "endpoints": sum(rows)}

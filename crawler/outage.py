@@ -18,7 +18,14 @@ from crawler.records import Endpoint, Outcome, Probe, Stage
 _GONE = frozenset({Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE})
 #: Endpoints that were not contacted.
 _NOT_CONTACTED = frozenset(
-    {Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT, Outcome.SAMPLED_OUT, Outcome.OVER_BUDGET, Outcome.NOT_RUN}
+    {
+        Outcome.ADDRESS_NOT_ALLOWED,
+        Outcome.OPTED_OUT,
+        Outcome.SAMPLED_OUT,
+        Outcome.OVER_BUDGET,
+        Outcome.NOT_RUN,
+        Outcome.GAVE_UP,
+    }
 )
 _ANSWERED_KEPT = 64
 
@@ -74,7 +81,7 @@ def suspicions(counts: Mapping[str, Any], settings: Watch) -> list[str]:
     if asked >= settings.least and routes["unknown"] > settings.implausible * asked:
         found.append(f"DNS failed for {routes['unknown']:,} of {asked:,} domains")
     hosts = Counter(counts.get("host_lookups") or {})
-    failed = sum(hosts[word] for word in ("servfail", "refused", "timeout", "malformed", "bogus"))
+    failed = sum(hosts[word] for word in ("servfail", "refused", "timeout", "malformed", "bogus", "gave_up"))
     looked_up = sum(hosts.values()) - hosts["not_asked"]
     if looked_up >= settings.least and failed > settings.implausible * looked_up:
         found.append(f"DNS failed for {failed:,} of {looked_up:,} mail hosts")

@@ -1,55 +1,37 @@
-"""The worker processes of one scan: started, handed shards, listened to, replaced when they die.
+"""The worker processes of one scan: started, handed shards, listened to, replaced when they end.
 
-This module knows shards by number and what became of them, not what is in them.  A shard
-that fails or whose process dies goes to another process, a few times; then the scan fails.
+This module knows shards by number and what became of them, not what is in them.  Shards that
+were in hand when a process ended, or that fail, go into quarantine; what ends its process alone is
+divided, and in the end given up, so that everything else is measured.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import anyio
-from anyio.abc import Process, TaskGroup
-from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.abc import TaskGroup
 
 from crawler.config import Config
+from crawler.culprits import Culprits
 from crawler.errors import ScanFailed
-from crawler.files import Damaged
-from crawler.steps import MERGED, Step
+from crawler.steps import Step
 from crawler.storage import Run
+from crawler.worker_process import COMMAND, WorkerProcess, dismiss
 
 MAX_ACTIVE = 16
 """Shards under way at once in one process; most of them wait for slow hosts or for a second try."""
 
-MAX_TRIES = 3
-"""Times a shard is begun before the scan fails; more than one means a bug or a killed process.
+MAX_IDLE_DEATHS = 3
+"""Processes in a row that may end with no shard in hand; a shard that gets done in between begins the count anew."""
 
-So many processes in a row may die with no shard in hand, too; a shard that gets done in between begins the count anew."""
-
-_MAX_MESSAGE = 1 << 16
 _FAREWELL = 2.0
-
-#: Where this package lies: a source tree that was not installed must be found by the workers too.
-_ROOT = str(Path(__file__).resolve().parent.parent)
-
-#: `-P`: a folder named `crawler` in the current directory is not what is meant.
-COMMAND = (sys.executable, "-P", "-m", "crawler.worker")
-
-
-@dataclass(eq=False)
-class _Worker:
-    process: Process
-    active: set[int] = field(default_factory=set)
+_LOOK_EVERY = 1.0
 
 
 class Pool:
@@ -63,44 +45,47 @@ class Pool:
         *,
         command: Sequence[str] = COMMAND,
         on_rows: Callable[[int], None],
-        on_outage: Callable[[str], None] = lambda words: None,
+        say: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """`on_rows` is told how many rows are done, `on_outage` that there is an outage and that it is over."""
+        """`on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work."""
         self.size = size
         # A run is judged by the trust anchors it was begun with, though certifi was upgraded since.
         config = replace(config, ca_file=str(run.trust_anchors))
+        self._config = config
         self._greeting = {"run": str(run.path), "config": config.as_dict(), "processes": size}
-        self._lock = run.lock_descriptor
         self._command = command
         self._on_rows = on_rows
-        self._on_outage = on_outage
+        self._say = say
         self._tasks: TaskGroup
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
         self._step: Step | None = None
         self._waiting: deque[int] = deque()
-        self._lots: Mapping[int, object] = {}
+        self._lots: dict[int, object] = {}
+        self._culprits = Culprits(run, config, say)
         self._rows: dict[int, int] = {}
         self._finished_rows = 0
         self._rows_of: dict[int, int] = {}
-        self._tries: Counter[tuple[str, int]] = Counter()
         self._idle_deaths = 0
         self._all_done = anyio.Event()
         self._run = run
         self._done_at: dict[int, float] = {}  # shards of the step, by when they were reported done
-        self._held_by: _Worker | None = None
+        self._held_by: WorkerProcess | None = None
         self._is_held = False
         self.outages: list[dict[str, Any]] = []  #: for the manifest
+        self.given_up = self._culprits.given_up  #: for the manifest
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Within it shards can be done; at its end, however it comes, no process is left."""
         try:
             async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._end_silent_ones)
                 yield
                 self._tasks.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._dismiss()
+                await dismiss(self._workers, _FAREWELL)
+                self._workers = []
 
     async def start(self, wanted: int) -> None:
         """Have at least so many processes, as far as the size of the pool allows."""
@@ -116,9 +101,10 @@ class Pool:
         """
         if not shards:
             return
-        self._lots = lots or {}
+        self._lots = dict(lots or {})
         self._step, self._waiting, self._rows, self._finished_rows = step, deque(shards), {}, rows_before
         self._rows_of = {}
+        self._culprits.begin(step)
         self._all_done, self._done_at = anyio.Event(), {}
         await self.start(len(shards))
         # Two each, so that one is computed while the other is written; who has time to spare asks for more.
@@ -126,7 +112,9 @@ class Pool:
             await self._hand(worker)
         await self._all_done.wait()
 
-    async def hold(self, since: float, words: str, asked: Sequence[object] = (), by: _Worker | None = None) -> None:
+    async def hold(
+        self, since: float, words: str, asked: Sequence[object] = (), by: WorkerProcess | None = None
+    ) -> None:
         """There is an outage since that time: have every process give up what it has in hand, and withdraw what was done in it."""
         if self._is_held:
             return
@@ -135,11 +123,11 @@ class Pool:
         self.outages.append(
             {"since": since, "until": None, "what": words, "asked": list(asked), "withdrawn": len(lying)}
         )
-        self._on_outage(f"{words}; waiting, and doing again what lay in it")
+        self._say(f"{words}; waiting, and doing again what lay in it")
         for shard in lying:
             self._withdraw(shard)
         for worker in self._workers:
-            await self._tell(worker, {"hold": True})
+            await worker.tell({"hold": True})
 
     async def release(self) -> None:
         """The outage is over: go on."""
@@ -147,7 +135,7 @@ class Pool:
             return
         self._is_held, self._held_by = False, None
         self.outages[-1]["until"] = time.time()
-        self._on_outage("the outage is over; going on")
+        self._say("the outage is over; going on")
         for worker in (*self._workers, *self._workers):
             await self._hand(worker)
 
@@ -157,81 +145,81 @@ class Pool:
         if self._done_at.pop(shard, None) is not None:
             self._finished_rows -= self._rows_of.pop(shard, 0)
         self._rows.pop(shard, None)
-        self._tries[self._step.name, shard] -= 1
         if shard not in self._waiting:
             self._waiting.append(shard)
 
     async def reload(self) -> None:
         """Have every process read the opt-outs again."""
         for worker in self._workers:
-            await self._tell(worker, {"reload": "opt-outs"})
+            await worker.tell({"reload": "opt-outs"})
 
     # --- one process ---
 
     async def _hire(self) -> None:
-        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
-        process = await anyio.open_process(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for us alone
-            pass_fds=() if self._lock is None else (self._lock,),
-        )
-        worker = _Worker(process)
+        worker = await WorkerProcess.start(self._command, self._run.lock_descriptor)
         self._workers.append(worker)
-        await self._tell(worker, self._greeting)
+        await worker.tell(self._greeting)
         self._tasks.start_soon(self._listen, worker)
 
-    async def _tell(self, worker: _Worker, message: dict[str, Any]) -> None:
-        assert worker.process.stdin is not None
-        try:
-            await worker.process.stdin.send(json.dumps(message).encode() + b"\n")
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # it has died, which `_listen` is about to notice
-
-    async def _hand(self, worker: _Worker) -> None:
-        if self._step is None or self._is_held or len(worker.active) >= MAX_ACTIVE:
+    async def _hand(self, worker: WorkerProcess) -> None:
+        """Give a process a shard more, or if it has none a group from quarantine, which it does with nothing beside it."""
+        if self._step is None or self._is_held or (worker.is_quarantined and worker.active):
             return
         elsewhere = {self._lots.get(shard) for other in self._workers if other is not worker for shard in other.active}
         elsewhere.discard(None)
-        shard = next((shard for shard in self._waiting if self._lots.get(shard) not in elsewhere), None)
-        if shard is not None:
-            self._waiting.remove(shard)
-            self._tries[self._step.name, shard] += 1
-            worker.active.add(shard)
-            await self._tell(worker, {"step": self._step.name, "shard": shard})
 
-    async def _listen(self, worker: _Worker) -> None:
-        assert worker.process.stdout is not None
-        lines = BufferedByteReceiveStream(worker.process.stdout)
-        while True:
-            try:
-                message = json.loads(await lines.receive_until(b"\n", _MAX_MESSAGE))
-            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-                break
+        def may_begin(shard: int) -> bool:
+            return self._lots.get(shard) not in elsewhere
+
+        group = self._culprits.quarantine.next(may_begin) if not worker.active else ()
+        worker.is_quarantined = bool(group)
+        if not group and len(worker.active) < MAX_ACTIVE:
+            group = tuple(shard for shard in self._waiting if may_begin(shard))[:1]
+            for shard in group:
+                self._waiting.remove(shard)
+        worker.active.update(group)
+        for shard in group:
+            job = {"step": self._step.name, "shard": shard}
+            await worker.tell(job | {"give_up": True} if shard in self._culprits.hopeless else job)
+
+    async def _listen(self, worker: WorkerProcess) -> None:
+        async for message in worker.messages():
             await self._hear(worker, message)
-        code = await worker.process.wait()
+        ending = await worker.ending()
         # At once, for a shard that is neither waiting nor anybody's would pass for done.
         self._workers.remove(worker)
+        guilty = self._culprits.suspect(worker.active, ending) if worker.active else None
         for shard in worker.active:
-            self._again(shard, f"its process ended with {_ending(code)}")
+            self._rows.pop(shard, None)
         if self._held_by is worker:
             await self.release()  # who was watching is gone; another will see whether there is still an outage
         await worker.process.aclose()
         if not worker.active:
             self._idle_deaths += 1
-            if self._idle_deaths >= MAX_TRIES:
+            if self._idle_deaths >= MAX_IDLE_DEATHS:
                 raise ScanFailed(
-                    f"{MAX_TRIES} worker processes in a row ended without a shard in hand, at last with {_ending(code)}; "
+                    f"{MAX_IDLE_DEATHS} worker processes in a row ended without a shard in hand, at last: {ending}; "
                     "their messages, if any, are above"
                 )
+        if guilty is not None:
+            await self._culprits.condemn(guilty, ending, self._lots)
         await self._hire()
         for other in self._workers:
             await self._hand(other)
 
-    async def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
+    async def _end_silent_ones(self) -> None:
+        """For ever: end processes that gave no sign of life for long, as they are stopped or stuck."""
+        while True:
+            before = time.monotonic()
+            await anyio.sleep(_LOOK_EVERY)
+            # We may have been stopped ourselves, and their messages be waiting for us.
+            passed = min(time.monotonic() - before, 2 * _LOOK_EVERY)
+            for worker in self._workers:
+                worker.silence += passed
+                if worker.silence > self._config.watch.silence and worker.ended_by_us is None:
+                    worker.kill(f"its process was stuck or stopped for {self._config.watch.silence:g} s")
+
+    async def _hear(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         event, shard = message["event"], message.get("shard", -1)
         if event == "rows":
             self._rows[shard] = self._counted(message["rows"])
@@ -260,47 +248,15 @@ class Pool:
             worker.active.discard(shard)
             if message["fatal"]:
                 raise ScanFailed(message["problem"])
-            self._again(shard, message["problem"])
+            self._rows.pop(shard, None)
+            if self._culprits.suspect([shard], message["problem"]) is not None:
+                await self._culprits.condemn(shard, message["problem"], self._lots)
         if event in ("idle", "done", "failed", "withdrawn"):
             await self._hand(worker)
-            if not self._is_held and not self._waiting and not any(other.active for other in self._workers):
+            is_busy = self._waiting or self._culprits or any(w.active for w in self._workers)
+            if not self._is_held and not is_busy:
                 self._all_done.set()
-
-    def _again(self, shard: int, problem: str) -> None:
-        assert self._step is not None
-        self._rows.pop(shard, None)
-        if self._tries[self._step.name, shard] >= MAX_TRIES:
-            raise ScanFailed(f"{self._step.name} shard {shard} failed {MAX_TRIES} times, at last: {problem}")
-        self._waiting.append(shard)
 
     def _counted(self, rows: dict[str, int]) -> int:
         assert self._step is not None
         return rows.get(self._step.tables[0], 0) + rows.get("duplicates", 0)
-
-    async def _dismiss(self) -> None:
-        """The end of its standard input ends a process at once; one that is stuck is killed."""
-        with anyio.move_on_after(_FAREWELL):
-            for worker in self._workers:
-                if worker.process.stdin is not None:
-                    await worker.process.stdin.aclose()
-            for worker in self._workers:
-                await worker.process.wait()
-        for worker in self._workers:
-            if worker.process.returncode is None:
-                worker.process.kill()
-            await worker.process.aclose()
-        self._workers = []
-
-
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def damage_of(error: Damaged) -> ScanFailed:
-    """What a damaged part means for the run: a shard's own can be made again, while what it was made of is there."""
-    where = error.path.parent
-    lasting = where.parent.name == "_work" or (where.name in MERGED and error.path.name.startswith("merged-"))
-    advice = (
-        "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
-    )
-    return ScanFailed(f"{error}; {advice}")

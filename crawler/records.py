@@ -107,7 +107,7 @@ class Domain:
     route: Route | None = column(
         TEXT, "`explicit implicit null_mx null_mx_invalid no_mail_host nxdomain unknown invalid opted_out`"
     )
-    dns_error: DnsError | None = column(TEXT, "why `route` is unknown: `servfail refused bogus timeout malformed`")
+    dns_error: DnsError | None = column(TEXT, "why `route` is unknown: `servfail refused bogus timeout malformed gave_up`")
     rcode: str | None = column(TEXT, "DNS response code of the MX answer, e.g. `NOERROR`; null if none came")
     ede: list[str] | None = column(TEXTS, "extended DNS errors of the MX answer (RFC 8914), `code text`")
     resolved_at: datetime | None = column(TIME, "when the MX question was answered or given up")

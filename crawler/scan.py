@@ -32,13 +32,13 @@ from crawler.opt_out_file import OptOuts
 from crawler.outage import suspicions
 from crawler.parts import row_count
 from crawler.plan import Tick, cut_hosts, cut_targets, shard_count
-from crawler.pool import Pool, damage_of
+from crawler.pool import Pool
 from crawler.preflight import check_identity, check_source_addresses, raise_descriptor_limit
 from crawler.reporting import Reporter
 from crawler.resolver_watch import watch_resolver
 from crawler.scan_request import Request, process_count
 from crawler.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
-from crawler.storage import Run
+from crawler.storage import Run, damage_of
 from crawler.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.tally import counts_of, summary
 from crawler.working_copy import WorkingCopy, working_copy
@@ -108,9 +108,7 @@ class _Scan:
         self._progress = progress
         self._consent = Consent(run, request.config, opt_outs, progress.say)
         self._copy = copy
-        self._pool = Pool(
-            run, request.config, size, command=request.command, on_rows=progress.reach, on_outage=progress.say
-        )
+        self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach, say=progress.say)
         self._is_resolving = False
         self._suspicions: list[str] = []
         self._signal: int | None = None
@@ -149,6 +147,8 @@ class _Scan:
                 note_resumption(manifest, self._consent.opt_outs.as_dict())
                 self._is_continued = True
             self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
+        except Damaged as error:
+            raise damage_of(error) from error
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -237,7 +237,7 @@ class _Scan:
         self._progress.begin(_LABELS[step.name], _UNITS[step.name], total, before)
         await self._pool.do(step, shards, before, lots)
         finished = self._run.finished(step)
-        if missing := sorted(rows.keys() - finished.keys()):
+        if missing := sorted(set(self._run.shards(step)) - finished.keys()):
             raise ScanFailed(f"{step.name} shard {missing[0]} was done and is gone; the same command does it again")
         self._progress.reach(total)
         self._progress.end(sum(marker["duplicates"] for marker in finished.values()))
@@ -277,7 +277,9 @@ class _Scan:
         try:
             try:
                 ending["counts"] = counts_of(self._run)
-                ending["outages"] = [*(self._run.manifest().get("outages") or ()), *self._pool.outages]
+                before = self._run.manifest()
+                for name, met in (("outages", self._pool.outages), ("given_up", self._pool.given_up)):
+                    ending[name] = [*(before.get(name) or ()), *met]
                 if self._finished and (found := suspicions(ending["counts"], self._config.watch)):
                     self._suspicions = found
                     ending |= {"state": SUSPECT, "suspicions": found}

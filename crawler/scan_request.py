@@ -9,8 +9,8 @@ from pathlib import Path
 
 from crawler.config import Config
 from crawler.object_store import Store
-from crawler.pool import COMMAND
 from crawler.reporting import Reporter, Silent
+from crawler.worker_process import COMMAND
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,7 +242,7 @@ class Sharding:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """When a scan doubts its own network, and when its result."""
+    """When a scan doubts its own network, its own processes, and its result."""
 
     connections: int = setting(
         60, "the last connections of a process that are looked at together", low=10, high=100_000
@@ -267,6 +267,25 @@ class Watch:
     )
     patience: float = setting(
         900.0, "seconds of an outage after which the scan ends, to be continued", low=0.1, high=86_400
+    )
+    silence: float = setting(
+        120.0,
+        "seconds without a sign of life after which a worker process is stuck, or stopped, and is ended; one says something each second",
+        low=1,
+        high=86_400,
+    )
+    given_up: int = setting(
+        50,
+        "registrable domains of which something is given up, as it ends the process that measures it, before the scan ends; "
+        "more is a fault of ours, or of the machine",
+        low=0,
+        high=100_000,
+    )
+    given_up_alone: int = setting(
+        8,
+        "rows of one registrable domain that are found one by one; then what is found with no other domain's is given up together",
+        low=1,
+        high=1_000,
     )
     resolver_every: float = setting(
         5.0, "seconds between two questions whether a resolver answers", low=0.05, high=3_600

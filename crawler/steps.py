@@ -19,6 +19,9 @@ MERGED = ("certificates", "policies")
 INCOMPLETE = "incomplete_chains"
 """The table that is made of the others when they are whole (`crawler.incomplete`)."""
 
+FIRST_DIVIDED, LAST_SHARD = 5_000, 9_999
+"""Numbers of the shards that others were divided into, and the last that a file can have in its name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -8,6 +8,7 @@ was merged as it was written; doing a shard again replaces the same names, so it
     DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet
     DIR/run=ID/_work/{targets,hosts,endpoints}/NNNN.parquet   input of the three steps, cut into shards
     DIR/run=ID/_work/done/STEP-NNNN.json                      markers, with counts and digests
+    DIR/run=ID/_work/done/divided-STEP_NNNN.json              the two shards that one was divided into (`crawler.division`)
     DIR/run=ID/_work/done/merged-TABLE[_NNNN].json            what was merged into what, a file for each time
 """
 
@@ -23,10 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crawler.files import digest, sync_directory, write_json
+from crawler.errors import ScanFailed
+from crawler.files import Damaged, digest, sync_directory, write_json
 from crawler.parts import PartWriter
 from crawler.records import TABLES
-from crawler.steps import EMPTY_PART, STEPS, Step
+from crawler.steps import EMPTY_PART, FIRST_DIVIDED, MERGED, STEPS, Step
 
 #: The names of a run's own parts, and of the shards that a step is cut into; whatever else lies there is somebody's.
 _PART = re.compile(r"(?:domains|hosts|probes|merged)-[0-9]{4}\.parquet|empty\.parquet").fullmatch
@@ -124,8 +126,28 @@ class Run:
                     yield path
 
     def shards(self, step: Step) -> list[int]:
-        """The shards a step is cut into."""
-        return sorted(int(path.stem) for path in (self.work / step.folder).glob("*.parquet") if _SHARD(path.name))
+        """The shards a step is cut into; one that was divided is none, the two that it was divided into are."""
+        found = {int(path.stem) for path in (self.work / step.folder).glob("*.parquet") if _SHARD(path.name)}
+        divided = self.divided(step)
+        pieces = {piece for both in divided.values() for piece in both}
+        if lost := pieces - found:
+            path = self.shard_path(step, min(lost))
+            raise Damaged(path, FileNotFoundError("it is part of a divided shard, and gone"))
+        return sorted(shard for shard in found - divided.keys() if shard < FIRST_DIVIDED or shard in pieces)
+
+    def divided(self, step: Step) -> dict[int, list[int]]:
+        """The shards that were divided, each with those that it was divided into.  Raises `Damaged`."""
+        found = {}
+        for path in self.done.glob(f"divided-{step.name}_*.json"):
+            try:
+                found[int(path.stem.rpartition("_")[2])] = [int(piece) for piece in json.loads(path.read_text("utf-8"))]
+            except (ValueError, TypeError) as error:
+                raise Damaged(path, error) from error
+        return found
+
+    def mark_divided(self, step: Step, shard: int, pieces: list[int]) -> None:
+        """Say that a shard is none any more, and that these, whose files stand, are."""
+        write_json(self.done / f"divided-{step.name}_{shard:04d}.json", pieces)
 
     def shard_path(self, step: Step, shard: int) -> Path:
         return self.work / step.folder / f"{shard:04d}.parquet"
@@ -210,3 +232,13 @@ class Run:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
+
+
+def damage_of(error: Damaged) -> ScanFailed:
+    """What a damaged part means for the run: a shard's own can be made again, while what it was made of is there."""
+    where = error.path.parent
+    lasting = where.parent.name == "_work" or (where.name in MERGED and error.path.name.startswith("merged-"))
+    advice = (
+        "what it was made of is gone, so begin another run by --run" if lasting else "the same command makes it again"
+    )
+    return ScanFailed(f"{error}; {advice}")

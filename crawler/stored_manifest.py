@@ -97,6 +97,7 @@ _KINDS: dict[str, Any] = {
     "opt_outs": {},
     "opt_outs_reloaded": _ListOf({}),
     "outages": _ListOf({}),
+    "given_up": _ListOf({}),
     "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
     "suspicions": _ListOf(str),
 }

@@ -44,6 +44,7 @@ class Outcome(StrEnum):
     SAMPLED_OUT = "sampled_out"  #: another name at the same address was probed in its stead
     OVER_BUDGET = "over_budget"  #: its domain, network or provider has had all the endpoints or time it may have
     NOT_RUN = "not_run"  #: the run ended (or a circuit breaker opened) before its turn
+    GAVE_UP = "gave_up"  #: our process ended in the middle of it, each time it was tried (our limit)
     INTERNAL_ERROR = "internal_error"  #: our bug; the trace is in the log
 
 
@@ -69,6 +70,7 @@ class DnsError(StrEnum):
     BOGUS = "bogus"
     TIMEOUT = "timeout"
     MALFORMED = "malformed"
+    GAVE_UP = "gave_up"  #: our process ended in the middle of it, each time it was tried
 
 
 class LookupStatus(StrEnum):
@@ -83,6 +85,7 @@ class LookupStatus(StrEnum):
     TIMEOUT = "timeout"
     MALFORMED = "malformed"
     NOT_ASKED = "not_asked"
+    GAVE_UP = "gave_up"  #: our process ended in the middle of it, each time it was tried
 
 
 class Dnssec(StrEnum):

@@ -5,11 +5,13 @@ what became of them.  One JSON object a line:
 
     in    {"run": …, "config": {…}, "processes": 2}   first
           {"step": "domains", "shard": 3}      then any number
+          {…, "give_up": true}                 measure nothing of it, and give each row the outcome `gave_up`
           {"hold": true}                       give up the shards in hand: there is an outage
           {"reload": "opt-outs"}
     out   {"event": "ready"}
           {"event": "rows", "step": …, "shard": 3, "rows": {"domains": 120, …}}
-          {"event": "idle"}                    another shard would not slow the others
+          {"event": "idle"}                    each second: another shard would not slow the others
+          {"event": "busy"}                    each second: it would
           {"event": "done", "step": …, "shard": 3, "rows": {…}}
           {"event": "failed", "step": …, "shard": 3, "problem": "…", "fatal": false}
           {"event": "outage", "since": 1.7e9, "asked": [["mx.example", "192.0.2.1"], …]}
@@ -43,6 +45,7 @@ from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
 from crawler.files import Damaged
+from crawler.given_up import rows_of
 from crawler.instruments import Instruments
 from crawler.lots import lot_of
 from crawler.outage import FailureWindow
@@ -83,13 +86,13 @@ class Worker:
         self._window = FailureWindow(config.watch)
         self._alarm = anyio.Event()
 
-    async def work(self, step_name: str, shard: int) -> None:
+    async def work(self, step_name: str, shard: int, give_up: bool = False) -> None:
         """Do one shard and report how it went; raises nothing."""
         rows: dict[str, int] = {}
         try:
             with anyio.CancelScope() as scope:
                 self._scopes[step_name, shard] = scope
-                rows = await self._shard(step_name, shard)
+                rows = await self._shard(step_name, shard, give_up)
             if scope.cancelled_caught:
                 self._say({"event": "withdrawn", "step": step_name, "shard": shard})
                 return
@@ -162,7 +165,7 @@ class Worker:
             log.error("%s; the opt-outs in force stay in force", error)
 
     async def watch(self) -> None:
-        """Report progress for ever, and that there is time for another shard."""
+        """Report progress for ever, and each second whether there is time for another shard."""
         said: dict[tuple[str, int], dict[str, int]] = {}
         busy, clock = busy_time(), time.monotonic()
         while True:
@@ -174,11 +177,11 @@ class Worker:
                     self._say({"event": "rows", "step": step, "shard": shard, "rows": rows})
             said = {key: rows for key, rows in said.items() if key in self._outputs}
             if (now := time.monotonic()) - clock >= 1.0:
-                if busy_time() - busy < SPARE_CPU * (now - clock):
-                    self._say({"event": "idle"})
+                is_idle = busy_time() - busy < SPARE_CPU * (now - clock)
+                self._say({"event": "idle" if is_idle else "busy"})
                 busy, clock = busy_time(), now
 
-    async def _shard(self, step_name: str, shard: int) -> dict[str, int]:
+    async def _shard(self, step_name: str, shard: int, give_up: bool) -> dict[str, int]:
         step = STEPS[step_name]
         started = time.monotonic()
         path = self._run.shard_path(step, shard)
@@ -190,7 +193,10 @@ class Worker:
             rows = distinct(rows, step.key, dropped)
         self._outputs[step_name, shard] = output, dropped
         try:
-            if step is DOMAINS:
+            if give_up:
+                for row in rows_of(rows, self._config):
+                    output.emit(row)
+            elif step is DOMAINS:
                 await self._instruments.resolve_domains(rows, output.emit)
             elif step is HOSTS:
                 await self._instruments.resolve_hosts(rows, output.emit)
@@ -248,7 +254,7 @@ def _listen(worker: Worker, tasks: TaskGroup) -> None:
         if "reload" in job:
             anyio.from_thread.run_sync(worker.reload)
             continue
-        anyio.from_thread.run_sync(tasks.start_soon, worker.work, job["step"], job["shard"])
+        anyio.from_thread.run_sync(tasks.start_soon, worker.work, job["step"], job["shard"], "give_up" in job)
     os._exit(0)
 
 

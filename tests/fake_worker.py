@@ -5,6 +5,8 @@ FAKE_GIANT=PATH         every host has eight addresses in one giant network; wri
 FAKE_DIE_ONCE=PATH      end without a word, the first time (the file is the memory of it)
 FAKE_DIE=1              end without a word in every PROBE shard
 FAKE_RAISE=WORDS        raise an error in every PROBE shard
+FAKE_POISON=NAME,…      end without a word whenever one of these domains or mail hosts is measured
+FAKE_POISON_KIND=stop   … stop as by SIGSTOP; or `spin`: compute for ever; or `raise`: raise an error
 FAKE_DEAF=PATH          live on for ten seconds when standard input ends, and leave that file
 FAKE_FULL_DISK=1        raise what a full disk raises in every PROBE shard
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -62,6 +65,7 @@ async def resolve_domains(
 ) -> None:
     for target in targets:
         await pause()
+        taste(target.domain)
         row = Domain(domain=target.domain, input=target.input, rank=target.rank, resolved_at=EPOCH)
         if target.domain is None:
             row.route = Route.INVALID
@@ -77,6 +81,7 @@ async def resolve_domains(
 async def resolve_hosts(hosts: Iterable[MailHost], dns: object, config: object, emit: Emit) -> None:
     for host in hosts:
         await pause()
+        taste(host.host)
         assert host.host is not None
         n = number(host.host)
         addresses = [f"192.0.{n % 5}.{n % 251}", f"2001:db8:{n % 7:x}::{n % 251:x}"][: n % 3]
@@ -102,6 +107,7 @@ class Prober:
         for endpoint in endpoints:
             await pause()
             misbehave()
+            taste(f"smtp:{endpoint.host}")
             if GIANT:
                 note(f"{os.getpid()} {endpoint.address}\n")
             assert isinstance(endpoint.tlsa_status, TlsaStatus)
@@ -118,6 +124,21 @@ class Prober:
 class PolicyFetcher:
     def __init__(self, *settings: object) -> None:
         self.fetch = None
+
+
+def taste(name: str | None) -> None:
+    if name not in os.environ.get("FAKE_POISON", "").split(","):
+        return
+    match os.environ.get("FAKE_POISON_KIND"):
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "spin":
+            while True:
+                pass
+        case "raise":
+            raise RuntimeError(f"{name} is poison")
+        case _:
+            os._exit(7)
 
 
 def misbehave() -> None:

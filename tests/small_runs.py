@@ -134,6 +134,7 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
     "opted_out": (None, Outcome.OPTED_OUT, None, {}),
     "not_run": (None, Outcome.NOT_RUN, None, {}),
     "over_budget": (None, Outcome.OVER_BUDGET, None, {}),
+    "gave_up": (None, Outcome.GAVE_UP, None, {}),
     "internal_error": (Stage.HANDSHAKE, Outcome.INTERNAL_ERROR, None, {}),
     "sampled_out": (None, Outcome.SAMPLED_OUT, None, {"representative_related": True}),
 }

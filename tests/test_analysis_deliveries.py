@@ -50,6 +50,7 @@ TRUTH: dict[str, tuple[bool | None, ...]] = {
     "opted_out": (U, U, U, U, U, U, "unknown", U),
     "not_run": (U, U, U, U, U, U, "unknown", U),
     "over_budget": (U, U, U, U, U, U, "unknown", U),
+    "gave_up": (U, U, U, U, U, U, "unknown", U),
     "internal_error": (U, U, U, U, U, U, "unknown", Y),
     "sampled_out": (U, U, U, U, U, U, "unknown", U),  # its representative was not probed
 }

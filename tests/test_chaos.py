@@ -76,10 +76,11 @@ class PoolOfNone:
     """The shards are done here, so that every sync is seen."""
 
     def __init__(
-        self, run: Run, config: Config, size: int, *, command: object, on_rows: Callable[[int], None], on_outage: object
+        self, run: Run, config: Config, size: int, *, command: object, on_rows: Callable[[int], None], say: object
     ) -> None:
         self.size = size
         self.outages: list[dict[str, Any]] = []
+        self.given_up: list[dict[str, Any]] = []
         self._run = run
 
     @asynccontextmanager

@@ -81,7 +81,7 @@ def test_processes_that_die_one_after_the_other_with_nothing_to_do_end_the_scan(
     (error,) = raised.value.exceptions
     assert isinstance(error, ScanFailed)
     assert str(error) == (
-        "3 worker processes in a row ended without a shard in hand, at last with exit code 9; "
+        "3 worker processes in a row ended without a shard in hand, at last: its process ended with exit code 9; "
         "their messages, if any, are above"
     )
 

@@ -6,26 +6,20 @@ import errno
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from hashlib import sha256
-from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
-import dns.flags
-import dns.message
 import pyarrow.parquet as pq
 import pytest
 
-from crawler import cli, scan
+from crawler import scan
 from crawler.config import Config
 from crawler.files import hidden, process_space
 from crawler.parts import row_count
@@ -33,102 +27,13 @@ from crawler.records import SCHEMA_VERSION, TABLES
 from crawler.steps import Step
 from crawler.storage import Run
 from crawler.workspace import sweep
-from tests import fake_scan
-
-ROOT = Path(__file__).resolve().parent.parent
-KEYS = {
-    "domains": ("input",),
-    "hosts": ("host",),
-    "tlsa": ("host", "port"),
-    "probes": ("host", "address"),
-    "certificates": ("sha256",),
-    "policies": ("sha256",),
-}
+from tests.scan_kit import Kit, answering_resolver
 
 
 @pytest.fixture(scope="module")
 def resolver() -> Iterator[str]:
-    """Something that answers, so that a scan may begin."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 0))
-
-    def answer() -> None:
-        while True:
-            try:
-                wire, peer = server.recvfrom(4096)
-            except OSError:
-                return
-            if wire == b"end":
-                return
-            reply = dns.message.make_response(dns.message.from_wire(wire))
-            reply.flags |= dns.flags.AD
-            server.sendto(reply.to_wire(), peer)
-
-    thread = threading.Thread(target=answer, daemon=True)
-    thread.start()
-    port = server.getsockname()[1]
-    yield f"127.0.0.1:{port}"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.sendto(b"end", ("127.0.0.1", port))
-    thread.join()
-    server.close()
-
-
-class Kit:
-    """Scans of one list, each in a directory of its own."""
-
-    def __init__(self, path: Path, resolver: str) -> None:
-        self.path = path
-        self.list = path / "list.txt"
-        names = [f"name{n}.example" for n in range(700)]
-        self.names = names
-        lines = [*names, *names[:50], "NAME3.example.", "not a name", "http://x/", "not a name", "# comment"]
-        self.list.write_text("\n".join(lines) + "\n")
-        self.config = path / "scan.toml"
-        self.config.write_text(
-            f'resolver = ["{resolver}"]\nehlo_name = "probe.example"\nworkers = 1\n'
-            "[shards]\ndomains = 250\nhosts = 50\nendpoints = 30\n"
-        )
-
-    def start(self, data: str, *options: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, str(ROOT / "tests" / "fake_scan.py"), "scan", str(self.list)]
-        command += ["--data", str(self.path / data), "--config", str(self.config), *options]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=self.path
-        )
-
-    def scan(
-        self, data: str, *options: str, environment: dict[str, str] | None = None, code: int = 0
-    ) -> tuple[str, str]:
-        """In this process, which has imported everything; only the workers are processes of their own."""
-        arguments = ["scan", str(self.list), "--data", str(self.path / data), "--config", str(self.config), *options]
-        out, err = StringIO(), StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(scan, "scan", fake_scan.scan)
-            for name, value in (environment or {}).items():
-                patch.setenv(name, value)
-            assert cli.main(arguments) == code, err.getvalue()
-        return out.getvalue(), err.getvalue()
-
-    def run(self, data: str) -> Path:
-        (found,) = (self.path / data).glob("run=*")
-        return found
-
-    def manifest(self, data: str) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads((self.run(data) / "manifest.json").read_text())
-        return loaded
-
-    def dataset(self, data: str) -> dict[str, list[dict[str, Any]]]:
-        """Every table as rows in one order."""
-        return {table: rows_of(self.run(data), table) for table in TABLES}
-
-
-def rows_of(run: Path, table: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for part in (run / table).glob("*.parquet"):
-        rows += pq.ParquetFile(part).read().to_pylist()
-    return sorted(rows, key=lambda row: [str(row[name]) for name in KEYS[table]])
+    with answering_resolver() as address:
+        yield address
 
 
 @pytest.fixture
@@ -233,14 +138,15 @@ def test_a_list_of_bad_lines_is_a_dataset_too(kit: Kit) -> None:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"FAKE_DIE": "1"}, "failed 3 times, at last: its process ended with exit code 7"),
-        ({"FAKE_RAISE": "no such luck"}, "failed 3 times, at last: RuntimeError: no such luck"),
+        ({"FAKE_DIE": "1"}, ": its process ended with exit code 7"),
+        ({"FAKE_RAISE": "no such luck"}, ": RuntimeError: no such luck"),
         ({"FAKE_FULL_DISK": "1"}, "cannot be written (No space left on device)"),
     ],
 )
 def test_what_fails_again_and_again_ends_the_scan_with_one_line(
     kit: Kit, environment: dict[str, str], words: str
 ) -> None:
+    kit.config.write_text(kit.config.read_text().replace("endpoints = 30", "endpoints = 4") + "[watch]\ngiven_up = 1\n")
     _, err = kit.scan("data", environment=environment, code=1)
     last = err.strip().splitlines()[-1]
     assert last.startswith("starttls-crawler: error: ") and words in last
@@ -370,7 +276,7 @@ def test_a_finished_run_is_left_alone_and_a_new_one_has_its_own_name(kit: Kit) -
 
 
 def test_a_lost_or_short_part_is_made_again(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
-    kit.scan("data", environment={"FAKE_RAISE": "later"}, code=1)
+    kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
     domains = sorted((kit.run("data") / "domains").glob("domains-*.parquet"))
     domains[0].unlink()
     domains[1].write_bytes(domains[1].read_bytes()[:-100])
@@ -379,7 +285,7 @@ def test_a_lost_or_short_part_is_made_again(kit: Kit, undisturbed: dict[str, lis
 
 
 def test_a_run_over_another_list_or_with_other_settings_is_not_continued(kit: Kit) -> None:
-    kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "x"}, code=1)
+    kit.scan("data", "--run", "one", environment={"FAKE_FULL_DISK": "1"}, code=1)
     _, err = kit.scan("data", "--run", "one", "--limit", "5", code=2)
     assert "other settings (limit)" in err and err.count(": error: ") == 1
     kit.list.write_text("other.example\n")
@@ -390,7 +296,7 @@ def test_a_run_over_another_list_or_with_other_settings_is_not_continued(kit: Ki
 
 
 def test_a_part_that_was_changed_is_made_again(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
-    kit.scan("data", environment={"FAKE_RAISE": "later"}, code=1)
+    kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
     part = min((kit.run("data") / "hosts").glob("hosts-*.parquet"))
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -401,7 +307,7 @@ def test_a_part_that_was_changed_is_made_again(kit: Kit, undisturbed: dict[str, 
 
 
 def test_work_that_was_changed_ends_the_scan_with_one_line(kit: Kit) -> None:
-    kit.scan("data", environment={"FAKE_RAISE": "later"}, code=1)
+    kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
     work = min((kit.run("data") / "_work" / "endpoints").glob("*.parquet"))
     content = bytearray(work.read_bytes())
     content[len(content) // 3] ^= 0xFF
@@ -411,7 +317,7 @@ def test_work_that_was_changed_ends_the_scan_with_one_line(kit: Kit) -> None:
 
 
 def test_a_run_with_files_of_others_among_its_parts_is_not_continued(kit: Kit) -> None:
-    kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "later"}, code=1)
+    kit.scan("data", "--run", "one", environment={"FAKE_FULL_DISK": "1"}, code=1)
     copy = kit.path / "data" / "run=one" / "domains" / "copy.parquet"
     copy.write_text("mine")
     (kit.path / "data" / ".tmp-notes").write_text("mine")
@@ -451,7 +357,7 @@ def test_nothing_is_left_behind_by_standard_input_that_is_no_list(kit: Kit, monk
 
 
 def test_a_run_of_another_schema_is_refused_with_one_line(kit: Kit) -> None:
-    kit.scan("data", "--run", "one", environment={"FAKE_RAISE": "x"}, code=1)
+    kit.scan("data", "--run", "one", environment={"FAKE_FULL_DISK": "1"}, code=1)
     path = kit.run("data") / "manifest.json"
     path.write_text(json.dumps(kit.manifest("data") | {"schema_version": 99}))
     before = sorted((kit.path / "data").rglob("*"))
@@ -494,7 +400,7 @@ def test_a_clock_that_goes_back_and_files_of_the_future_change_nothing(
     kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]
 ) -> None:
     future = datetime(2100, 1, 1, tzinfo=UTC)
-    kit.scan("data", "--run", "21000101T000000Z", environment={"FAKE_RAISE": "later"}, code=1)
+    kit.scan("data", "--run", "21000101T000000Z", environment={"FAKE_FULL_DISK": "1"}, code=1)
     manifest = kit.run("data") / "manifest.json"
     manifest.write_text(json.dumps(kit.manifest("data") | {"started_at": future.isoformat()}))
     for path in (kit.path / "data").rglob("*"):
