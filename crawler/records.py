@@ -107,7 +107,9 @@ class Domain:
     route: Route | None = column(
         TEXT, "`explicit implicit null_mx null_mx_invalid no_mail_host nxdomain unknown invalid opted_out`"
     )
-    dns_error: DnsError | None = column(TEXT, "why `route` is unknown: `servfail refused bogus timeout malformed gave_up`")
+    dns_error: DnsError | None = column(
+        TEXT, "why `route` is unknown: `servfail refused bogus timeout malformed gave_up`"
+    )
     rcode: str | None = column(TEXT, "DNS response code of the MX answer, e.g. `NOERROR`; null if none came")
     ede: list[str] | None = column(TEXTS, "extended DNS errors of the MX answer (RFC 8914), `code text`")
     resolved_at: datetime | None = column(TIME, "when the MX question was answered or given up")
@@ -155,7 +157,7 @@ class Host:
         "CNAMEs followed to reach the addresses, in order; those through which only the other family led come last",
     )
     ipv4_status: LookupStatus | None = column(
-        TEXT, "`ok nodata nxdomain servfail refused bogus timeout malformed not_asked`, of the A question"
+        TEXT, "`ok nodata nxdomain servfail refused bogus timeout malformed not_asked gave_up`, of the A question"
     )
     ipv6_status: LookupStatus | None = column(TEXT, "the same, of the AAAA question")
     dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the address answers together")
