@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.errors import ConfigError, UsageError
-from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Sharding, Timeouts, Watch
+from crawler.setting_groups import DnsSettings, Https, Limits, Lists, Pacing, Sharding, Timeouts, Watch
 from crawler.settings import build, check_form, check_ranges, setting
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "DnsSettings",
     "Https",
     "Limits",
+    "Lists",
     "Pacing",
     "Sharding",
     "Timeouts",
@@ -70,6 +71,7 @@ class Config:
     limits: Limits = setting(Limits, "what a hostile server may make us take")
     pacing: Pacing = setting(Pacing, "how many at once and how often")
     https: Https = setting(Https, "how MTA-STS policies are fetched")
+    lists: Lists = setting(Lists, "what reading a list may cost")
     shards: Sharding = setting(Sharding, "how work is cut")
     watch: Watch = setting(Watch, "when a scan doubts its own network, and when its result")
 

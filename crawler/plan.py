@@ -54,7 +54,7 @@ def cut_targets(run: Run, source: Path, lines: int, config: Config, workers: int
     """The list by A-label (what is no name by its text); `lines` is an upper bound of its length."""
     count = min(lines, config.limit or lines)
     shards = shard_count(count, config.shards.domains, workers)
-    rows = read_targets(source, config.limit)
+    rows = read_targets(source, config.limit, lists=config.lists)
     _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
 
 

@@ -241,6 +241,32 @@ class Sharding:
 
 
 @dataclass(frozen=True, slots=True)
+class Lists:
+    """What reading a list of names may cost, whoever made it; beyond it the list is refused and nobody is contacted."""
+
+    memory_bytes: int = setting(
+        512 << 20,
+        "bytes of memory that unpacking a list may take, or reading a Parquet file, beside the program itself. `xz -9` "
+        "needs 65 MiB, `zstd --ultra --long=27` 128 MiB, Parquet as its writers cut it some tens",
+        low=32 << 20,
+        high=1 << 40,
+    )
+    unpacked_bytes: int = setting(
+        256 << 20,
+        "bytes that any packed list may unpack to; a larger one keeps to `unpacked_ratio`. A million names take some 20 MB",
+        low=1 << 16,
+        high=1 << 50,
+    )
+    unpacked_ratio: int = setting(
+        100,
+        "times its own size that a packed list may unpack to beyond that. Names pack to a third or a quarter, zone files "
+        "to a tenth; gzip can hold a thousand times its size, zstd and Parquet a million times",
+        low=1,
+        high=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """When a scan doubts its own network, its own processes, and its result."""
 
