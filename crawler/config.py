@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crawler.declared_limits import limit, read_bounded
 from crawler.errors import ConfigError, UsageError
 from crawler.setting_groups import DnsSettings, Https, Limits, Lists, Pacing, Sharding, Timeouts, Watch
 from crawler.settings import build, check_form, check_ranges, setting
@@ -32,6 +33,13 @@ __all__ = [
     "Watch",
     "server_address",
 ]
+
+_MOST_TOML = limit(
+    1 << 20,
+    "bytes of a TOML file given by `--config`; all settings with comments are some 20 KB",
+    protects="our memory",
+    cut="a refusal, exit code 2",
+)
 
 #: Standard ports; `--port NAME=PORT` says otherwise. IANA service names registry.
 STANDARD_PORTS = {"smtp": 25}
@@ -137,13 +145,14 @@ class Config:
         if path is not None:
             where = str(path)
             try:
-                values = tomllib.loads(path.read_text("utf-8"))
+                values = tomllib.loads(read_bounded(path, _MOST_TOML, "a file of settings").decode())
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{path}: is not UTF-8 text; --config takes a TOML file") from error
-            except tomllib.TOMLDecodeError as error:
-                raise ConfigError(f"{path}: is not TOML ({error}); check --config") from error
+            except (tomllib.TOMLDecodeError, RecursionError) as error:
+                words = " ".join(str(error).split())[:200]
+                raise ConfigError(f"{path}: is not TOML ({words}); check --config") from error
             for name in ("ca_file", "exclude"):
                 if isinstance(values.get(name), str) and values[name]:
                     values[name] = str(path.parent.resolve() / values[name])

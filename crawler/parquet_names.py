@@ -12,24 +12,20 @@ batches have the names, cut to what is looked at, and the ranks.  Standard error
 from __future__ import annotations
 
 import os
-import resource
 import sys
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawler.list_forms import MAX_LINE, columns_of, share_of_domains
+from crawler.memory_limit import MOST_MEMBERS, limit_memory
 
 #: Exit codes, beside 0.
 REFUSED, TOO_COSTLY, DAMAGED = 2, 3, 4
 
 _ROWS_AT_ONCE = 1_024
 _SAMPLE = 200
-
-_MOST_MEMBERS = 100_000
-"""Members that a list of the footer may have: columns, row groups."""
 
 _MOST_COLUMNS = 1_000
 """Columns among which the names are looked for; published lists have up to some dozens."""
@@ -42,20 +38,9 @@ class _Refused(Exception):
     """The file is in order and no list that can be read; the message says why."""
 
 
-def limit_memory(more: int) -> None:
-    """Let this process have so many bytes of address space beside those that it has now, and leave no core dump."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    most = pages * os.sysconf("SC_PAGE_SIZE") + more
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def write_names(path: str, *, only_count: bool) -> None:
     """Write the stream to standard output; only its schema, without looking for columns, if just the rows count."""
-    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, thrift_container_size_limit=_MOST_MEMBERS) as file:
+    with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False, thrift_container_size_limit=MOST_MEMBERS) as file:
         rows = file.metadata.num_rows
         name, rank = (None, None) if only_count else _columns(file)
         kind = pa.int64() if rank is None else file.schema_arrow.field(rank).type

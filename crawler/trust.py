@@ -29,6 +29,7 @@ from crawler.anatomy import instants_of
 from crawler.certificates import Known, load, parse
 from crawler.config import ConfigError
 from crawler.constraints import MOST_COMPARISONS, comparisons
+from crawler.declared_limits import limit, read_bounded
 from crawler.guard import Unreadable, guarded
 from crawler.recent import Recent
 from crawler.records import MISSING_ISSUER
@@ -37,6 +38,13 @@ from crawler.signatures import is_costly, is_issued_by
 from crawler.strength import weakness
 from crawler.three_valued import all_of, any_of
 from crawler.validity import Window, dates_of
+
+_MOST_ANCHORS = limit(
+    16 << 20,
+    "bytes of a file of trust anchors; Mozilla's have 290 KB",
+    protects="our memory",
+    cut="a refusal, exit code 2",
+)
 
 #: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
 _KEPT_CERTIFICATES = 150 << 20
@@ -149,7 +157,7 @@ class TrustStore:
 def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
     store = crypto.X509Store()
     try:
-        path.open("rb").close()
+        read_bounded(path, _MOST_ANCHORS, "a file of trust anchors that is read here")
         store.load_locations(str(path))
     except OSError as error:
         raise ConfigError(f"{path}: trust anchors cannot be read ({error.strerror}); check --ca-file") from error

@@ -172,7 +172,9 @@ def file(data: bytes, metadata: bytes, *, claimed: int | None = None) -> bytes:
     return MAGIC + data + metadata + struct.pack("<I", len(metadata) if claimed is None else claimed) + MAGIC
 
 
-def one_column(pages: Sequence[bytes], rows: int, *, has_dictionary: bool = False, optional: bool = False) -> bytes:
-    """A file with the text column `domain`."""
-    described, data = chunk(["domain"], pages, rows, has_dictionary=has_dictionary)
-    return file(data, footer([group("schema", 1), column("domain", optional=optional)], [described], rows))
+def one_column(
+    pages: Sequence[bytes], rows: int, *, has_dictionary: bool = False, optional: bool = False, name: str = "domain"
+) -> bytes:
+    """A file with one text column."""
+    described, data = chunk([name], pages, rows, has_dictionary=has_dictionary)
+    return file(data, footer([group("schema", 1), column(name, optional=optional)], [described], rows))

@@ -25,7 +25,7 @@ STOREYS = (
         "crawler.settings",
         "crawler.errors",
     }
-    | {"crawler.row_weights", "crawler.reporting"}
+    | {"crawler.row_weights", "crawler.reporting", "crawler.declared_limits", "crawler.memory_limit"}
     | {"crawler.setting_groups", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
