@@ -22,7 +22,7 @@ from crawler.guard import Unreadable
 from crawler.names import InvalidName, a_label
 from crawler.network import converse
 from crawler.pacing import Budget
-from crawler.records import Endpoint, Outcome, Probe, Stage
+from crawler.records import DaneStatus, Endpoint, Outcome, Probe, Stage
 from crawler.tls import Offer, TlsClient, TlsContexts
 from crawler.trust import TrustStore
 from crawler.verdicts import conclude, judge_chain, judge_names
@@ -146,6 +146,8 @@ class Attempts:
             endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to,
             dropped=endpoint.tlsa_dropped or 0,
         )  # fmt: skip
+        if probe.chain_dropped and verdict.status is DaneStatus.MISMATCH:
+            verdict = dane.Verdict(DaneStatus.UNKNOWN)  # what was left out may match
         probe.dane, probe.dane_error = verdict.status, verdict.error
         probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
 

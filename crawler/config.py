@@ -15,7 +15,8 @@ from typing import Any
 
 from crawler.declared_limits import limit, read_bounded
 from crawler.errors import ConfigError, UsageError
-from crawler.setting_groups import DnsSettings, Https, Limits, Lists, Pacing, Sharding, Timeouts, Watch
+from crawler.run_settings import Lists, Sharding, Watch
+from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Timeouts
 from crawler.settings import build, check_form, check_ranges, setting
 
 __all__ = [

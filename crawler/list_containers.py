@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Protocol, cast
 import zstandard
 
 from crawler.config import Lists
+from crawler.declared_limits import limit
 from crawler.list_bounds import Counted, InputError, Unpacked, too_costly
 
 _HEAD = 65_536
@@ -27,7 +28,9 @@ _HEAD = 65_536
 _AT_ONCE = 1_024
 """Packed bytes unpacked at once: of zstd they are at most some 30 MB of text, of xz 7 MB, whoever made them."""
 
-_MOST_DIRECTORY = 1 << 20
+_MOST_DIRECTORY = limit(
+    1 << 20, "bytes of the directory of a zip archive", protects="our memory", cut="a refusal, exit code 2"
+)
 """Bytes read at once of a zip archive, and so of its directory of files: an archive with one list has some hundred."""
 
 

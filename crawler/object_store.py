@@ -24,7 +24,7 @@ from crawler.location import Location
 
 T = TypeVar("T")
 
-LANES = 8
+LANES = limit(8, "transfers to an object store at once", protects="the store", cut="nothing is cut: the others wait")
 """Transfers at once: most of the time of a small object is waiting."""
 
 _MOST_READ = limit(

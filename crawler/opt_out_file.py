@@ -42,7 +42,8 @@ _MOST_NETWORKS = limit(
     protects="our memory",
     cut="a refusal before anybody is contacted, exit code 2",
 )
-_SHOWN = 5  # warnings that a person is shown; the rest is counted
+#: warnings that a person is shown; the rest is counted
+_SHOWN = limit(5, "warnings about opt-outs that are shown", protects="the reader", cut="the rest is counted")
 
 _ADDRESS = r"\[?[0-9A-Fa-f.:]{2,45}\]?"
 _RANGE = re.compile(rf"({_ADDRESS})(?:\s*(?:[-\u2010-\u2015\u2212]|\.\.\.?)\s*|\s+to\s+(?=\S*[.:]))([^\s,;]+)").match

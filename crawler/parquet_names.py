@@ -18,16 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from crawler.declared_limits import limit
 from crawler.list_forms import MAX_LINE, columns_of, share_of_domains
 from crawler.memory_limit import MOST_MEMBERS, limit_memory
 
 #: Exit codes, beside 0.
 REFUSED, TOO_COSTLY, DAMAGED = 2, 3, 4
 
-_ROWS_AT_ONCE = 1_024
+_ROWS_AT_ONCE = limit(1_024, "rows of a Parquet list read at once", protects="our memory", cut="nothing is cut")
 _SAMPLE = 200
 
-_MOST_COLUMNS = 1_000
+_MOST_COLUMNS = limit(1_000, "columns of a Parquet list", protects="our processor time", cut="a refusal, exit code 2")
 """Columns among which the names are looked for; published lists have up to some dozens."""
 
 _SHOWN = 8

@@ -20,6 +20,7 @@ import anyio.lowlevel
 from crawler.attempt import Attempts, Finding
 from crawler.budgets import StoredBudget, TimeBudget
 from crawler.config import Config
+from crawler.declared_limits import limit
 from crawler.names import suffixes
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
@@ -35,7 +36,13 @@ _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
 _HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
 _DEAF = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE})
 _ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
-_CANDIDATES = 4  # names kept of an address for each that may be probed: strangers in front must not hide its owner
+#: names kept of an address for each that may be probed: strangers in front must not hide its owner
+_CANDIDATES = limit(
+    4,
+    "names of an address kept for each that may be probed",
+    protects="our memory",
+    cut="the others are `sampled_out`, as most are",
+)
 
 
 @dataclass(slots=True)

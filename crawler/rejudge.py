@@ -44,7 +44,7 @@ VERDICTS = (
 )  # fmt: skip
 
 #: What verdicts follow from, beside the certificates.
-_JUDGED_BY = ("host", "received_chain", "negotiated", "conclusive", "starttls_offered")
+_JUDGED_BY = ("host", "received_chain", "chain_dropped", "negotiated", "conclusive", "starttls_offered")
 
 _SHOWN = ("chain_trusted", "name_match", "within_validity", "strict_valid")
 _WORDS = {True: "yes", False: "no", None: "unknown"}

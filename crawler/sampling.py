@@ -13,10 +13,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crawler.certificates import Known
+from crawler.declared_limits import limit
 from crawler.names import InvalidName, a_label, suffixes
 from crawler.records import Endpoint, Probe
 
-NAMES_LOOKED_AT = 100
+NAMES_LOOKED_AT = limit(
+    100,
+    "names of a leaf whose registrable domains are compared to find its owner",
+    protects="our processor time",
+    cut="it counts as nobody's in particular, which changes only which names of an address are probed",
+)
 """Names of a leaf that are asked for their registrable domain; a certificate with more is no single owner's."""
 
 _GREETED = re.compile(r"[0-9]{3}[ -](\S{1,253})").match

@@ -39,17 +39,28 @@ from crawler.strength import weakness
 from crawler.three_valued import all_of, any_of
 from crawler.validity import Window, dates_of
 
-_MOST_ANCHORS = limit(
-    16 << 20,
-    "bytes of a file of trust anchors; Mozilla's have 290 KB",
-    protects="our memory",
-    cut="a refusal, exit code 2",
-)
+_MOST_ANCHORS = limit(16 << 20, "bytes of a file of trust anchors", protects="our memory", cut="a refusal, exit code 2")
 
 #: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
-_KEPT_CERTIFICATES = 150 << 20
-_KEPT_CHAINS = 8_000
-_ADDED = 16  # certificates added to a chain at most; real paths have no more than five
+_KEPT_CERTIFICATES = limit(
+    150 << 20,
+    "bytes of parsed certificates remembered by a process",
+    protects="our memory",
+    cut="the oldest are forgotten and parsed anew, which changes no finding",
+)
+_KEPT_CHAINS = limit(
+    8_000,
+    "verdicts on chains remembered, of each kind",
+    protects="our memory",
+    cut="the oldest are forgotten and made anew, which changes no finding",
+)
+#: certificates added to a chain at most; real paths have no more than five
+_ADDED = limit(
+    16,
+    "certificates added to a chain that lacks some",
+    protects="our processor time",
+    cut="`incomplete_chains.trusted_if_known` is by what was added, and `error` says what is still missing",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from crawler.config import Config, UsageError
+from crawler.declared_limits import limit
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
 from crawler.files import Damaged
@@ -60,7 +61,12 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.25
 """Seconds between two reports of progress."""
 
-_WITNESSES = 3
+_WITNESSES = limit(
+    3,
+    "endpoints asked again at a time in an outage",
+    protects="the hosts asked",
+    cut="nothing is cut: others are asked in the next round; the manifest names them (`outages`)",
+)
 """Endpoints that answered before, without which nothing can be told, and that are asked again at a time in an outage."""
 
 _LONGEST_PAUSE = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,16 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-_MAX_MESSAGE = 1 << 16
+from crawler.declared_limits import limit
+
+log = logging.getLogger(__name__)
+
+_MAX_MESSAGE = limit(
+    1 << 16,
+    "bytes of one message of a worker process",
+    protects="our memory",
+    cut="the process is ended and another started, with a warning; its shards are done again",
+)
 
 #: Where this package lies: a source tree that was not installed must be found by the workers too.
 _ROOT = str(Path(__file__).resolve().parent.parent)
@@ -63,11 +73,15 @@ class WorkerProcess:
         lines = BufferedByteReceiveStream(self.process.stdout)
         while True:
             try:
-                line = await lines.receive_until(b"\n", _MAX_MESSAGE)
+                message = json.loads(await lines.receive_until(b"\n", _MAX_MESSAGE))
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
+            except (anyio.DelimiterNotFound, ValueError):
+                log.warning("a worker process said what no worker says, or more than %d bytes at once", _MAX_MESSAGE)
+                self.process.kill()
+                return
             self.silence = 0.0
-            yield json.loads(line)
+            yield message
 
     def kill(self, why: str) -> None:
         """End it at once, stopped or stuck as it may be."""

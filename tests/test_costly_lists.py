@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from crawler.choose_run import config_sha256
 from crawler.config import Config, Lists
 from crawler.list_bounds import InputError
-from crawler.manifest import config_sha256
 from crawler.targets import read_targets, survey
 from tests.forged_parquet import (
     RLE_DICTIONARY,

@@ -26,7 +26,7 @@ STOREYS = (
         "crawler.errors",
     }
     | {"crawler.row_weights", "crawler.reporting", "crawler.declared_limits", "crawler.memory_limit"}
-    | {"crawler.setting_groups", "crawler.three_valued"}
+    | {"crawler.setting_groups", "crawler.run_settings", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.guard", "crawler.der", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
