@@ -41,6 +41,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from crawler import turns
 from crawler.config import Config, UsageError
 from crawler.declared_limits import limit
 from crawler.dns.client import DnsClient
@@ -246,6 +247,8 @@ async def serve() -> None:
         worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say)
         tasks.start_soon(worker.watch)
         tasks.start_soon(worker.look_out)
+        if path := os.environ.get(turns.VARIABLE):
+            tasks.start_soon(turns.watch, Path(path))
         say({"event": "ready"})
         await anyio.to_thread.run_sync(_listen, worker, tasks)
 

@@ -92,6 +92,7 @@ STOREYS = (
         "crawler.division",
         "crawler.given_up",
         "crawler.culprits",
+        "crawler.turns",
         "crawler.rejudge",
         "crawler.finished",
         "crawler.tally",

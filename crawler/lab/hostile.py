@@ -99,9 +99,9 @@ def _bank(world: World, honest: Iterable[str]) -> str:
     """The address of an honest host that one domain of the list runs for itself and that is in perfect order."""
     for name in honest:
         domain = world.domain(name)
-        if domain.behaviour.name == "own-host" and len(domain.mail_hosts) == 1:
+        if domain.behaviour.name == "own-host":
             host = world.host(domain.mail_hosts[0][1])
-            if host is not None and host.behaviour.name == "tls13-x25519" and len(host.addresses) == 1:
+            if host is not None and host.behaviour.truth.strict_valid and len(host.addresses) == 1:
                 return host.addresses[0]
     return ""
 

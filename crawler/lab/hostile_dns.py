@@ -115,8 +115,8 @@ def _tlsa(adversary: Adversary, authority: Authority, domain: Hostile, host: str
             rest = range(max(1, int(54_000 * adversary.size) // 320))
             return [b"\2\0\0" + whole, *(b"\2\1\0" + draw.randbytes(305) for _ in rest)]
         case "anchors":
-            names = [f"{kind} {n}" for kind in ("anchor", "cheap anchor") for n in range(1, ANCHORS + 1)]
-            chain = authority.chain(Leaf(chain=tuple(names[number % 2 * ANCHORS :][:ANCHORS])))
+            names = (f"{kind} {n}" for kind in ("anchor", "cheap anchor") for n in range(1, ANCHORS + 1))
+            chain = authority.chain(Leaf(chain=tuple(names)))
             ders = (crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in chain)
             return [b"\2\0\1" + hashlib.sha256(der).digest() for der in ders]
         case "leaf":
