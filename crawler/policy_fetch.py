@@ -183,8 +183,7 @@ class PolicyFetcher:
         try:
             return await self._request(host, await self._secured(host, connection))
         except TooMuch:
-            most = self._settings.policy_bytes + self._settings.overhead_bytes
-            raise _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {most} bytes in all, and no end of the policy") from None
+            raise self._too_large() from None
         except TooHard:
             problem = f"a Diffie-Hellman prime of more than {_DH_BITS} bits, which we do not work with"
             raise _NoPolicy(None, problem) from None
@@ -194,6 +193,12 @@ class PolicyFetcher:
         finally:
             with anyio.move_on_after(1, shield=True):
                 await connection.aclose()
+
+    def _too_large(self) -> _NoPolicy:
+        """In the same words for either limit: which is met first is a matter of how the bytes come."""
+        most = self._settings.policy_bytes
+        in_all = most + self._settings.overhead_bytes
+        return _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {most} bytes, or {in_all} bytes in all")
 
     async def _secured(self, host: str, connection: anyio.abc.ByteStream) -> HttpsStream:
         most = self._settings.policy_bytes + self._settings.overhead_bytes
@@ -244,7 +249,7 @@ class PolicyFetcher:
         async for part in response.aiter_stream():
             text += part
             if len(text) > self._settings.policy_bytes:
-                raise _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {self._settings.policy_bytes} bytes")
+                raise self._too_large()
         return bytes(text)
 
 

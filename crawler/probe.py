@@ -36,6 +36,7 @@ _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
 _HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
 _DEAF = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE})
 _ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
+_STARTED_IN_ONE_GO = 20  # connections begun in one turn of the event loop; each takes about half a millisecond
 #: names kept of an address for each that may be probed: strangers in front must not hide its owner
 _CANDIDATES = limit(
     4,
@@ -161,7 +162,9 @@ class Prober:
         # A fixed set of takers: a task for each lane would cost more than the lane's own Python.
         try:
             async with anyio.create_task_group() as takers:
-                for _ in range(min(len(lanes), self._config.pacing.in_flight)):
+                for number in range(min(len(lanes), self._config.pacing.in_flight)):
+                    if number % _STARTED_IN_ONE_GO == 0:
+                        await anyio.lowlevel.checkpoint()
                     takers.start_soon(take)
         finally:
             lanes.close()
