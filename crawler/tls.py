@@ -12,6 +12,7 @@ reason is `tls_unsupported_by_us`.
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -145,6 +146,15 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _: Any) -> bool:
     return True
 
 
+def _is_dhe(ssl: Any, suite: bytes) -> bool:
+    """Whether a cipher suite, as its two bytes, has a finite-field key exchange; `ssl` is any connection's."""
+    if len(suite) != 2:
+        return False
+    cipher = lib.SSL_CIPHER_find(ssl, suite)
+    name: bytes = b"" if cipher == ffi.NULL else ffi.string(lib.SSL_CIPHER_get_name(cipher))
+    return name.startswith((b"DHE-", b"EDH-"))
+
+
 class TlsClient:
     """One client connection: `start`, then `feed` until `established`, then `write` and `read`."""
 
@@ -156,9 +166,11 @@ class TlsClient:
         Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes).
         """
         self._dh_bits = dh_bits
-        self._flight = ServerFlight(self._is_dhe)
-        self._looked = False  # at what is fed next
         self._connection = SSL.Connection(context)
+        # It must not lead back to us: in a circle the memory of a connection, which a hostile certificate makes megabytes,
+        # would stay until circles are looked for, which is seldom.
+        self._flight = ServerFlight(partial(_is_dhe, self._connection._ssl))
+        self._looked = False  # at what is fed next
         self._connection.set_connect_state()
         self._connection.request_ocsp()
         self.established = False
@@ -225,14 +237,6 @@ class TlsClient:
             if plain:
                 return plain, False  # the failure comes again with the next read
             raise _failure(error) from None
-
-    def _is_dhe(self, suite: bytes) -> bool:
-        """Whether a cipher suite, as its two bytes, has a finite-field key exchange."""
-        if len(suite) != 2:
-            return False
-        cipher = lib.SSL_CIPHER_find(self._connection._ssl, suite)
-        name: bytes = b"" if cipher == ffi.NULL else ffi.string(lib.SSL_CIPHER_get_name(cipher))
-        return name.startswith((b"DHE-", b"EDH-"))
 
     def _pending(self) -> bytes:
         try:
