@@ -12,13 +12,14 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
 from crawler.attempt import Attempts, Finding
-from crawler.budgets import StoredBudget, TimeBudget
+from crawler.budgets import EffortBudget, StoredBudget, TimeBudget
 from crawler.config import Config
 from crawler.declared_limits import limit
 from crawler.names import suffixes
@@ -26,7 +27,8 @@ from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
 from crawler.sampling import Candidate, Candidates, owners, representative_of
-from crawler.tls import DHE_REFUSED, DHE_TOO_LARGE, Offer
+from crawler.tls import Offer
+from crawler.tls_refusals import DHE_REFUSED, DHE_TOO_LARGE
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ class Prober:
         self._room = Room(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
         self._stored = StoredBudget(config.limits, processes)
+        self._efforts = EffortBudget(config.limits, processes)
         self._attempts = Attempts(config, self._budget)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
@@ -99,7 +102,7 @@ class Prober:
             pending = await self._pass(pending, shard, last)
             if not pending:
                 break
-        for budget in (self._providers, self._stored):
+        for budget in (self._providers, self._stored, self._efforts):
             budget.forget(key for key, _ in shard.counted if isinstance(key, str))
         if len(shard.done) < shard.expected:
             await self._finish_others(endpoints, shard)
@@ -226,7 +229,7 @@ class Prober:
     def _allow(self, item: _Pending, shard: ProbedShard) -> None:
         """Give the endpoint's network and provider the time and bytes due to its host, which each counts once."""
         weight = item.endpoint.weight or 0.0
-        provided = ((shard.networks,), item.network), ((self._providers, self._stored), item.provider)
+        provided = ((shard.networks,), item.network), ((self._providers, self._stored, self._efforts), item.provider)
         for budgets, key in provided:
             if (key, item.endpoint.host) not in shard.counted:
                 shard.counted.add((key, item.endpoint.host))
@@ -240,11 +243,14 @@ class Prober:
             shard.networks.take(item.network, seconds)
             self._providers.take(item.provider, seconds)
 
+        afford = partial(self._efforts.afford_prime, item.provider)
         try:
             if item.offer is Offer.CLASSICAL:
-                probe, chain = await self._attempts.compared(item.endpoint, self._config.pacing.address_pause, took)
+                probe, chain = await self._attempts.compared(
+                    item.endpoint, self._config.pacing.address_pause, took, afford
+                )
             else:
-                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer)
+                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer, afford=afford)
         except Exception:  # our bug: it goes into the log, and never costs another endpoint
             log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
             probe, chain = unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []

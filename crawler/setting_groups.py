@@ -107,6 +107,19 @@ class Limits:
         low=1_024,
         high=10_000,
     )
+    dh_seconds: float = setting(
+        2.0,
+        "seconds of our processor time for key exchanges over primes of more than 2,048 bits, as estimated by their size, of one "
+        "provider, all processes together; beyond them such a prime is too large, and the host is asked once more without DHE",
+        low=0,
+        high=1e6,
+    )
+    dh_seconds_per_domain: float = setting(
+        0.2,
+        "the same for each listed domain that sends mail there, beside those: four handshakes at 4,096 bits",
+        low=0,
+        high=1e6,
+    )
     certificates: int = setting(32, "certificates kept of one received chain", low=1, high=1_000)
     staple_bytes: int = setting(
         16_384, "a stapled OCSP response that is kept; real ones have 0.5 to 5 KiB", low=0, high=10_000_000

@@ -10,8 +10,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.budgets import EndpointBudgets, TimeBudget
-from crawler.config import Pacing, Timeouts
+from crawler.budgets import EffortBudget, EndpointBudgets, TimeBudget
+from crawler.config import Limits, Pacing, Timeouts
 from crawler.pacing import network_of
 from crawler.records import MX
 
@@ -167,3 +167,14 @@ def test_who_took_much_time_is_remembered_and_others_take_no_memory() -> None:
     time.forget(["slow", "quick"])
     assert time.is_spent("slow") and not time.is_spent("quick")
     assert set(time._taken) == {"slow"}
+
+
+def test_a_provider_has_so_much_of_our_processor_time_for_large_primes() -> None:
+    budget = EffortBudget(Limits(dh_seconds=1.0, dh_seconds_per_domain=0.5))
+    assert [budget.afford_prime("bad.example", 8_192) for _ in range(4)] == [True, True, False, False]
+    assert budget.afford_prime("bad.example", 4_096), "a smaller one is an eighth of the work"
+    assert budget.afford_prime("other.example", 8_192), "each has its own"
+    budget.allow("large.example", 3.0)
+    assert sum(budget.afford_prime("large.example", 8_192) for _ in range(10)) == 6
+    halves = [EffortBudget(Limits(dh_seconds=1.0), 2) for _ in range(2)]
+    assert sum(half.afford_prime("bad.example", 8_192) for half in halves for _ in range(4)) == 2, "one in each process"

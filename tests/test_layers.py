@@ -38,6 +38,7 @@ STOREYS = (
         "crawler.tlsrpt",
         "crawler.text_records",
         "crawler.server_flight",
+        "crawler.tls_refusals",
         "crawler.client_hello",
         "crawler.policy_list",
     }
