@@ -26,7 +26,7 @@ from crawler.names import suffixes
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
-from crawler.sampling import Candidate, Candidates, owners, representative_of
+from crawler.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
 from crawler.tls import Offer
 from crawler.tls_refusals import DHE_REFUSED, DHE_TOO_LARGE
 
@@ -209,8 +209,7 @@ class Prober:
             if probe.outcome in _DEAF and probe.stage in (Stage.CONNECT, Stage.GREETING):
                 is_deaf = True
             if spoken == 1 and len(waiting) >= most:
-                own = owners(probe, chain)
-                waiting = deque(sorted(waiting, key=lambda other: other.provider not in own))
+                waiting = deque(in_turns_with(owners(probe, chain), waiting, lambda other: other.provider))
             if not last and (offer := self._second_try(probe, item)) is not None:
                 again.append(_Pending(item.candidate, item.network, probe, offer))
             else:

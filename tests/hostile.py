@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,11 +33,10 @@ LONGEST_TURN = 0.1
 """Seconds of processor time that one turn of a worker's event loop may take."""
 
 SCALE = 0.1
-"""Factor of all default times; a scan of the lab at full length would take an hour."""
+"""Factor of all default times but those of the DNS, which are the lab's; at full length a scan would take an hour."""
 
 _SHOWN = 20
 _TIMES = {
-    "dns": ("timeout",),
     "timeouts": ("connect", "greeting", "reply", "handshake", "quit", "target"),
     "pacing": ("address_pause", "ordinary_seconds", "total_seconds", "total_seconds_per_domain", "retry_delay"),
     "https": ("timeout", "connect_timeout", "ordinary_seconds"),
@@ -68,16 +67,19 @@ def lab(directory: Path, domains: int, hostile: int, size: float, seed: int) -> 
             process.terminate()
 
 
-def write_inputs(directory: Path, scale: float | None) -> tuple[Path, Path, Path]:
+def write_inputs(
+    directory: Path, scale: float | None, pacing: Mapping[str, Any] | None = None
+) -> tuple[Path, Path, Path]:
     """Settings, the whole list and the list without the hostile domains; `scale` None: the lab's own times."""
     settings = tomllib.loads((directory / "lab.toml").read_text("utf-8"))
     settings["ipv6"] = False  # all IPv6 hosts of the lab share one address, and who of them is asked is drawn by lot
     if scale is not None:
         defaults = asdict(Config())
-        for name in ("per_provider",):
-            del settings["pacing"][name]
+        del settings["pacing"]["per_provider"]  # the default holds
+        settings["dns"]["tries"] = defaults["dns"]["tries"]
         for group, names in _TIMES.items():
             settings[group] |= {name: defaults[group][name] * scale for name in names}
+    settings["pacing"] |= pacing or {}
     config, whole, honest = (directory / name for name in ("scan.toml", "list.txt", "honest.txt"))
     config.write_text("".join(_toml(settings)), "utf-8")
     names = whole.read_text("utf-8").splitlines(keepends=True)

@@ -622,7 +622,7 @@ def test_a_host_with_a_dhe_group_that_we_do_not_take_is_asked_once_more_without_
     offers: list[Offer] = []
 
     def script(answer: Outcome | None) -> Prober:
-        async def once(self: Any, endpoint: Endpoint, took: Any = None, *, offer: Offer = Offer.MODERN) -> room.Finding:
+        async def once(self: Any, endpoint: Endpoint, took: Any, *, offer: Offer, **_: Any) -> room.Finding:
             offers.append(offer)
             probe = Probe(protocol="smtp", host=endpoint.host, address=endpoint.address, port=25, stage=Stage.HANDSHAKE)
             probe.outcome, probe.tls_reason = refused, reason

@@ -96,14 +96,15 @@ class Adversary:
 
 
 def _bank(world: World, honest: Iterable[str]) -> str:
-    """The address of an honest host that one domain of the list runs for itself and that is in perfect order."""
+    """The address of an honest host that is in perfect order: one that a domain runs for itself, if there is any."""
+    found: dict[str, str] = {}
     for name in honest:
         domain = world.domain(name)
-        if domain.behaviour.name == "own-host":
-            host = world.host(domain.mail_hosts[0][1])
+        for host in (world.host(host) for _, host in domain.mail_hosts):
             if host is not None and host.behaviour.truth.strict_valid and len(host.addresses) == 1:
-                return host.addresses[0]
-    return ""
+                is_own = host.behaviour.name == "tls13-x25519" and domain.behaviour.name == "own-host"
+                found.setdefault("own" if is_own else host.behaviour.name, host.addresses[0])
+    return next((found[kind] for kind in ("own", "tls13-x25519", "tls13-p256", "wildcard") if kind in found), "")
 
 
 def attacks(size: float) -> tuple[Attack, ...]:

@@ -5,6 +5,7 @@ The rules of `dns_server.py` hold here too.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from ipaddress import IPv4Address
@@ -28,6 +29,7 @@ _HEADER = 12
 _MOST = 63_500  # bytes of an answer's records, so that the message fits into 65,535
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz0123456789"
 _HOSTS_OF_POLICIES = "127.250.0.{}"
+_AT_ONCE = 10
 _REFUSES = "127.250.255.{}"
 
 
@@ -50,6 +52,15 @@ async def let_in(adversary: Adversary, authority: Authority, mail: MailServers, 
     for domain in adversary:
         if not is_detour(domain.policy):
             await policies.listen_at(policy_addresses(domain)[0], domain.policy)
+        # All certificates now: whoever makes them while a scan runs keeps honest hosts waiting.
+        leaves = {server.tls.leaf for server in domain.attack.servers if isinstance(server.tls, Tls)}
+        for number in range(0 if domain.attack.many_labels else adversary.mx):
+            host = f"mx{number}"
+            answer_hostile(adversary, authority, f"_25._tcp.{host}.{domain.name}", _TLSA)
+            for leaf in leaves:
+                authority.leaf(leaf, f"{host}.{domain.name}")
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
 
 
 def answer_hostile(adversary: Adversary, authority: Authority, name: str, rdtype: int) -> Answer | None:
