@@ -332,8 +332,8 @@ def test_a_domain_has_no_more_endpoints_and_time_than_in_a_scan(
         took(seconds)
         return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
 
-    monkeypatch.setattr("crawler.explain.resolve_domains", resolved_domain)
-    monkeypatch.setattr("crawler.explain.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.instruments.resolve_domains", resolved_domain)
+    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
     monkeypatch.setattr("crawler.attempt.Attempts.once", once)
     pacing = Pacing(domain_endpoints=64, total_seconds=100, total_seconds_per_domain=80, ordinary_seconds=5)
     config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",), pacing=pacing)

@@ -94,6 +94,7 @@ STOREYS = (
         "crawler.given_up",
         "crawler.culprits",
         "crawler.turns",
+        "crawler.lean_process",
         "crawler.rejudge",
         "crawler.finished",
         "crawler.tally",
