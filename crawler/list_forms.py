@@ -36,7 +36,12 @@ RANK_COLUMNS = ("rank", "globalrank", "global_rank", "position")
 _SAMPLE = 200
 """Lines by which the form is told."""
 
-_KEPT = limit(256, "characters kept of a line of a list that is too long", protects="the disk", cut="as above")
+_KEPT = limit(
+    256,
+    "characters kept of a line of a list that is too long",
+    protects="the disk",
+    cut="the row in `domains` has so many in `input`",
+)
 """Characters kept of a line that is too long."""
 
 _CLEARLY = 0.5

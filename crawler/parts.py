@@ -18,7 +18,6 @@ from typing import Any, get_args, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawler.declared_limits import limit
 from crawler.files import Damaged, sync_file
 from crawler.memory_limit import MOST_MEMBERS
 from crawler.records import schema_of
@@ -27,12 +26,7 @@ from crawler.row_weights import WEIGHTS
 ROWS_AT_ONCE, BYTES_AT_ONCE = 1_024, 2 << 20
 """Rows held as Python objects before they become Arrow columns, and about how many bytes of them."""
 
-ROW_GROUP_BYTES = limit(
-    8 << 20,
-    "bytes held of a part before they are written as a row group",
-    protects="our memory",
-    cut="nothing is cut: the next row group begins",
-)
+ROW_GROUP_BYTES = 8 << 20
 """Arrow bytes held before they go to the file as one row group; a process may write dozens of files at once."""
 
 BLOOM_ROWS = 20_000

@@ -99,7 +99,7 @@ class PolicyFetcher:
         left = self._settings.timeout
         unconnected: list[_Unconnected] = []
         try:
-            for address in addresses:
+            for address in addresses[: self._settings.addresses]:
                 if left <= 0:
                     raise _NoPolicy(MtaStsFetch.TIMEOUT, self._timed_out)
                 async with self._pace.room(address):
@@ -120,7 +120,9 @@ class PolicyFetcher:
                         left -= anyio.current_time() - began
         finally:
             self._pace.took(owner, self._settings.timeout - left)
-        # An address that was given up might have answered; one that was silent is another matter than one that refuses.
+        if (more := len(addresses) - self._settings.addresses) > 0:
+            unconnected.append(_Unconnected(None, f"{more} more addresses were not tried"))
+        # An address that was not tried might have answered; one that was silent is another matter than one that refuses.
         fetches = {reason.fetch for reason in unconnected}
         fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
         raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected)[:500])
@@ -175,7 +177,7 @@ class PolicyFetcher:
             blocked = Outcome.ADDRESS_NOT_ALLOWED in verdicts.values()
             fetch = MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else MtaStsFetch.OPTED_OUT
             raise _NoPolicy(fetch, f"may not contact {', '.join(verdicts)}")
-        return names, allowed[: self._settings.addresses]
+        return names, allowed
 
     async def _get(self, host: str, address: str) -> bytes:
         """The body of a good response."""

@@ -31,7 +31,7 @@ from crawler.records import MtaStsMode
 
 MAX_BYTES = limit(
     32 << 20,
-    "bytes of a policy list; JSON made for it takes up to 25 times its size in memory",
+    "bytes of a policy list; JSON made for it takes up to 30 times its size in memory",
     protects="our memory",
     cut="a refusal, exit code 2",
 )

@@ -19,24 +19,11 @@ from anyio.abc import TaskGroup
 
 from crawler.config import Config
 from crawler.culprits import Culprits
-from crawler.declared_limits import limit
 from crawler.errors import ScanFailed
+from crawler.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS
 from crawler.steps import Step
 from crawler.storage import Run
 from crawler.worker_process import COMMAND, WorkerProcess, dismiss
-
-MAX_ACTIVE = limit(
-    16, "shards under way at once in one process", protects="our memory", cut="nothing is cut: the others wait"
-)
-"""Shards under way at once in one process; most of them wait for slow hosts or for a second try."""
-
-MAX_IDLE_DEATHS = limit(
-    3,
-    "worker processes in a row that end with no shard in hand",
-    protects="our time",
-    cut="the scan ends and says how the last one ended; what is finished is kept",
-)
-"""A shard that gets done in between begins the count anew."""
 
 _FAREWELL = 2.0
 _LOOK_EVERY = 1.0

@@ -23,7 +23,7 @@ NAMES_LOOKED_AT = limit(
     100,
     "names of a leaf whose registrable domains are compared to find its owner",
     protects="our processor time",
-    cut="it counts as nobody's in particular, which changes only which names of an address are probed",
+    cut="the names behind them are not looked at, which changes only the choice of names that are probed at an address",
 )
 """Names of a leaf that are asked for their registrable domain; a certificate with more is no single owner's."""
 

@@ -21,7 +21,7 @@ from crawler.schema_versions import READABLE, manifest_as_now, schema_version_of
 MANIFEST = "manifest.json"
 _LARGEST = limit(
     16 << 20,
-    "bytes of a manifest; a scan of a million names wrote 10 KiB, and JSON made for it takes up to 25 times its size in memory",
+    "bytes of a manifest; a scan of a million names wrote 10 KiB, and JSON made for it takes up to 30 times its size in memory",
     protects="our memory",
     cut="a refusal, exit code 2; among several runs it is passed over, with the reason",
 )
@@ -29,7 +29,7 @@ _DEEPEST = limit(
     20,
     "levels on which lists and objects of a manifest stand in each other; the crawler writes six",
     protects="our stack",
-    cut="as above",
+    cut="a refusal, exit code 2; among several runs it is passed over, with the reason",
 )
 
 

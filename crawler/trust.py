@@ -31,7 +31,7 @@ from crawler.config import ConfigError
 from crawler.constraints import MOST_COMPARISONS, comparisons
 from crawler.declared_limits import limit, read_bounded
 from crawler.guard import Unreadable, guarded
-from crawler.recent import Recent
+from crawler.recent import KEPT_CERTIFICATES, KEPT_CHAINS, Recent
 from crawler.records import MISSING_ISSUER
 from crawler.server_purpose import NO_CHECK_TIME, check_purpose_is_enforced, enforce_server_purpose
 from crawler.signatures import is_costly, is_issued_by
@@ -41,19 +41,6 @@ from crawler.validity import Window, dates_of
 
 _MOST_ANCHORS = limit(16 << 20, "bytes of a file of trust anchors", protects="our memory", cut="a refusal, exit code 2")
 
-#: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
-_KEPT_CERTIFICATES = limit(
-    150 << 20,
-    "bytes of parsed certificates remembered by a process",
-    protects="our memory",
-    cut="the oldest are forgotten and parsed anew, which changes no finding",
-)
-_KEPT_CHAINS = limit(
-    8_000,
-    "verdicts on chains remembered, of each kind",
-    protects="our memory",
-    cut="the oldest are forgotten and made anew, which changes no finding",
-)
 #: certificates added to a chain at most; real paths have no more than five
 _ADDED = limit(
     16,
@@ -95,11 +82,11 @@ class TrustStore:
         self.path = Path(ca_file or certifi.where())
         self._store = _store(self.path)
         check_purpose_is_enforced()
-        self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES, attrgetter("weight"))
-        self._chains: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
-        self._completed: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._certificates: Recent[bytes, Known] = Recent(KEPT_CERTIFICATES, attrgetter("weight"))
+        self._chains: Recent[bytes, ChainVerdict] = Recent(KEPT_CHAINS)
+        self._completed: Recent[bytes, ChainVerdict] = Recent(KEPT_CHAINS)
         self._paths: dict[bool, Recent[bytes, ChainVerdict]] = {
-            expires: Recent(_KEPT_CHAINS) for expires in (True, False)
+            expires: Recent(KEPT_CHAINS) for expires in (True, False)
         }
 
     @cached_property

@@ -16,16 +16,9 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from crawler.declared_limits import limit
+from crawler.pool_limits import MAX_MESSAGE
 
 log = logging.getLogger(__name__)
-
-_MAX_MESSAGE = limit(
-    1 << 16,
-    "bytes of one message of a worker process",
-    protects="our memory",
-    cut="the process is ended and another started, with a warning; its shards are done again",
-)
 
 #: Where this package lies: a source tree that was not installed must be found by the workers too.
 _ROOT = str(Path(__file__).resolve().parent.parent)
@@ -73,11 +66,11 @@ class WorkerProcess:
         lines = BufferedByteReceiveStream(self.process.stdout)
         while True:
             try:
-                message = json.loads(await lines.receive_until(b"\n", _MAX_MESSAGE))
+                message = json.loads(await lines.receive_until(b"\n", MAX_MESSAGE))
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
             except (anyio.DelimiterNotFound, ValueError):
-                log.warning("a worker process said what no worker says, or more than %d bytes at once", _MAX_MESSAGE)
+                log.warning("a worker process said what no worker says, or more than %d bytes at once", MAX_MESSAGE)
                 self.process.kill()
                 return
             self.silence = 0.0

@@ -84,6 +84,7 @@ STOREYS = (
         "crawler.choose_run",
         "crawler.preflight",
         "crawler.pool",
+        "crawler.pool_limits",
         "crawler.resolver_watch",
         "crawler.scan_request",
         "crawler.instruments",

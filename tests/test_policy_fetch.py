@@ -455,6 +455,14 @@ def test_the_next_address_is_tried_when_one_refuses(scene: Scene) -> None:
     assert row.mta_sts_fetch is MtaStsFetch.CONNECT and "127.0.0.9" in (row.mta_sts_problem or "")
 
 
+def test_where_not_all_addresses_were_tried_nobody_knows_whether_one_answers(scene: Scene) -> None:
+    refusing = zone(*(f"{HOST}. 60 IN A 127.0.0.{number}" for number in (7, 8, 9)))
+    row = scene.one(None, refusing, allow_network=["127.0.0.0/8"], https={"addresses": 1})
+    assert row.mta_sts_fetch is None and (row.mta_sts_problem or "").endswith("; 2 more addresses were not tried")
+    row = scene.one(None, refusing, allow_network=["127.0.0.0/8"], https={"addresses": 3})
+    assert row.mta_sts_fetch is MtaStsFetch.CONNECT
+
+
 def test_a_web_server_that_speaks_no_tls_is_a_matter_of_tls(scene: Scene) -> None:
     assert scene.one(Web(b"HTTP/1.1 400 Bad Request\r\n\r\n", speaks_tls=False)).mta_sts_fetch is MtaStsFetch.TLS
 
