@@ -6,14 +6,12 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+from tests.source import FILES, MODULES, ROOT, imports_of, module_of
 
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
@@ -148,29 +146,6 @@ BANNED_NAMES = {
     "data2",
     "flag",
 }
-
-
-def module_of(path: Path) -> str:
-    """Dotted name of a source file."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_of(path): path for path in FILES}
-
-
-def imports_of(module: str) -> Iterator[str]:
-    """Modules of this project and top-level names of others that a module imports, those inside functions included."""
-    path = MODULES[module]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: relative import; write the full name"
-            assert node.module is not None
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
 
 
 def room_of(module: str) -> str | None:
