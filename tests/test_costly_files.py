@@ -101,6 +101,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.timeout(300)  # three commands, each a process that imports everything
 def test_a_dataset_with_a_forged_part_is_read_in_bounded_memory(tmp_path: Path) -> None:
     run = stored(tmp_path / "data" / "run=forged", [[LEAF, INTERMEDIATE]])
     (part,) = (part for part in run.parts("certificates") if part.stem != "empty")
@@ -121,7 +122,7 @@ def test_a_dataset_with_a_forged_part_is_read_in_bounded_memory(tmp_path: Path) 
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=90,
             check=False,
         )
         assert done.returncode == code, done.stderr[-2_000:]
