@@ -125,7 +125,7 @@ class Server:
         if self._pipe is not None:
             if self._pipe.is_silent(now):
                 self._replace(self._pipe, now)
-            else:
+            elif not self._pipe.is_behind(now):
                 self._expire(self._pipe.pending, now)
         if now >= self._period_start + PERIOD:
             self._judge(now)

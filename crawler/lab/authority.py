@@ -47,6 +47,7 @@ class Authority:
         self._add("expired intermediate", "Lab Intermediate Expired", "root", (-730, -3))
         self._add("lower intermediate", "Lab Intermediate Lower", "intermediate", (-365, 365))
         self._add("unsent intermediate", "Lab Intermediate Unsent", "root", (-365, 365))
+        self._add("constrained intermediate", "Lab Intermediate Constrained", "root", (-365, 365), constraints=100)
         self._add("undated intermediate", "Lab Intermediate Undated", "root", (-365, 365), start=_NO_DATE)
 
     @property

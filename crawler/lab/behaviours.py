@@ -176,7 +176,7 @@ def secured(
     *,
     forward_secret: bool = True,
     post_quantum: bool = False,
-    trusted: bool = True,
+    trusted: bool | None = True,
     name_match: bool | None = True,
     within_validity: bool | None = True,
     certificates: int = 2,
