@@ -54,7 +54,15 @@ def test_columns_and_words_that_the_page_names_exist() -> None:
     columns = {f"{table}.{field.name}" for table, row in TABLES.items() for field in fields(row)}
     known: set[Any] = {*columns, *(name.partition(".")[2] for name in columns), *WORDS}
     known |= {*map(str, Outcome), *map(str, DaneError), *map(str, MtaStsFetch)}
-    known |= {"interrupted", "suspect", "suspicions", "outages", "given_up", "configuration", "certificates_over_budget"}
+    known |= {
+        "interrupted",
+        "suspect",
+        "suspicions",
+        "outages",
+        "given_up",
+        "configuration",
+        "certificates_over_budget",
+    }
     known |= {"unknown", "invalid", "malformed", "lookup_failed", "dh key too large", "stats", "report", "about"}
     known |= {"duplicates_estimated", "domains", "input", "(smaller suffixes)"}
     told = [cut for _, cut in WORDS.values()] + [limit.cut for limit in declared()]
