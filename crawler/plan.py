@@ -165,8 +165,11 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
         for host in read_rows(hosts, Host) if hosts.exists() else ():
             within = budgets.within(host.host, dict.fromkeys(host.addresses or ()))
             weight, chance = budgets.weight(host.host), budgets.chance(host.host)
+            provider_weight, addresses = budgets.provider(host.host)
             for endpoint in endpoints_of(host, found.get(host.host, {}), config):
                 endpoint.weight, endpoint.chance = weight, chance
+                endpoint.provider_weight = provider_weight
+                endpoint.provider_endpoints = addresses * len(config.protocol)
                 endpoint.over_budget = endpoint.address not in within
                 if endpoint.over_budget:
                     endpoint.tlsa = None

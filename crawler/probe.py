@@ -9,7 +9,7 @@ been the size of our post-quantum hello.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +70,6 @@ class Prober:
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
-        self._stored = StoredBudget(config.limits, processes)
         self._attempts = Attempts(config, self._budget)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
@@ -82,17 +81,19 @@ class Prober:
         """
         if iter(endpoints) is endpoints:
             raise TypeError("endpoints that can be gone through once only")
-        shard = ProbedShard(emit, lot, TimeBudget(self._config.pacing), self._stored)
-        pending = await self._chosen(endpoints, shard)
-        for number in range(1, self._config.pacing.attempts + 1):
-            last = number == self._config.pacing.attempts
-            if number > 1:
-                await anyio.sleep(self._config.pacing.retry_delay)
-            pending = await self._pass(pending, shard, last)
-            if not pending:
-                break
-        for budget in (self._providers, self._stored):
-            budget.forget(key for key, _ in shard.counted if isinstance(key, str))
+        stored = StoredBudget(self._config.limits)
+        shard = ProbedShard(emit, lot, TimeBudget(self._config.pacing), stored)
+        try:
+            pending = await self._chosen(endpoints, shard)
+            for number in range(1, self._config.pacing.attempts + 1):
+                last = number == self._config.pacing.attempts
+                if number > 1:
+                    await anyio.sleep(self._config.pacing.retry_delay)
+                pending = await self._pass(pending, shard, last)
+                if not pending:
+                    break
+        finally:
+            self._providers.forget(shard.parts)
         if len(shard.done) < shard.expected:
             await self._finish_others(endpoints, shard)
 
@@ -109,12 +110,12 @@ class Prober:
             if not endpoint.over_budget and not self.exclusions.endpoint(endpoint):
                 names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
                 names.add(Candidate(endpoint, suffixes(host)[0] or host))
-        pending = []
-        for names in at.values():
-            for candidate in names.best():
-                item = _Pending(candidate, network_of(candidate.endpoint.address or ""))
-                self._allow(item, shard)
-                pending.append(item)
+        pending = [
+            _Pending(candidate, network_of(candidate.endpoint.address or ""))
+            for names in at.values()
+            for candidate in names.best()
+        ]
+        self._allow(pending, shard)
         return pending
 
     async def _finish_others(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> None:
@@ -213,15 +214,21 @@ class Prober:
             return Outcome.OVER_BUDGET
         return None
 
-    def _allow(self, item: _Pending, shard: ProbedShard) -> None:
-        """Give the endpoint's network and provider the time and bytes due to its host, which each counts once."""
-        weight = item.endpoint.weight or 0.0
-        provided = ((shard.networks,), item.network), ((self._providers, self._stored), item.provider)
-        for budgets, key in provided:
-            if (key, item.endpoint.host) not in shard.counted:
-                shard.counted.add((key, item.endpoint.host))
-                for budget in budgets:
-                    budget.allow(key, weight)
+    def _allow(self, pending: Iterable[_Pending], shard: ProbedShard) -> None:
+        """Give networks and providers the time and bytes due to them."""
+        hosts = {(item.network, item.endpoint.host): item.endpoint.weight or 0.0 for item in pending}
+        networks: Counter[bytes] = Counter()
+        for (network, _), weight in hosts.items():
+            networks[network] += weight  # type: ignore[assignment]
+        for network, weight in networks.items():
+            shard.networks.allow(network, weight)
+        here = Counter(item.provider for item in pending)
+        for provider, endpoint in {item.provider: item.endpoint for item in pending}.items():
+            weight, everywhere = endpoint.provider_weight or 0.0, endpoint.provider_endpoints or here[provider]
+            part = here[provider] / everywhere
+            shard.parts[provider] = part
+            self._providers.allow(provider, weight)
+            shard.stored.allow(provider, weight, part)
 
     async def _attempt(self, item: _Pending, shard: ProbedShard) -> Finding:
         """One more attempt; the row holds all of them."""

@@ -114,7 +114,8 @@ class Limits:
     stored_bytes: int = setting(
         4_194_304,
         "bytes of certificates and stapled OCSP responses stored for one provider (registrable domain of the mail host), all "
-        "processes together; a certificate beyond it has a row without its bytes and names. Some 2,000 of usual size",
+        "processes together and divided among shards by its endpoints; a certificate beyond it has a row without its bytes and names. "
+        "Some 2,000 of usual size",
         low=0,
         high=1_000_000_000_000,
     )

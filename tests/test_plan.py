@@ -156,7 +156,14 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     assert all(0 <= row.chance < 1 and row.over_budget is False for row in endpoints)
     assert [row.weight for row in endpoints] == [0.5, 0.5, 0.5, 1.0]
     real = ("real.example", TlsaStatus.USABLE, records)
-    assert [replace(row, weight=None, chance=None, over_budget=None) for row in endpoints] == [
+    assert [(row.provider_weight, row.provider_endpoints) for row in endpoints] == [
+        (0.5, 2),
+        (0.5, 2),
+        (0.5, 1),
+        (1.0, 1),
+    ]
+    bare: Any = dict.fromkeys(("weight", "chance", "over_budget", "provider_weight", "provider_endpoints"))
+    assert [replace(row, **bare) for row in endpoints] == [
         Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real),
         Endpoint("smtp", "a.example", "2001:db8::1", 2525, *real),
         Endpoint("smtp", "b.example", "192.0.2.1", 2525, "b.example", TlsaStatus.ABSENT),
