@@ -21,6 +21,7 @@ from crawler.attempt import Attempts, Finding
 from crawler.budgets import StoredBudget, TimeBudget
 from crawler.config import Config
 from crawler.names import suffixes
+from crawler.network_time import NetworkTime
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
@@ -82,7 +83,7 @@ class Prober:
         if iter(endpoints) is endpoints:
             raise TypeError("endpoints that can be gone through once only")
         stored = StoredBudget(self._config.limits)
-        shard = ProbedShard(emit, lot, TimeBudget(self._config.pacing), stored)
+        shard = ProbedShard(emit, lot, NetworkTime(self._config.pacing, lot.shards if lot else 1), stored)
         try:
             pending = await self._chosen(endpoints, shard)
             for number in range(1, self._config.pacing.attempts + 1):
@@ -141,7 +142,8 @@ class Prober:
 
     async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
-        lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room, shard.lot)
+        items = ((item.endpoint.address or "", item.provider, item) for item in pending)
+        lanes = Lanes(items, self._room, shard.lot, shard.networks.is_spent)
         again: list[_Pending] = []
 
         async def take() -> None:
@@ -210,18 +212,15 @@ class Prober:
         """Why an endpoint is not connected to any more; None: it may be."""
         if self._room.given_up(item.provider):
             return Outcome.NOT_RUN
-        if shard.networks.is_spent(item.network) or self._providers.is_spent(item.provider):
+        if self._providers.is_spent(item.provider) or not shard.networks.may_begin(item.network, item.provider):
             return Outcome.OVER_BUDGET
         return None
 
     def _allow(self, pending: Iterable[_Pending], shard: ProbedShard) -> None:
         """Give networks and providers the time and bytes due to them."""
-        hosts = {(item.network, item.endpoint.host): item.endpoint.weight or 0.0 for item in pending}
-        networks: Counter[bytes] = Counter()
-        for (network, _), weight in hosts.items():
-            networks[network] += weight  # type: ignore[assignment]
-        for network, weight in networks.items():
-            shard.networks.allow(network, weight)
+        for item in pending:
+            weight, chance = item.endpoint.network_weight or 0.0, item.endpoint.chance or 0.0
+            shard.networks.allow(item.network, item.provider, weight, chance)
         here = Counter(item.provider for item in pending)
         for provider, endpoint in {item.provider: item.endpoint for item in pending}.items():
             weight, everywhere = endpoint.provider_weight or 0.0, endpoint.provider_endpoints or here[provider]
@@ -234,7 +233,7 @@ class Prober:
         """One more attempt; the row holds all of them."""
 
         def took(seconds: float) -> None:
-            shard.networks.take(item.network, seconds)
+            shard.networks.take(item.network, item.provider, seconds)
             self._providers.take(item.provider, seconds)
 
         try:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from crawler.budgets import StoredBudget, TimeBudget
+from crawler.budgets import StoredBudget
 from crawler.certificates import Known
+from crawler.network_time import NetworkTime
 from crawler.pacing import Lot
 from crawler.records import Certificate, Endpoint, Outcome, Probe
 from crawler.row_weights import WEIGHTS
@@ -25,7 +26,7 @@ AddressKey = tuple[str | None, str | None]  #: protocol and address
 class ProbedShard:
     """The endpoints of a shard that have their row, and what is known of the others."""
 
-    def __init__(self, emit: Emit, lot: Lot | None, networks: TimeBudget, stored: StoredBudget) -> None:
+    def __init__(self, emit: Emit, lot: Lot | None, networks: NetworkTime, stored: StoredBudget) -> None:
         self.emit = emit
         self.lot = lot
         self.networks = networks

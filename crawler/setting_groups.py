@@ -182,6 +182,14 @@ class Pacing:
     total_seconds_per_domain: float = setting(
         60.0, "seconds of connections for each listed domain that sends mail there, beside those", low=0, high=1e6
     )
+    certain_weight: float = setting(
+        0.25,
+        "listed domains that send mail to a registrable domain's hosts in a network from which on it is certain to be tried where "
+        "neighbours have spent the network's time; a lighter one is by chance, in proportion. Few domains spread their mail hosts "
+        "over more than four registrable domains",
+        low=0.001,
+        high=1_000,
+    )
     rate: float = setting(0.0, "new connections a second, all processes together; 0 is no limit", low=0, high=1e6)
     attempts: int = setting(2, "tries of an endpoint whose first outcome was transient", low=1, high=5)
     retry_delay: float = setting(

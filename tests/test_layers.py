@@ -47,7 +47,7 @@ STOREYS = (
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.opt_out_file", "crawler.outage"}
-    | {"crawler.budgets", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
+    | {"crawler.budgets", "crawler.network_time", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
     | {
         "crawler.files",
         "crawler.parts",

@@ -8,9 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler.budgets import StoredBudget, TimeBudget
+from crawler.budgets import StoredBudget
 from crawler.certificates import Known, load
 from crawler.config import Config, Limits, Pacing
+from crawler.network_time import NetworkTime
 from crawler.probe import Prober
 from crawler.probed_shard import ProbedShard, without_text
 from crawler.records import Certificate, Endpoint, Outcome, Probe
@@ -27,7 +28,7 @@ ONE = max(WEIGHTS[Certificate](known.row) for known in CHAIN)
 def shard(affordable: float, rows: list[Any]) -> ProbedShard:
     """A shard whose providers can each afford so many certificates."""
     limits = Limits(stored_bytes=int(affordable * ONE), stored_bytes_per_domain=0)
-    return ProbedShard(rows.append, None, TimeBudget(Pacing()), StoredBudget(limits))
+    return ProbedShard(rows.append, None, NetworkTime(Pacing()), StoredBudget(limits))
 
 
 def stored(rows: list[Any]) -> dict[str, bool]:
@@ -87,7 +88,7 @@ def test_shards_divide_the_bytes_of_a_provider_whoever_does_them(processes: int)
 
     async def begin() -> None:
         for number in range(64):
-            shard = ProbedShard(lambda _: None, None, TimeBudget(Pacing()), StoredBudget(config.limits))
+            shard = ProbedShard(lambda _: None, None, NetworkTime(Pacing()), StoredBudget(config.limits))
             endpoint = Endpoint(
                 "smtp", "mx.bad.example", f"9.{number}.1.1", 25, provider_weight=2.0, provider_endpoints=64
             )
