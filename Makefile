@@ -5,6 +5,7 @@ PYTHON ?= python3
 DOMAINS ?= 1000
 KILLS ?= 200
 PROBES ?= 60000
+HOSTILE ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check chaos golden bench bench-dns bench-probe bench-soak bench-crowd bench-trust bench-scan notebooks sample constraints clean
+.PHONY: help setup demo test test-real lint check chaos hostile golden bench bench-dns bench-probe bench-soak bench-crowd bench-trust bench-scan notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ test-real: $(READY) ## tests against real mail and name servers; needs root, sta
 
 chaos: $(READY) ## kill scans of the lab at random moments, KILLS=200 times; each must finish its dataset
 	@$(BIN)/python -m tests.chaos --kills $(KILLS)
+
+hostile: $(READY) ## scan the lab with HOSTILE=10 domains that attack us and without: the others must not notice (DOMAINS=1000)
+	@$(BIN)/python -m tests.hostile --domains $(DOMAINS) --hostile $(HOSTILE)
 
 lint: $(READY) ## ruff, formatting and strict types
 	@$(BIN)/ruff check

@@ -6,6 +6,8 @@ groups below a size are one group, in every format.
 
 from __future__ import annotations
 
+from crawler.declared_limits import limit
+
 #: `--by` -> the SQL that names a domain's group.
 GROUPS = {
     "tld": "public_suffix",
@@ -20,7 +22,12 @@ SMALLER = {"tld": "(smaller suffixes)", "provider": "(smaller providers)", "rank
 OTHERS = "(others)"
 NONE = "(none)"
 
-SMALLEST_GROUP = 10
+SMALLEST_GROUP = limit(
+    10,
+    "domains of a group that is shown by itself",
+    protects="the domains in it",
+    cut="smaller groups are shown as one, such as `(smaller suffixes)`",
+)
 """Domains that a group has at least to be shown apart."""
 
 

@@ -8,15 +8,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from analysis.dataset import Run
 from crawler.config import UsageError
+from crawler.declared_limits import limit
 from crawler.names import InvalidName, a_label
 
 _BATCH = 50_000
+
+_LONGEST_LINE = limit(
+    65_536,
+    "characters of a line of the file given by `--weights`; a name and a number have at most some 300",
+    protects="our memory",
+    cut="a refusal, exit code 2",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ def load_weights(path: Path, run: Run) -> Weights:
             for block in iter(lambda: binary.read(1 << 20), b""):
                 digest.update(block)
         with path.open(encoding="utf-8-sig", newline="") as text:
-            rows = csv.reader(text)
+            rows = csv.reader(_lines(text, path))
             header = [name.strip().lower() for name in next(rows, [])]
             if header[:2] != ["domain", "messages"]:
                 raise UsageError(f"{path}:1: the header must be `domain,messages`, not {','.join(header)[:60]!r}")
@@ -81,6 +91,18 @@ def load_weights(path: Path, run: Run) -> Weights:
         unmatched_domains=int(summary["unmatched_domains"]),
         domains_without_weight=int(summary["domains_without_weight"]),
     )
+
+
+def _lines(text: TextIO, path: Path) -> Iterator[str]:
+    """Lines, none of them endless.  Raises `UsageError`."""
+    number = 0
+    while line := text.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise UsageError(
+                f"{path}:{number}: is longer than {_LONGEST_LINE:,} characters; --weights takes a CSV domain,messages"
+            )
+        yield line
 
 
 def _row(row: list[str], path: Path, line: int) -> tuple[str, float]:

@@ -16,11 +16,11 @@ from bench.nsd import DOMAINS_PER_PROVIDER, hosts_of, questions
 from crawler.config import Config
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, MX, TXT, A
+from crawler.lean_process import calm_garbage_collector
 from crawler.parts import PartWriter
 from crawler.records import TABLES, Domain, LookupStatus, MailHost, Target
 from crawler.resolve import resolve_domains
 from crawler.resolve_hosts import resolve_hosts
-from crawler.worker import calm_garbage_collector
 
 TYPES = {"MX": MX, "TXT": TXT, "A": A, "AAAA": AAAA}
 

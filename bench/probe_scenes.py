@@ -16,12 +16,12 @@ import uvloop
 from bench.measure import Stopwatch
 from bench.nginx import addresses
 from crawler.config import Config, Pacing, Timeouts
+from crawler.lean_process import calm_garbage_collector
 from crawler.names import suffixes
 from crawler.parts import PartWriter
 from crawler.probe import Prober
 from crawler.records import Certificate, Endpoint, Outcome, Probe
 from crawler.tls import TlsClient, TlsContexts
-from crawler.worker import calm_garbage_collector
 
 IN_FLIGHT = 200
 

@@ -23,9 +23,9 @@ import uvloop
 
 from bench import nginx
 from crawler.config import Config, Pacing, Timeouts
+from crawler.lean_process import calm_garbage_collector
 from crawler.probe import Prober
 from crawler.records import Endpoint, Outcome, Probe
-from crawler.worker import calm_garbage_collector
 
 MIB = 1 << 20
 REFUSING, SILENT = 100, 1  # endpoints a round; a silent address is asked under one name only

@@ -24,13 +24,13 @@ from crawler.conversation import Conversation
 from crawler.dane import records_of
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
+from crawler.lean_process import calm_garbage_collector
 from crawler.names import suffixes
 from crawler.parts import PartWriter
 from crawler.policy_fetch import PolicyFetcher
 from crawler.probe import Prober
 from crawler.records import TABLES, DaneStatus, Domain, Endpoint, MtaStsFetch, Outcome, Probe, Target, TlsaStatus
 from crawler.resolve import resolve_domains
-from crawler.worker import calm_garbage_collector
 
 
 class _Unjudged(Attempts):

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import anyio
+import anyio.lowlevel
 
 from crawler import dane
-from crawler.certificates import Known
+from crawler.certificates import LARGE, Known
 from crawler.config import Config
 from crawler.conversation import Conversation, Identity
 from crawler.dialogs import protocol
@@ -22,8 +23,8 @@ from crawler.guard import Unreadable
 from crawler.names import InvalidName, a_label
 from crawler.network import converse
 from crawler.pacing import Budget
-from crawler.records import Endpoint, Outcome, Probe, Stage
-from crawler.tls import Offer, TlsClient, TlsContexts
+from crawler.records import DaneStatus, Endpoint, Outcome, Probe, Stage
+from crawler.tls import Afford, Offer, TlsClient, TlsContexts
 from crawler.trust import TrustStore
 from crawler.verdicts import conclude, judge_chain, judge_names
 
@@ -52,10 +53,13 @@ class Attempts:
         self._sources = {":" in source: source for source in config.source_address}
         self._ehlo_name = _ascii(config.ehlo_name)
 
-    async def once(self, endpoint: Endpoint, took: Took = _ignore, *, offer: Offer = Offer.MODERN) -> Finding:
+    async def once(
+        self, endpoint: Endpoint, took: Took = _ignore, *, offer: Offer = Offer.MODERN, afford: Afford | None = None
+    ) -> Finding:
         """Talk to the endpoint once, when the rate allows it.
 
-        `took` is told the seconds of the connection, without the time that we waited before it.
+        `took` is told the seconds of the connection, without the time that we waited before it; `afford` is asked
+        about a large prime for DHE.
         Never raises for anything the host or the network does; a fault of ours is `internal_error`,
         with its trace in the log.
         """
@@ -71,7 +75,7 @@ class Attempts:
             protocol(endpoint.protocol or "smtp"),
             Identity(self._ehlo_name, _ascii(endpoint.host or "") or None),
             self._config.limits,
-            lambda name: TlsClient(context, name, self._config.limits.dh_bits),
+            lambda name: TlsClient(context, name, self._config.limits.dh_bits, afford),
             time.monotonic,
         )
 
@@ -91,6 +95,10 @@ class Attempts:
         chain: list[Known] = []
         try:
             chain = self._judge(probe, conversation)
+            if any(len(known.der) > LARGE for known in chain):
+                await (
+                    anyio.lowlevel.checkpoint()
+                )  # each of the verdicts may take long; together they are no single turn
             self._hold_against_tlsa(probe, endpoint, chain)
         except Exception:  # our bug, and it must not pass for a finding, nor cost another endpoint
             log.exception("judging %s at %s failed", endpoint.host, address)
@@ -106,17 +114,19 @@ class Attempts:
         ]
         return probe, chain
 
-    async def compared(self, endpoint: Endpoint, pause: float, took: Took = _ignore) -> Finding:
+    async def compared(
+        self, endpoint: Endpoint, pause: float, took: Took = _ignore, afford: Afford | None = None
+    ) -> Finding:
         """An attempt with classical groups; if it gets further than the hybrid hello did, that one once more.
 
         Only a host that fails with one hello, answers to the other and fails with the first again
         is intolerant of it; one that merely had a bad moment is not.
         """
-        probe, chain = await self.once(endpoint, took, offer=Offer.CLASSICAL)
+        probe, chain = await self.once(endpoint, took, offer=Offer.CLASSICAL, afford=afford)
         if not probe.negotiated:
             return probe, chain
         await anyio.sleep(pause)
-        again, chain_again = await self.once(endpoint, took)
+        again, chain_again = await self.once(endpoint, took, afford=afford)
         attempts = (probe.attempts or []) + (again.attempts or [])
         if again.negotiated:
             probe, chain = again, chain_again
@@ -146,6 +156,8 @@ class Attempts:
             endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to,
             dropped=endpoint.tlsa_dropped or 0,
         )  # fmt: skip
+        if probe.chain_dropped and verdict.status is DaneStatus.MISMATCH:
+            verdict = dane.Verdict(DaneStatus.UNKNOWN)  # what was left out may match
         probe.dane, probe.dane_error = verdict.status, verdict.error
         probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
 

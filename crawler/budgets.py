@@ -9,6 +9,7 @@ each is given a share, by the number of listed domains that send mail there:
 - A host may have `domain_endpoints` times its weight, and one in any case.
 - A network may have `network_endpoints`, and `network_endpoints_per_domain` times the weight of the hosts there.
 - A network, and a provider, may take `total_seconds`, and `total_seconds_per_domain` times that weight.
+- A provider may take `dh_seconds` of our processor time for large primes, and `dh_seconds_per_domain` times that weight.
 - Of a provider `stored_bytes` of certificates are stored, and `stored_bytes_per_domain` times that weight.
 
 What is beyond gets a row with the outcome `over_budget`, or a certificate's row that says so, and is counted in the manifest.
@@ -39,6 +40,8 @@ _NETWORK_SLOTS = 1 << 16
 _PROVIDER_SLOTS = 1 << 21
 
 _SCALE = float(1 << 48)
+
+_SECONDS_AT_8192 = 0.4  # of processor time; the work grows with the third power of the bits
 
 
 class EndpointBudgets:
@@ -210,6 +213,21 @@ class StoredBudget(_Shares):
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits.stored_bytes, limits.stored_bytes_per_domain)
+
+
+class EffortBudget(_Shares):
+    """Seconds of our processor time for finite-field key exchanges over large primes, of each provider.
+
+    They are estimated from the size of the prime, so that no verdict depends on how fast a machine is.
+    """
+
+    def __init__(self, limits: Limits, processes: int = 1) -> None:
+        """`processes` divide the budget of a provider among them."""
+        super().__init__(limits.dh_seconds / processes, limits.dh_seconds_per_domain / processes)
+
+    def afford_prime(self, key: Hashable, bits: int) -> bool:
+        """Pay for one handshake over a prime of so many bits if that is left; returns whether it was."""
+        return self.afford(key, _SECONDS_AT_8192 * (bits / 8_192) ** 3)
 
 
 def _network_slot(address: str) -> int:

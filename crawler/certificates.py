@@ -20,12 +20,18 @@ from OpenSSL import crypto
 from service_identity.hazmat import DNS_ID, DNSPattern
 
 from crawler.anatomy import Anatomy, Extensions, anatomy_of, validity_of, without_oddities
+from crawler.declared_limits import limit
 from crawler.guard import Unreadable, guarded
 from crawler.records import Certificate, printable, within
 from crawler.signatures import is_signed_by
 from crawler.three_valued import any_of
 
-LARGE = 8 << 10
+LARGE = limit(
+    8 << 10,
+    "bytes of a certificate from which on OpenSSL's form of it is not kept",
+    protects="our memory",
+    cut="nothing is cut: it is made anew where it is needed",
+)
 """Bytes of DER from which on a certificate is hostile rather than rich (real ones have 1 to 6 KiB).
 
 OpenSSL's form of it, which takes up to fifty times as much, is then not kept but made anew where a chain is judged;
@@ -38,7 +44,12 @@ NAMES_KEPT, NAME_BYTES_KEPT = 1_000, 64 << 10
 A match is asked of all names where a certificate is received; of those that are stored nobody can say *no* for the rest.
 """
 
-TEXT_KEPT = 4_096
+TEXT_KEPT = limit(
+    4_096,
+    "characters stored of a subject's or an issuer's name",
+    protects="the disk",
+    cut="the stored text has exactly so many",
+)
 """Characters stored of the name of a subject or an issuer."""
 
 _ELEMENTS = bytes([0x06, 0x30, 0x31, *range(0x80, 0x89), *range(0xA0, 0xA9)])

@@ -32,7 +32,7 @@ from crawler.trust import TrustStore
 log = logging.getLogger(__name__)
 
 #: Settings that may differ when a run is continued: they change no finding.
-_FREE = ("workers", "max_runtime")
+_FREE = ("workers", "max_runtime", "lists")
 
 #: Entries without which a run is not continued.
 _NEEDED = ("run", "state", "started_at", "configuration", "config_sha256", "list")

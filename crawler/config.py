@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from crawler.declared_limits import limit, read_bounded
 from crawler.errors import ConfigError, UsageError
-from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Sharding, Timeouts, Watch
+from crawler.run_settings import Lists, Sharding, Watch
+from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Timeouts
 from crawler.settings import build, check_form, check_ranges, setting
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "DnsSettings",
     "Https",
     "Limits",
+    "Lists",
     "Pacing",
     "Sharding",
     "Timeouts",
@@ -31,6 +34,13 @@ __all__ = [
     "Watch",
     "server_address",
 ]
+
+_MOST_TOML = limit(
+    1 << 20,
+    "bytes of a TOML file given by `--config`; all settings with comments are some 20 KB",
+    protects="our memory",
+    cut="a refusal, exit code 2",
+)
 
 #: Standard ports; `--port NAME=PORT` says otherwise. IANA service names registry.
 STANDARD_PORTS = {"smtp": 25}
@@ -70,6 +80,7 @@ class Config:
     limits: Limits = setting(Limits, "what a hostile server may make us take")
     pacing: Pacing = setting(Pacing, "how many at once and how often")
     https: Https = setting(Https, "how MTA-STS policies are fetched")
+    lists: Lists = setting(Lists, "what reading a list may cost")
     shards: Sharding = setting(Sharding, "how work is cut")
     watch: Watch = setting(Watch, "when a scan doubts its own network, and when its result")
 
@@ -135,13 +146,14 @@ class Config:
         if path is not None:
             where = str(path)
             try:
-                values = tomllib.loads(path.read_text("utf-8"))
+                values = tomllib.loads(read_bounded(path, _MOST_TOML, "a file of settings").decode())
             except OSError as error:
                 raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{path}: is not UTF-8 text; --config takes a TOML file") from error
-            except tomllib.TOMLDecodeError as error:
-                raise ConfigError(f"{path}: is not TOML ({error}); check --config") from error
+            except (tomllib.TOMLDecodeError, RecursionError) as error:
+                words = " ".join(str(error).split())[:200]
+                raise ConfigError(f"{path}: is not TOML ({words}); check --config") from error
             for name in ("ca_file", "exclude"):
                 if isinstance(values.get(name), str) and values[name]:
                     values[name] = str(path.parent.resolve() / values[name])

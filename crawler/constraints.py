@@ -11,8 +11,14 @@ from collections.abc import Iterable
 
 from crawler.anatomy import Extensions
 from crawler.certificates import Known
+from crawler.declared_limits import limit
 
-MOST_COMPARISONS = 1 << 16
+MOST_COMPARISONS = limit(
+    1 << 16,
+    "comparisons of names with name constraints for one verdict",
+    protects="our processor time",
+    cut="`probes.chain_trusted` is null and `chain_error` says that it would cost too much; `dane_error` is `too_costly`",
+)
 """For one verdict: 25 ms at most.  A certificate of 1,000 names, which no CA issues, may be under 65 constraints."""
 
 _HAS_CONSTRAINTS = bytes.fromhex("0603551d1e")

@@ -46,6 +46,7 @@ class Conversation:
         "_buffer",
         "_clock",
         "_dialog",
+        "_dropped",
         "_identity",
         "_inside",
         "_last_reply",
@@ -89,6 +90,7 @@ class Conversation:
         self._last_reply = b""
         self._buffer = bytearray()
         self._tls: TlsClient | None = None
+        self._dropped = 0  # characters of texts that are not kept
         self._inside = 0  # bytes received since the handshake
         self._since = clock()
 
@@ -187,7 +189,9 @@ class Conversation:
         if staple is not None:
             probe.ocsp_staple_bytes = len(staple)
             probe.ocsp_staple = staple if len(staple) <= self._limits.staple_bytes else None
-        self.chain = tls.chain()[: self._limits.certificates]
+        sent = tls.chain()
+        self.chain = sent[: self._limits.certificates]
+        probe.chain_dropped = len(sent) - len(self.chain)
         # Our Finished and the first command travel in one flight.
         out += tls.write(self._begin(self._protocol.after_tls))
         return out + self._hear_inside(b"")
@@ -220,6 +224,7 @@ class Conversation:
         if outcome is not Outcome.OK and self._tls is None and self._buffer:
             self._last_reply = bytes(self._buffer)
         if self._last_reply:
+            self._dropped += max(0, len(self._last_reply) - self._limits.kept_text)
             probe.last_reply = printable(self._last_reply[: self._limits.kept_text].replace(b"\r\n", b"\n").rstrip())
         if self._replies.stray:
             probe.stray_bytes = bytes(self._replies.stray[: self._limits.plaintext_bytes])
@@ -234,15 +239,24 @@ class Conversation:
 
     def _trim(self) -> None:
         """Hold every text of the row to what is kept; nothing is judged from it any more."""
-        probe, kept = self.probe, self._limits.kept_text
-        if probe.greeting is not None:
-            probe.greeting = probe.greeting[:kept]
-        if probe.hello_reply is not None:
-            probe.hello_reply = probe.hello_reply[:kept]
-            if probe.capabilities is not None:
-                probe.capabilities = within(probe.capabilities, kept)
-            if probe.capabilities_after_tls is not None:
-                probe.capabilities_after_tls = within(probe.capabilities_after_tls, kept)
+        probe = self.probe
+        probe.greeting, probe.hello_reply = self._cut(probe.greeting), self._cut(probe.hello_reply)
+        probe.capabilities = self._first_of(probe.capabilities)
+        probe.capabilities_after_tls = self._first_of(probe.capabilities_after_tls)
+        probe.text_dropped = self._dropped or None
+
+    def _cut(self, text: str | None) -> str | None:
+        if text is None or len(text) <= self._limits.kept_text:
+            return text
+        self._dropped += len(text) - self._limits.kept_text
+        return text[: self._limits.kept_text]
+
+    def _first_of(self, texts: list[str] | None) -> list[str] | None:
+        if not texts:
+            return texts
+        kept = within(texts, self._limits.kept_text)
+        self._dropped += sum(map(len, texts[len(kept) :]))
+        return kept
 
     def _goodbye(self) -> bytes:
         if self._tls is None:

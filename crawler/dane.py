@@ -17,6 +17,7 @@ from OpenSSL import crypto
 
 from crawler.certificates import Known, load, names_any
 from crawler.constraints import MOST_COMPARISONS, comparisons
+from crawler.declared_limits import limit
 from crawler.guard import Unreadable, guarded
 from crawler.recent import Recent
 from crawler.records import DaneError, DaneStatus, TlsaStatus
@@ -133,7 +134,18 @@ _WITHOUT_CHAIN = {
 _FURTHEST = [DaneError.NO_MATCH, DaneError.PATH, DaneError.EXPIRED, DaneError.NAME]
 #: Signatures checked under bare keys, and anchors tried, for one chain; a hostile key makes each cost 5 ms and more.
 #: Two keys against the longest chain that is kept are within it; of 32 anchors no honest chain has more than a few.
-_MAX_CHECKS, _MAX_ANCHORS = 64, 8
+_MAX_CHECKS = limit(
+    64,
+    "checks of signatures by bare keys of DANE-TA records for one verdict",
+    protects="our processor time",
+    cut="`probes.dane` is `unknown`, `dane_error` is `too_costly`",
+)
+_MAX_ANCHORS = limit(
+    8,
+    "anchors of DANE-TA records tried for one verdict",
+    protects="our processor time",
+    cut="`probes.dane` is `unknown`, `dane_error` is `too_costly`",
+)
 
 
 def verdict(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any
 import anyio
 from rich.console import Console
 
+from crawler.budgets import TimeBudget
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.endpoints import endpoints_of
@@ -26,7 +28,8 @@ from crawler.listed_domain import listing_of
 from crawler.names import InvalidName, a_label
 from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
-from crawler.records import Domain, Endpoint, Host, MailHost, Target, Tlsa
+from crawler.probed_shard import unprobed
+from crawler.records import Domain, Endpoint, Host, MailHost, Outcome, Target, Tlsa
 
 
 def run(
@@ -89,12 +92,21 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
     prober = instruments.prober
     findings.hosts.sort(key=lambda host: names.index(host.host or ""))
     endpoints = list(_endpoints(findings, config, address))
+    time = TimeBudget(config.pacing)
+    time.allow(name, 1.0)
+
+    def took(seconds: float) -> None:
+        time.take(name, seconds)
+
     for number, endpoint in enumerate(endpoints, 1):
+        if endpoint.over_budget or time.is_spent(name):
+            findings.probes.append((unprobed(endpoint, Outcome.OVER_BUDGET), []))
+            continue
         if len(endpoints) > 1 and not prober.exclusions.endpoint(
             endpoint
         ):  # which may take a while, as silent ones are waited for
             say(f"{number} of {len(endpoints)}: {endpoint.host} at {endpoint.address}, port {endpoint.port}")
-        findings.probes.append(await prober.probe_one(endpoint))  # one after the other: this is no scan
+        findings.probes.append(await prober.probe_one(endpoint, took))  # one after the other: this is no scan
     return findings
 
 
@@ -110,9 +122,13 @@ def _endpoints(findings: Findings, config: Config, only: str | None) -> Iterator
         raise UsageError(
             f"--address {only}: no mail host of {findings.name} has it; they have {', '.join(addresses) or 'none'}"
         )
+    most = max(1, config.pacing.domain_endpoints // max(1, len(findings.hosts)))  # as `budgets` has it for one domain
     for host in findings.hosts:
         tlsa = findings.tlsa.get(host.host or "")
+        places: Counter[str | None] = Counter()  # endpoints so far, of each protocol
         for endpoint in endpoints_of(host, {tlsa.port: tlsa} if tlsa and tlsa.port else {}, config):
+            endpoint.over_budget = only is None and places[endpoint.protocol] >= most
+            places[endpoint.protocol] += 1
             if only in (None, endpoint.address):
                 yield endpoint
 

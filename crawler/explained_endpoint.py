@@ -11,7 +11,7 @@ from rich.text import Text
 
 from crawler.certificates import Known
 from crawler.records import Certificate, DaneError, DaneStatus, Outcome, Probe, Stage
-from crawler.tls import DHE_TOO_LARGE
+from crawler.tls_refusals import DHE_TOO_LARGE
 from crawler.verdicts import certificate_holds
 
 OUTCOMES: dict[Outcome, str] = {
@@ -95,7 +95,7 @@ def about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
         yield Text(f"    it said: {first_line(probe.last_reply)}")
     if probe.tls_reason == DHE_TOO_LARGE:
         yield Text(
-            "    its Diffie-Hellman prime has more bits than limits.dh_bits allows: too much work for a measurement"
+            "    its Diffie-Hellman prime is too much work for a measurement (limits.dh_bits, limits.dh_seconds)"
         )
     elif probe.tls_reason:
         yield Text(f"    OpenSSL says: {probe.tls_reason}")

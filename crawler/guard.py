@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from crawler.declared_limits import limit
 from crawler.records import printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LONGEST = 500  # characters of a message that are kept
+#: characters of a message that are kept
+_LONGEST = limit(
+    500,
+    "characters kept of what a library says",
+    protects="the disk",
+    cut="the stored text (`certificates.parse_error`) is cut to so many",
+)
 _PANIC = "PanicException"
 """What PyO3 makes of a panic in Rust: a `BaseException` that cannot be imported."""
 

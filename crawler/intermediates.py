@@ -11,21 +11,37 @@ Which are known, and in which order they are offered, depends on the run's certi
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from crawler.anatomy import anatomy_of
 from crawler.certificates import Known
+from crawler.declared_limits import limit
 from crawler.shelf import Shelf
 from crawler.signatures import is_issued_by
 from crawler.trust import TrustStore
 
-KNOWN_AT_MOST = 20_000
+log = logging.getLogger(__name__)
+
+KNOWN_AT_MOST = limit(
+    20_000, "known intermediates of a run", protects="our memory", cut="those left out are counted in a warning"
+)
 """Some 40 MiB; all the intermediates of all the public hierarchies are about 10,000 (CCADB)."""
 
-NAMESAKES_AT_MOST = 64
+NAMESAKES_AT_MOST = limit(
+    64,
+    "known intermediates of one subject",
+    protects="our processor time",
+    cut="those left out are counted in a warning",
+)
 """Of one subject; a few have been issued again some twenty times."""
 
-HEIGHT = 8
+HEIGHT = limit(
+    8,
+    "known intermediates above each other",
+    protects="our processor time",
+    cut="a longer path is none: `incomplete_chains.error`",
+)
 """Intermediates above each other; real paths have no more than three."""
 
 
@@ -38,10 +54,16 @@ class Intermediates:
         self._tick = tick
         self._by_subject: dict[bytes, list[bytes]] = {}
         self._known: set[bytes] = set()
+        self._left_out = 0
         self._used: set[tuple[bytes, bytes]] = set()  # subjects and keys whose issue has been found
         level = self._keep(der for der in shelf.intermediates() if self._is_anchored(der))
         for _ in range(HEIGHT - 1):
             level = self._keep(der for issuer in level for der in self._issue_of(issuer, shelf))
+        if self._left_out:
+            log.warning(
+                "%d intermediates that hosts sent are not taken for known: there are more than %d, or more than %d of one name",
+                self._left_out, KNOWN_AT_MOST, NAMESAKES_AT_MOST,
+            )  # fmt: skip
 
     def __call__(self, subject: bytes) -> Iterator[Known]:
         """The known certificates of a subject (DER)."""
@@ -55,13 +77,15 @@ class Intermediates:
         new = []
         for der in found:
             digest, anatomy = hashlib.sha256(der).digest(), anatomy_of(der)
-            if digest in self._known or anatomy is None or len(self._known) == KNOWN_AT_MOST:
+            if digest in self._known or anatomy is None:
                 continue
-            namesakes = self._by_subject.setdefault(anatomy.subject, [])
-            if len(namesakes) < NAMESAKES_AT_MOST:
-                self._known.add(digest)
-                namesakes.append(der)
-                new.append(der)
+            namesakes = self._by_subject.get(anatomy.subject, [])
+            if len(self._known) >= KNOWN_AT_MOST or len(namesakes) >= NAMESAKES_AT_MOST:
+                self._left_out += 1
+                continue
+            self._known.add(digest)
+            self._by_subject.setdefault(anatomy.subject, namesakes).append(der)
+            new.append(der)
         return new
 
     def _is_anchored(self, der: bytes) -> bool:

@@ -13,11 +13,17 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, ClassVar, Protocol
 
+from crawler.declared_limits import limit
 from crawler.list_cells import is_domain, is_number, target_of
 from crawler.list_zone import zone_of
 from crawler.records import Target
 
-MAX_LINE = 16_384
+MAX_LINE = limit(
+    16_384,
+    "bytes of a line of a list, or of a name in Parquet",
+    protects="our memory",
+    cut="the row in `domains` is `invalid`, and has the line's beginning",
+)
 """Bytes of a line that are read; a name has at most 253 octets, the rest is room for a CSV's other columns."""
 
 DOMAIN_COLUMNS = (
@@ -30,7 +36,12 @@ RANK_COLUMNS = ("rank", "globalrank", "global_rank", "position")
 _SAMPLE = 200
 """Lines by which the form is told."""
 
-_KEPT = 256
+_KEPT = limit(
+    256,
+    "characters kept of a line of a list that is too long",
+    protects="the disk",
+    cut="the row in `domains` has so many in `input`",
+)
 """Characters kept of a line that is too long."""
 
 _CLEARLY = 0.5

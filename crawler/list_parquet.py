@@ -1,26 +1,36 @@
-"""Lists of domains in a Parquet file, as warehouses give them out.
+"""Parquet files as lists: the column of the names, told by its name or because it is the only one.
 
-The rules of `list_forms.py` hold here too; one column is the name, by its own name or because it is the only one.
+They are read by `parquet_names` in a process of its own, because no check of what a file says of itself bounds what
+the library allocates on its way through it.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from crawler.config import Lists
+from crawler.list_bounds import InputError, Unpacked, too_costly
 from crawler.list_cells import target_of
-from crawler.list_containers import InputError, reading
-from crawler.list_forms import Told, columns_of, share_of_domains, text_of
+from crawler.list_containers import reading
+from crawler.list_forms import Told, text_of
+from crawler.parquet_names import DAMAGED, REFUSED, TOO_COSTLY
 from crawler.records import Target
 
 MAGIC = b"PAR1"
 
-_ROWS_AT_ONCE = 8_192
-_SAMPLE = 200
+#: Where this package lies: a source tree that was not installed must be found by the process too.
+_ROOT = str(Path(__file__).resolve().parent.parent)
+
+_MOST_WORDS = 4_096
+"""Bytes that are read of what the process says."""
 
 
 def is_parquet(path: Path) -> bool:
@@ -29,72 +39,88 @@ def is_parquet(path: Path) -> bool:
         return raw.read(len(MAGIC)) == MAGIC
 
 
-def row_count(path: Path) -> int:
-    """Rows of the file.  Raises `InputError`."""
-    try:
-        return int(pq.read_metadata(path.absolute()).num_rows)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+def row_count(path: Path, lists: Lists) -> int:
+    """Rows of the file, as it claims.  Raises `InputError`."""
+    with _stream(path, lists, only_count=True) as stream:
+        return _claimed(path, stream.schema, lists)
 
 
-def parquet_targets(path: Path, told: Told) -> Iterator[Target]:
+def parquet_targets(path: Path, told: Told, lists: Lists) -> Iterator[Target]:
     """One target for each row with a name, in flat memory; `told` hears which column that is.  Raises `InputError`."""
-    try:
-        with pq.ParquetFile(path.absolute(), buffer_size=1 << 20, pre_buffer=False) as file:
-            name, rank = _columns(path, file)
-            told(f"Parquet, names in column `{name}`" + (f", ranks in column `{rank}`" if rank else ""))
-            wanted = [name] if rank is None else [name, rank]
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=wanted):
-                names = _texts(batch.column(name))
-                ranks = batch.column(rank).to_pylist() if rank is not None else [None] * len(names)
-                for written, place in zip(names, ranks, strict=True):
-                    text = text_of(written or b"")
-                    if isinstance(text, Target):
-                        yield replace(text, rank=place)
-                    elif text.strip():
-                        yield target_of(text.strip(), place)
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+    unpacked, found = Unpacked(path, lists), 0
+    with _stream(path, lists, only_count=False) as stream:
+        claimed = _claimed(path, stream.schema, lists)
+        column, rank = (stream.schema.metadata[key].decode() for key in (b"name", b"rank"))
+        told(f"Parquet, names in column `{column}`" + (f", ranks in column `{rank}`" if rank else ""))
+        for batch in stream:
+            names, ranks = batch.column("name").to_pylist(), batch.column("rank").to_pylist()
+            unpacked.add(len(names) + sum(len(name) for name in names if name))
+            found += len(names)
+            for written, place in zip(names, ranks, strict=True):
+                text = text_of(written or b"")
+                if isinstance(text, Target):
+                    yield replace(text, rank=place)
+                elif text.strip():
+                    yield target_of(text.strip(), place)
+    if found != claimed:
+        raise _damaged(path, f"it has {found:,} rows and says that it has {claimed:,}")
 
 
-def _columns(path: Path, file: pq.ParquetFile) -> tuple[str, str | None]:
-    """The columns of name and rank: of the text columns the one that holds domain names, by its name where several do."""
-    schema = file.schema_arrow
-    texts = [field.name for field in schema if _is_text(field.type)]
-    numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
-    _, by_rank = columns_of(numbers)
-    rank = numbers[by_rank] if by_rank is not None else None
-    if len(texts) == 1:
-        return texts[0], rank
-    sample = next(file.iter_batches(batch_size=_SAMPLE, columns=texts), None) if texts else None
-    shares: dict[str, float] = {}
-    if sample is not None:
-        cells = {
-            name: [(cell or b"").decode("utf-8", "replace") for cell in _texts(sample.column(name))] for name in texts
-        }
-        shares = {name: share_of_domains(column) for name, column in cells.items()}
-    likely = [name for name in texts if shares.get(name, 0.0) >= max(0.5, 0.9 * max(shares.values()))]
-    by_name, _ = columns_of(likely or texts)
-    if by_name is None and len(likely) != 1:
-        raise InputError(
-            f"{path}: which column has the names? it has the text columns {', '.join(texts) or '(none)'}; call one `domain`"
-        )
-    return (likely or texts)[by_name or 0], rank
+def _claimed(path: Path, schema: pa.Schema, lists: Lists) -> int:
+    """The number of rows that the file claims: not below zero, and not more than its size may unpack to."""
+    rows = int(schema.metadata[b"rows"])
+    if rows < 0:
+        raise _damaged(path, f"it says that it has {rows:,} rows")
+    Unpacked(path, lists).add(rows)
+    return rows
 
 
-def _texts(column: pa.Array) -> list[bytes | None]:
-    """The cells as bytes: what is called text there need not be UTF-8."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    cells: list[bytes | None] = column.cast(pa.large_binary()).to_pylist()
-    return cells
+@contextmanager
+def _stream(path: Path, lists: Lists, *, only_count: bool) -> Iterator[pa.RecordBatchStreamReader]:
+    """What a process reads of the file.  Raises `InputError`, within it too."""
+    search = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
+    with subprocess.Popen(
+        (
+            sys.executable,
+            "-P",
+            "-m",
+            "crawler.parquet_names",
+            path.absolute(),
+            str(lists.memory_bytes),
+            str(int(only_count)),
+        ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # An allocator that reserves no address space ahead, as that is what is limited.
+        env={**os.environ, "PYTHONPATH": search, "ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"},
+        start_new_session=True,  # Ctrl-C is for us alone
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            with pa.ipc.open_stream(process.stdout) as stream:
+                yield stream
+            if process.wait():  # it failed between two batches
+                raise pa.ArrowInvalid("the stream ended too early")
+        except (pa.ArrowException, OSError) as error:
+            process.stdout.close()
+            words = process.stderr.read(_MOST_WORDS).decode("utf-8", "replace")
+            raise _refusal(path, process.wait(), words, lists) from error
+        finally:
+            process.kill()
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+def _refusal(path: Path, code: int, words: str, lists: Lists) -> InputError:
+    """Why the process gave up."""
+    if code == REFUSED:
+        return InputError(f"{path}: {words}")
+    if code == TOO_COSTLY:
+        return too_costly(path, lists)
+    if code != DAMAGED:
+        how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+        words = f"its reader broke off, {how}; lists.memory_bytes allows it {lists.memory_bytes >> 20:,} MiB of memory"
+    return _damaged(path, words)
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: damaged Parquet file ({' '.join(str(error).split())[:200]}); fetch it again")
+def _damaged(path: Path, words: str) -> InputError:
+    return InputError(f"{path}: damaged Parquet file ({words[:200]}); fetch it again")

@@ -12,10 +12,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from crawler.declared_limits import limit
 from crawler.list_cells import is_from_mailbox, is_from_url
 from crawler.records import Target
 
-_EXACTLY = 200_000
+_EXACTLY = limit(
+    200_000,
+    "names of a list told apart exactly",
+    protects="our memory",
+    cut="duplicates are estimated beyond it, and the line says `about`; `duplicates_estimated` in the manifest",
+)
 """Different names that are told apart by their hashes; beyond it their number is estimated."""
 
 _BITS = 1 << 26

@@ -12,13 +12,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from crawler.declared_limits import limit
 from crawler.files import digest, hidden, publish, sync_directory
 from crawler.parts import PartWriter, batches, opened, row_count
 from crawler.records import TABLES
 from crawler.steps import EMPTY_PART, LAYOUTS
 from crawler.storage import Run
 
-KEYS_AT_ONCE = 500_000
+KEYS_AT_ONCE = limit(
+    500_000,
+    "distinct certificates held while they are merged",
+    protects="our memory",
+    cut="nothing is cut: they are merged in several passes",
+)
 """Distinct certificates held in memory while they are merged, 0.1 KiB each."""
 
 

@@ -18,13 +18,21 @@ import pyarrow as pa
 import pyarrow.fs
 
 from crawler.config import UsageError
+from crawler.declared_limits import limit
 from crawler.files import hidden, publish, sync_file
 from crawler.location import Location
 
 T = TypeVar("T")
 
-LANES = 8
+LANES = limit(8, "transfers to an object store at once", protects="the store", cut="nothing is cut: the others wait")
 """Transfers at once: most of the time of a small object is waiting."""
+
+_MOST_READ = limit(
+    16 << 20,
+    "bytes of an object that is read whole from a store: a manifest, a note, the trust anchors",
+    protects="our memory",
+    cut="a refusal, exit code 2",
+)
 
 _AHEAD = 4 * LANES
 """Transfers asked for at once, so that no lane is idle while the foremost is slow."""
@@ -77,9 +85,14 @@ class Store:
         with self._trouble("read"):
             try:
                 with self._files.open_input_stream(f"{self._base}/{name}") as stream:
-                    return bytes(stream.read())
+                    content = bytes(stream.read(_MOST_READ + 1))
             except FileNotFoundError:
                 return None
+        if len(content) > _MOST_READ:
+            raise StoreError(
+                f"{self.name}/{name}: is larger than {_MOST_READ >> 20} MiB, so it is nothing that a scan puts there"
+            )
+        return content
 
     def get(self, name: str, to: Path) -> None:
         """Bring an object to a local name, whole or not at all.  Raises `OSError` for what the local disk says."""

@@ -71,7 +71,7 @@ def begin(
 
 def _understood(path: Path, config: Config, opt_outs: OptOuts, say: Say, accept_invalid: bool) -> ListFacts:
     """What is in a list, told before anybody is contacted.  Raises `InputError`."""
-    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None)
+    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None, config.lists)
     for line in facts.contents.lines():
         say(line)
     if (reason := facts.contents.why_refused()) is not None and not accept_invalid:

@@ -24,12 +24,26 @@ from ipaddress import (
 from pathlib import Path
 from typing import Any
 
+from crawler.declared_limits import limit, read_bounded
 from crawler.errors import ConfigError
 from crawler.names import InvalidName, a_label, suffixes
 
 Network = IPv4Network | IPv6Network
 
-_SHOWN = 5  # warnings that a person is shown; the rest is counted
+_MOST_BYTES = limit(
+    16 << 20,
+    "bytes of the file of opt-outs, some 500,000 entries",
+    protects="our memory",
+    cut="a refusal before anybody is contacted, exit code 2",
+)
+_MOST_NETWORKS = limit(
+    1_000_000,
+    "networks that the entries of the file of opt-outs make; a range of addresses can be over two hundred",
+    protects="our memory",
+    cut="a refusal before anybody is contacted, exit code 2",
+)
+#: warnings that a person is shown; the rest is counted
+_SHOWN = limit(5, "warnings about opt-outs that are shown", protects="the reader", cut="the rest is counted")
 
 _ADDRESS = r"\[?[0-9A-Fa-f.:]{2,45}\]?"
 _RANGE = re.compile(rf"({_ADDRESS})(?:\s*(?:[-\u2010-\u2015\u2212]|\.\.\.?)\s*|\s+to\s+(?=\S*[.:]))([^\s,;]+)").match
@@ -98,7 +112,7 @@ class OptOuts:
 def read_opt_outs(path: Path) -> OptOuts:
     """Read the file.  Raises `ConfigError` with the first line that cannot be an opt-out, and how many there are."""
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, _MOST_BYTES, "a file of opt-outs that is read here")
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: opt-outs cannot be read ({error.strerror}); check --exclude") from error
@@ -123,6 +137,11 @@ def read_opt_outs(path: Path) -> OptOuts:
         else:
             networks += found
             entries += 1
+            if len(networks) > _MOST_NETWORKS:
+                raise ConfigError(
+                    f"{path}:{number}: the ranges up to here make more than {_MOST_NETWORKS:,} networks; give them as "
+                    "networks, e.g. 192.0.2.0/24"
+                )
         warnings += (f"{path}:{number}: {words}" for words in _doubts(found, text, behind))
     if problems:
         more = f" (and {len(problems) - 1:,} more such lines)" if len(problems) > 1 else ""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crawler.config import Watch
+from crawler.declared_limits import limit
 from crawler.pacing import network_of
 from crawler.records import Endpoint, Outcome, Probe, Stage
 
@@ -27,7 +28,12 @@ _NOT_CONTACTED = frozenset(
         Outcome.GAVE_UP,
     }
 )
-_ANSWERED_KEPT = 64
+_ANSWERED_KEPT = limit(
+    64,
+    "endpoints remembered by a process because they answered",
+    protects="our memory",
+    cut="the oldest are forgotten, which changes no finding",
+)
 
 
 class FailureWindow:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawler.files import Damaged, sync_file
+from crawler.memory_limit import MOST_MEMBERS
 from crawler.records import schema_of
 from crawler.row_weights import WEIGHTS
 
@@ -166,8 +167,12 @@ def _differs(kind: pa.DataType) -> bool:
 def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """A part to be read, every page held against its checksum.  Raises `Damaged`, within it too."""
     try:
-        with pq.ParquetFile(path.absolute(), page_checksum_verification=True) as file:
+        with pq.ParquetFile(
+            path.absolute(), page_checksum_verification=True, thrift_container_size_limit=MOST_MEMBERS
+        ) as file:
             yield file
+    except pa.ArrowMemoryError:
+        raise  # no word on the part
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the file system's words, not Parquet's

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from crawler.budgets import EndpointBudgets
 from crawler.config import Config
+from crawler.declared_limits import limit
 from crawler.endpoints import endpoints_of
 from crawler.files import hidden, publish, sync_directory
 from crawler.lots import metadata_of
@@ -34,7 +35,9 @@ from crawler.steps import DOMAINS, HOSTS, PROBES, Step
 from crawler.storage import Run
 from crawler.targets import read_targets
 
-MAX_SHARDS = 2_000
+MAX_SHARDS = limit(
+    2_000, "shards of one step", protects="the disk", cut="nothing is cut: a longer list gets larger shards"
+)
 """Files written at once while a plan is made; a longer list gets larger shards."""
 
 _SMALLEST = 500
@@ -44,7 +47,12 @@ _SLOTS = 65_536
 """Hashes by which the endpoints of networks are counted."""
 
 _BUFFERED_ROWS = 16_384
-_BUFFERED_BYTES = 32 << 20
+_BUFFERED_BYTES = limit(
+    32 << 20,
+    "bytes of rows held while a plan is made",
+    protects="our memory",
+    cut="nothing is cut: they are written earlier",
+)
 
 Tick = Callable[[int], None]
 """Told how many rows went by; may raise to stop the work."""
@@ -54,7 +62,7 @@ def cut_targets(run: Run, source: Path, lines: int, config: Config, workers: int
     """The list by A-label (what is no name by its text); `lines` is an upper bound of its length."""
     count = min(lines, config.limit or lines)
     shards = shard_count(count, config.shards.domains, workers)
-    rows = read_targets(source, config.limit)
+    rows = read_targets(source, config.limit, lists=config.lists)
     _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
 
 

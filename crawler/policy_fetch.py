@@ -19,6 +19,7 @@ import httpcore
 
 from crawler import __version__
 from crawler.config import Config
+from crawler.declared_limits import limit
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, A
 from crawler.exclusions import Exclusions
@@ -29,7 +30,12 @@ from crawler.records import Domain, LookupStatus, MtaStsFetch, Outcome, Policy, 
 
 _PATH = b"/.well-known/mta-sts.txt"
 #: The largest prime taken for DHE here, where no thread beside the event loop does the work: it costs 50 ms.
-_DH_BITS = 4_096
+_DH_BITS = limit(
+    4_096,
+    "bits of a prime for DHE with a policy host",
+    protects="our processor time",
+    cut="`domains.mta_sts_fetch` is null, `mta_sts_problem` says why",
+)
 
 
 class _NoPolicy(Exception):
@@ -93,7 +99,7 @@ class PolicyFetcher:
         left = self._settings.timeout
         unconnected: list[_Unconnected] = []
         try:
-            for address in addresses:
+            for address in addresses[: self._settings.addresses]:
                 if left <= 0:
                     raise _NoPolicy(MtaStsFetch.TIMEOUT, self._timed_out)
                 async with self._pace.room(address):
@@ -114,7 +120,9 @@ class PolicyFetcher:
                         left -= anyio.current_time() - began
         finally:
             self._pace.took(owner, self._settings.timeout - left)
-        # An address that was given up might have answered; one that was silent is another matter than one that refuses.
+        if (more := len(addresses) - self._settings.addresses) > 0:
+            unconnected.append(_Unconnected(None, f"{more} more addresses were not tried"))
+        # An address that was not tried might have answered; one that was silent is another matter than one that refuses.
         fetches = {reason.fetch for reason in unconnected}
         fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
         raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected)[:500])
@@ -169,7 +177,7 @@ class PolicyFetcher:
             blocked = Outcome.ADDRESS_NOT_ALLOWED in verdicts.values()
             fetch = MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else MtaStsFetch.OPTED_OUT
             raise _NoPolicy(fetch, f"may not contact {', '.join(verdicts)}")
-        return names, allowed[: self._settings.addresses]
+        return names, allowed
 
     async def _get(self, host: str, address: str) -> bytes:
         """The body of a good response."""
@@ -177,8 +185,7 @@ class PolicyFetcher:
         try:
             return await self._request(host, await self._secured(host, connection))
         except TooMuch:
-            most = self._settings.policy_bytes + self._settings.overhead_bytes
-            raise _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {most} bytes in all, and no end of the policy") from None
+            raise self._too_large() from None
         except TooHard:
             problem = f"a Diffie-Hellman prime of more than {_DH_BITS} bits, which we do not work with"
             raise _NoPolicy(None, problem) from None
@@ -188,6 +195,12 @@ class PolicyFetcher:
         finally:
             with anyio.move_on_after(1, shield=True):
                 await connection.aclose()
+
+    def _too_large(self) -> _NoPolicy:
+        """In the same words for either limit: which is met first is a matter of how the bytes come."""
+        most = self._settings.policy_bytes
+        in_all = most + self._settings.overhead_bytes
+        return _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {most} bytes, or {in_all} bytes in all")
 
     async def _secured(self, host: str, connection: anyio.abc.ByteStream) -> HttpsStream:
         most = self._settings.policy_bytes + self._settings.overhead_bytes
@@ -238,7 +251,7 @@ class PolicyFetcher:
         async for part in response.aiter_stream():
             text += part
             if len(text) > self._settings.policy_bytes:
-                raise _NoPolicy(MtaStsFetch.TOO_LARGE, f"more than {self._settings.policy_bytes} bytes")
+                raise self._too_large()
         return bytes(text)
 
 

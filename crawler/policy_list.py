@@ -24,14 +24,25 @@ from pathlib import Path
 from typing import Any
 
 from crawler.config import UsageError
+from crawler.declared_limits import limit
 from crawler.mta_sts import is_allowed
 from crawler.names import InvalidName, a_label
 from crawler.records import MtaStsMode
 
-MAX_BYTES = 32 << 20
+MAX_BYTES = limit(
+    32 << 20,
+    "bytes of a policy list; JSON made for it takes up to 30 times its size in memory",
+    protects="our memory",
+    cut="a refusal, exit code 2",
+)
 """The largest file that is read: some 400,000 domains.  EFF's last list had 926 in 121 kB."""
 
-MAX_PATTERNS = 100
+MAX_PATTERNS = limit(
+    100,
+    "patterns of one policy in a policy list",
+    protects="our processor time",
+    cut="a refusal that names the entry, exit code 2",
+)
 """Patterns of one policy: as many as a scan takes mail hosts of a domain.  EFF's last list had ten at most."""
 
 VERSION = "0.1"

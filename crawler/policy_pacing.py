@@ -16,9 +16,16 @@ from typing import TypeVar
 import anyio
 
 from crawler.config import Config
+from crawler.declared_limits import limit
 from crawler.pacing import Budget, network_of
 
-_KEPT = 10_000  # addresses that are silent, and domains that are slow, remembered by one process
+#: addresses that are silent, and domains that are slow, remembered by one process
+_KEPT = limit(
+    10_000,
+    "silent addresses, and slow domains, remembered by a process",
+    protects="our memory",
+    cut="the oldest are forgotten and may be asked again",
+)
 
 Key = TypeVar("Key")
 Number = TypeVar("Number", int, float)

@@ -20,15 +20,10 @@ from anyio.abc import TaskGroup
 from crawler.config import Config
 from crawler.culprits import Culprits
 from crawler.errors import ScanFailed
+from crawler.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS
 from crawler.steps import Step
 from crawler.storage import Run
 from crawler.worker_process import COMMAND, WorkerProcess, dismiss
-
-MAX_ACTIVE = 16
-"""Shards under way at once in one process; most of them wait for slow hosts or for a second try."""
-
-MAX_IDLE_DEATHS = 3
-"""Processes in a row that may end with no shard in hand; a shard that gets done in between begins the count anew."""
 
 _FAREWELL = 2.0
 _LOOK_EVERY = 1.0

@@ -12,21 +12,24 @@ import logging
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
 from crawler.attempt import Attempts, Finding
-from crawler.budgets import StoredBudget, TimeBudget
+from crawler.budgets import EffortBudget, StoredBudget, TimeBudget
 from crawler.config import Config
+from crawler.declared_limits import limit
 from crawler.names import suffixes
 from crawler.network_time import NetworkTime
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
-from crawler.sampling import Candidate, Candidates, owners, representative_of
-from crawler.tls import DHE_REFUSED, DHE_TOO_LARGE, Offer
+from crawler.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
+from crawler.tls import Offer
+from crawler.tls_refusals import DHE_REFUSED, DHE_TOO_LARGE
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,14 @@ _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
 _HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
 _DEAF = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE})
 _ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
-_CANDIDATES = 4  # names kept of an address for each that may be probed: strangers in front must not hide its owner
+_STARTED_IN_ONE_GO = 20  # connections begun in one turn of the event loop; each takes about half a millisecond
+#: names kept of an address for each that may be probed: strangers in front must not hide its owner
+_CANDIDATES = limit(
+    4,
+    "names of an address kept for each that may be probed",
+    protects="our memory",
+    cut="the others are `sampled_out`, as most are",
+)
 
 
 @dataclass(slots=True)
@@ -71,6 +81,7 @@ class Prober:
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
+        self._efforts = EffortBudget(config.limits, processes)
         self._attempts = Attempts(config, self._budget)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
@@ -94,7 +105,8 @@ class Prober:
                 if not pending:
                     break
         finally:
-            self._providers.forget(shard.parts)
+            for budget in (self._providers, self._efforts):
+                budget.forget(shard.parts)
         if len(shard.done) < shard.expected:
             await self._finish_others(endpoints, shard)
 
@@ -157,7 +169,9 @@ class Prober:
         # A fixed set of takers: a task for each lane would cost more than the lane's own Python.
         try:
             async with anyio.create_task_group() as takers:
-                for _ in range(min(len(lanes), self._config.pacing.in_flight)):
+                for number in range(min(len(lanes), self._config.pacing.in_flight)):
+                    if number % _STARTED_IN_ONE_GO == 0:
+                        await anyio.lowlevel.checkpoint()
                     takers.start_soon(take)
         finally:
             lanes.close()
@@ -199,8 +213,7 @@ class Prober:
             if probe.outcome in _DEAF and probe.stage in (Stage.CONNECT, Stage.GREETING):
                 is_deaf = True
             if spoken == 1 and len(waiting) >= most:
-                own = owners(probe, chain)
-                waiting = deque(sorted(waiting, key=lambda other: other.provider not in own))
+                waiting = deque(in_turns_with(owners(probe, chain), waiting, lambda other: other.provider))
             if not last and (offer := self._second_try(probe, item)) is not None:
                 again.append(_Pending(item.candidate, item.network, probe, offer))
             else:
@@ -227,6 +240,7 @@ class Prober:
             part = here[provider] / everywhere
             shard.parts[provider] = part
             self._providers.allow(provider, weight)
+            self._efforts.allow(provider, weight)
             shard.stored.allow(provider, weight, part)
 
     async def _attempt(self, item: _Pending, shard: ProbedShard) -> Finding:
@@ -236,11 +250,14 @@ class Prober:
             shard.networks.take(item.network, item.provider, seconds)
             self._providers.take(item.provider, seconds)
 
+        afford = partial(self._efforts.afford_prime, item.provider)
         try:
             if item.offer is Offer.CLASSICAL:
-                probe, chain = await self._attempts.compared(item.endpoint, self._config.pacing.address_pause, took)
+                probe, chain = await self._attempts.compared(
+                    item.endpoint, self._config.pacing.address_pause, took, afford
+                )
             else:
-                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer)
+                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer, afford=afford)
         except Exception:  # our bug: it goes into the log, and never costs another endpoint
             log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
             probe, chain = unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []

@@ -10,8 +10,24 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from crawler.declared_limits import limit
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+#: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
+KEPT_CERTIFICATES = limit(
+    150 << 20,
+    "bytes of parsed certificates remembered by a process",
+    protects="our memory",
+    cut="the oldest are forgotten and parsed anew, which changes no finding",
+)
+KEPT_CHAINS = limit(
+    8_000,
+    "verdicts on chains remembered by a process, of each kind",
+    protects="our memory",
+    cut="the oldest are forgotten and made anew, which changes no finding",
+)
 
 
 class Recent(Generic[K, V]):

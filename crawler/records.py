@@ -225,6 +225,9 @@ class Probe:
     stray_bytes: bytes | None = column(
         BINARY, "empty lines in front of replies, which we read over, as Postfix does and Exim does not; null: none"
     )
+    text_dropped: int | None = column(
+        INT, "characters of the texts and capabilities above beyond `limits.kept_text`, left out; null: there were none"
+    )
     tls_version: str | None = column(TEXT, "`TLSv1 TLSv1.1 TLSv1.2 TLSv1.3`; null: no handshake was completed")
     tls_cipher: str | None = column(TEXT, "negotiated cipher, OpenSSL's name")
     tls_group: str | None = column(
@@ -251,6 +254,9 @@ class Probe:
     ocsp_staple: bytes | None = column(BINARY, "stapled OCSP response, if it is not too large to be kept")
     ocsp_staple_bytes: int | None = column(INT, "its size; null: none was stapled")
     received_chain: list[str] | None = column(TEXTS, "SHA-256 (hex) of the certificates as sent, leaf first")
+    chain_dropped: int | None = column(
+        INT, "certificates sent beyond `limits.certificates`, left out; the chain is then never untrusted, but unknown"
+    )
     chain_trusted: bool | None = column(
         FLAG,
         "a path to a trust anchor exists with nothing too weak in it (MD5, SHA-1, RSA below 1,024 bits); dates and names apart",

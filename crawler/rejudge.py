@@ -25,6 +25,7 @@ from crawler.finished import find_finished
 from crawler.incomplete import write_incomplete
 from crawler.intermediates import Intermediates
 from crawler.manifest import anchors_of, timestamp, versions
+from crawler.memory_limit import RUN_MEMORY, limited_memory, memory_in_words
 from crawler.parts import PartWriter, batches, opened, row_count
 from crawler.records import SCHEMA_VERSION, TABLES, Probe, schema_of
 from crawler.reporting import Reporter, Silent
@@ -43,7 +44,7 @@ VERDICTS = (
 )  # fmt: skip
 
 #: What verdicts follow from, beside the certificates.
-_JUDGED_BY = ("host", "received_chain", "negotiated", "conclusive", "starttls_offered")
+_JUDGED_BY = ("host", "received_chain", "chain_dropped", "negotiated", "conclusive", "starttls_offered")
 
 _SHOWN = ("chain_trusted", "name_match", "within_validity", "strict_valid")
 _WORDS = {True: "yes", False: "no", None: "unknown"}
@@ -86,14 +87,18 @@ def rejudge(data: Path, wanted: str | None, out: Path, rule: Rule, progress: Rep
 
     Returns a summary.  Raises `UsageError` for what cannot be used, and then nothing is left behind.
     """
-    progress = progress or Silent()
+    with limited_memory(RUN_MEMORY), memory_in_words(data):
+        return _rejudged(data, wanted, out, rule, progress or Silent())
+
+
+def _rejudged(data: Path, wanted: str | None, out: Path, rule: Rule, progress: Reporter) -> str:
     try:
         source, notes = find_finished(data, wanted)
         _check_place(source, out)
         for note in notes:
             progress.say(note)
         trust = TrustStore(rule.ca_file or str(source.trust_anchors))
-        with made_directory(out, "--out"):
+        with made_directory(out, "--out"), memory_in_words(data):
             sweep(out)
             with _appearing(out / source.path.name) as made, closing(Shelf(made.path)) as shelf:
                 changes = _Rejudgement(source, made, trust, rule, shelf, progress).write()

@@ -3,23 +3,34 @@
 Whoever runs a domain can point any number of names at an address of somebody else.  So no order that a name can
 choose decides: a registrable domain has one turn after the other, those that more listed domains send mail to come
 first, chance decides between equals, and once the host has shown a certificate, the names of its registrable
-domains come before strangers.
+domains have every second turn.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TypeVar
 
 from crawler.certificates import Known
+from crawler.declared_limits import limit
 from crawler.names import InvalidName, a_label, suffixes
 from crawler.records import Endpoint, Probe
 
-NAMES_LOOKED_AT = 100
+NAMES_LOOKED_AT = limit(
+    100,
+    "names of a leaf whose registrable domains are compared to find its owner",
+    protects="our processor time",
+    cut="the names behind them are not looked at, which changes only the choice of names that are probed at an address",
+)
 """Names of a leaf that are asked for their registrable domain; a certificate with more is no single owner's."""
 
 _GREETED = re.compile(r"[0-9]{3}[ -](\S{1,253})").match
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,18 @@ def owners(probe: Probe, chain: list[Known]) -> set[str]:
         except InvalidName:
             continue
     return found - {""}
+
+
+def in_turns_with(own: set[str], waiting: Iterable[T], provider_of: Callable[[T], str]) -> list[T]:
+    """Names of the owners of an address and those of others in turns, an owner's first; each side in its order.
+
+    The owners' names alone first would let a tenant of a host that has a certificate for each of its tenants push out
+    all others, as the host shows the certificate of whom it is asked for.
+    """
+    sides: tuple[list[T], list[T]] = [], []
+    for item in waiting:
+        sides[provider_of(item) not in own].append(item)
+    return [item for pair in zip_longest(*sides, fillvalue=None) for item in pair if item is not None]
 
 
 def representative_of(provider: str, probed: list[Candidate]) -> Candidate:

@@ -18,13 +18,25 @@ import pyarrow as pa
 
 from crawler.anatomy import anatomy_of
 from crawler.certificates import Known
+from crawler.declared_limits import limit
 from crawler.files import hidden
 from crawler.parts import batches, opened
 
-LARGEST_INTERMEDIATE = 16 << 10
+LARGEST_INTERMEDIATE = limit(
+    16 << 10,
+    "bytes of a certificate that may complete chains of others",
+    protects="our memory",
+    cut="it completes none: `incomplete_chains.error`",
+)
 """Bytes of DER; real ones have 1 to 3 KiB.  A larger one completes no chain."""
 
-_MEMORY = 32 << 20  # of the database, in bytes; beyond it there is the disk, for reading too: all is one transaction
+#: of the database, in bytes; beyond it there is the disk, for reading too: all is one transaction
+_MEMORY = limit(
+    32 << 20,
+    "bytes of chains and certificates held in memory at the end of a run",
+    protects="our memory",
+    cut="nothing is cut: the rest is on disk",
+)
 #: The index is there before the rows: one made after them would be sorted in a directory of SQLite's choice.
 _TABLES = """
     CREATE TABLE chains (chain TEXT PRIMARY KEY) WITHOUT ROWID;

@@ -20,10 +20,16 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from crawler.anatomy import anatomy_of, signed_parts, without_oddities
+from crawler.declared_limits import limit
 from crawler.guard import Unreadable, guarded
 
 #: Bits of the modulus, squared, times those of the exponent.  16,384 bits with the usual exponent are within it, at 2 ms.
-_MOST_WORK = 16_384**2 * 17
+_MOST_WORK = limit(
+    16_384**2 * 17,
+    "bits of an RSA modulus, squared, times those of its exponent, for a signature that is checked",
+    protects="our processor time",
+    cut="`probes.chain_trusted` is null and `chain_error` says that it would cost too much; `dane_error` is `too_costly`; `certificates.self_signed` is null",
+)
 
 
 def is_costly(public_key: bytes) -> bool:

@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from crawler.config import UsageError
+from crawler.declared_limits import limit
 from crawler.records import SCHEMA_VERSION
 from crawler.schema_versions import READABLE, manifest_as_now, schema_version_of
 
 MANIFEST = "manifest.json"
-_LARGEST = 64 << 20  # bytes; a scan of a million names wrote 10 KiB
-_DEEPEST = 20  # levels; the crawler writes six
+_LARGEST = limit(
+    16 << 20,
+    "bytes of a manifest; a scan of a million names wrote 10 KiB, and JSON made for it takes up to 30 times its size in memory",
+    protects="our memory",
+    cut="a refusal, exit code 2; among several runs it is passed over, with the reason",
+)
+_DEEPEST = limit(
+    20,
+    "levels on which lists and objects of a manifest stand in each other; the crawler writes six",
+    protects="our stack",
+    cut="a refusal, exit code 2; among several runs it is passed over, with the reason",
+)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -19,13 +19,17 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from crawler.list_containers import OPENERS, InputError, looks_binary, must_be_file, opened, reading
+from crawler.config import Lists
+from crawler.list_bounds import InputError
+from crawler.list_containers import OPENERS, looks_binary, must_be_file, opened, reading
 from crawler.list_forms import targets_of
 from crawler.list_parquet import MAGIC, is_parquet, parquet_targets, row_count
 from crawler.list_survey import ListContents, contents_of
 from crawler.records import Target
 
 __all__ = ["InputError", "ListFacts", "comes_once", "read_targets", "spool", "survey"]
+
+_BOUNDS = Lists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +42,28 @@ class ListFacts:
     contents: ListContents = field(default_factory=ListContents)
 
 
-def survey(path: Path, limit: int = 0, covering: Callable[[str], str | None] | None = None) -> ListFacts:
+def survey(
+    path: Path, limit: int = 0, covering: Callable[[str], str | None] | None = None, lists: Lists = _BOUNDS
+) -> ListFacts:
     """Read a list through: hash of the file as it is, its lines (comments included), and what is in its first `limit` names.
 
     `covering` names the opt-out that covers a name.  Raises `InputError` for what is no list: not there, a directory,
-    damaged, binary, empty.
+    damaged, binary, empty, or more costly to read than `lists` allows.
     """
     must_be_file(path)
-    lines = row_count(path) if is_parquet(path) else _line_count(path)
+    lines = row_count(path, lists) if is_parquet(path) else _line_count(path, lists)
     with reading(path), path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
         size = raw.tell()
-    contents = contents_of(partial(read_targets, path, limit), covering)
+    contents = contents_of(partial(read_targets, path, limit, lists=lists), covering)
     if not contents.valid and not contents.invalid:
         raise InputError(f"{path}: the list is empty; give one domain name a line")
     return ListFacts(digest, size, lines, contents)
 
 
-def read_targets(path: Path, limit: int = 0, told: Callable[[str], None] = lambda words: None) -> Iterator[Target]:
+def read_targets(
+    path: Path, limit: int = 0, told: Callable[[str], None] = lambda words: None, lists: Lists = _BOUNDS
+) -> Iterator[Target]:
     """The names of a list in their order, at most `limit` (0: all); duplicates are still in.
 
     `rank` is what the list states; a plain list states none.  `told` hears the form of the list in words.  Raises
@@ -63,16 +71,16 @@ def read_targets(path: Path, limit: int = 0, told: Callable[[str], None] = lambd
     """
     must_be_file(path)
     if is_parquet(path):
-        yield from islice(parquet_targets(path, told), limit or None)
+        yield from islice(parquet_targets(path, told, lists), limit or None)
         return
-    with opened(path) as stream:
+    with opened(path, lists) as stream:
         yield from islice(targets_of(stream, told), limit or None)
 
 
-def _line_count(path: Path) -> int:
+def _line_count(path: Path, lists: Lists) -> int:
     lines = 0
     last = b"\n"
-    with opened(path) as stream:
+    with opened(path, lists) as stream:
         while block := stream.read(1 << 20):
             lines += block.count(b"\n")
             last = block[-1:]

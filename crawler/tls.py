@@ -11,7 +11,9 @@ reason is `tls_unsupported_by_us`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -20,6 +22,7 @@ from OpenSSL._util import ffi, lib
 from crawler.client_hello import offered_groups
 from crawler.records import Outcome
 from crawler.server_flight import ServerFlight
+from crawler.tls_refusals import DHE_TOO_LARGE, OURS, TOO_MUCH
 
 #: Anonymous suites would yield no certificate, NULL ones no encryption.
 CIPHERS = b"ALL:!aNULL:!eNULL:@SECLEVEL=0"
@@ -34,56 +37,10 @@ _TLSEXT_PADDING = 0x10
 hang (RFC 7685 §4).  OpenSSL's SSL_OP_ALL has it, which mail servers set."""
 _OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNORE_UNEXPECTED_EOF | _TLSEXT_PADDING
 
-#: Reasons of OpenSSL about a finite-field Diffie-Hellman group that it does not take.
-DHE_REFUSED = frozenset({"dh key too small", "modulus too small", "modulus too large"})
-#: Our own reason, in OpenSSL's manner: a finite-field group beyond `limits.dh_bits`.
-DHE_TOO_LARGE = "dh key too large"
 _LIGHT_BITS = 2_048  # a prime over which a handshake costs some 5 ms; over 4,096 bits ten times as much
 
-#: Reasons that mean 'our library cannot', or 'will not by its own policy': the host may serve others well.
-_OURS = DHE_REFUSED | {
-    # versions and ciphers that the wheel lacks
-    "unsupported protocol",
-    "version too low",
-    "version too high",
-    "wrong ssl version",
-    "unsupported ssl version",
-    "unknown protocol",
-    "unknown cipher returned",
-    "wrong cipher returned",
-    "no ciphers available",
-    # curves that it lacks, or that we do not offer
-    "wrong curve",
-    "unsupported elliptic curve",
-    "unable to find ecdh parameters",
-    "explicit params not supported",
-    "gf2m not supported",
-    "unknown group",
-    "field too large",
-    # signature algorithms from before TLS 1.2, such as RSA with MD5
-    "wrong signature type",
-    "legacy sigalg disallowed or unsupported",
-    "no suitable signature algorithm",
-    "unknown signature algorithm",
-    "unknown digest",
-    "no suitable digest algorithm",
-    # keys: of algorithms that it lacks, or outside the sizes that it takes
-    "unknown certificate type",
-    "unknown pkey type",
-    "unknown key type",
-    "unknown public key type",
-    "unsupported public key type",
-    "unsupported algorithm",
-    "unable to find public key parameters",
-    "bad e value",
-    "bad q value",
-    "key size too small",
-    "ee key too small",
-    "ca key too small",
-    "ca md too weak",
-}
-#: … and that mean 'more than we take'.
-_TOO_MUCH = frozenset({"excessive message size", "too many key updates", "certificate list too large"})
+Afford = Callable[[int], bool]
+"""Whether a handshake over a prime of so many bits may be worked on; it is paid for then."""
 
 
 class TlsFailure(Exception):
@@ -145,20 +102,31 @@ def _keep_staple(connection: SSL.Connection, staple: bytes, _: Any) -> bool:
     return True
 
 
+def _is_dhe(ssl: Any, suite: bytes) -> bool:
+    """Whether a cipher suite, as its two bytes, has a finite-field key exchange; `ssl` is any connection's."""
+    cipher = lib.SSL_CIPHER_find(ssl, suite) if len(suite) == 2 else ffi.NULL
+    name: bytes = b"" if cipher == ffi.NULL else ffi.string(lib.SSL_CIPHER_get_name(cipher))
+    return name.startswith((b"DHE-", b"EDH-"))
+
+
 class TlsClient:
     """One client connection: `start`, then `feed` until `established`, then `write` and `read`."""
 
-    __slots__ = ("_connection", "_dh_bits", "_flight", "_looked", "established")
+    __slots__ = ("_afford", "_connection", "_dh_bits", "_flight", "_looked", "established")
 
-    def __init__(self, context: SSL.Context, server_name: bytes | None, dh_bits: int | None = None) -> None:
+    def __init__(
+        self, context: SSL.Context, server_name: bytes | None, dh_bits: int | None = None, afford: Afford | None = None
+    ) -> None:
         """`dh_bits` is the largest prime that is taken for DHE; None: as large as the library takes.
 
+        `afford` is asked once whether the bits of a large one may be worked with, beside that.
         Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes).
         """
-        self._dh_bits = dh_bits
-        self._flight = ServerFlight(self._is_dhe)
-        self._looked = False  # at what is fed next
+        self._dh_bits, self._afford = dh_bits, afford
         self._connection = SSL.Connection(context)
+        # It must not lead back to us: in a circle the connection, of megabytes, would stay until circles are looked for.
+        self._flight = ServerFlight(partial(_is_dhe, self._connection._ssl))
+        self._looked = False  # at what is fed next
         self._connection.set_connect_state()
         self._connection.request_ocsp()
         self.established = False
@@ -177,6 +145,14 @@ class TlsClient:
         self._look(data)
         return self._flight.prime_bits > _LIGHT_BITS and not self.established
 
+    def _may_work_with(self, bits: int) -> bool:
+        if self._dh_bits is not None and bits > self._dh_bits:
+            return False
+        if bits <= _LIGHT_BITS or self._afford is None:
+            return True
+        afford, self._afford = self._afford, None
+        return afford(bits)
+
     def _look(self, data: bytes) -> None:
         if not self._looked and not self._flight.done:
             self._flight.feed(data)
@@ -186,7 +162,7 @@ class TlsClient:
         """Take bytes of the handshake, return what to send.  Raises `TlsFailure`, our alert unsent."""
         self._look(data)
         self._looked = False
-        if self._dh_bits is not None and self._flight.prime_bits > self._dh_bits:
+        if not self._may_work_with(self._flight.prime_bits):
             raise TlsFailure(Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
         connection = self._connection
         if data:
@@ -226,14 +202,6 @@ class TlsClient:
                 return plain, False  # the failure comes again with the next read
             raise _failure(error) from None
 
-    def _is_dhe(self, suite: bytes) -> bool:
-        """Whether a cipher suite, as its two bytes, has a finite-field key exchange."""
-        if len(suite) != 2:
-            return False
-        cipher = lib.SSL_CIPHER_find(self._connection._ssl, suite)
-        name: bytes = b"" if cipher == ffi.NULL else ffi.string(lib.SSL_CIPHER_get_name(cipher))
-        return name.startswith((b"DHE-", b"EDH-"))
-
     def _pending(self) -> bytes:
         try:
             return self._connection.bio_read(_READ)
@@ -269,14 +237,14 @@ def _failure(error: SSL.Error) -> TlsFailure:
         return TlsFailure(Outcome.CLOSED, None)
     queued = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reasons = [reason for _, _, reason in queued]
-    if ours := next((reason for reason in reasons if reason in _OURS), None):
+    if ours := next((reason for reason in reasons if reason in OURS), None):
         return TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, ours)
     if not reasons:
         return TlsFailure(Outcome.TLS_ERROR, None)
     before, found, alert = reasons[0].partition(" alert ")
     if found and before in ("tlsv1", "ssl/tls", "sslv3", "tlsv13", "tls"):
         return TlsFailure(Outcome.TLS_ALERT, reasons[0], alert)
-    if too_much := next((reason for reason in reasons if reason in _TOO_MUCH), None):
+    if too_much := next((reason for reason in reasons if reason in TOO_MUCH), None):
         return TlsFailure(Outcome.LIMIT_EXCEEDED, too_much)
     return TlsFailure(Outcome.TLS_ERROR, reasons[0])
 

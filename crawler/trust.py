@@ -29,8 +29,9 @@ from crawler.anatomy import instants_of
 from crawler.certificates import Known, load, parse
 from crawler.config import ConfigError
 from crawler.constraints import MOST_COMPARISONS, comparisons
+from crawler.declared_limits import limit, read_bounded
 from crawler.guard import Unreadable, guarded
-from crawler.recent import Recent
+from crawler.recent import KEPT_CERTIFICATES, KEPT_CHAINS, Recent
 from crawler.records import MISSING_ISSUER
 from crawler.server_purpose import NO_CHECK_TIME, check_purpose_is_enforced, enforce_server_purpose
 from crawler.signatures import is_costly, is_issued_by
@@ -38,10 +39,15 @@ from crawler.strength import weakness
 from crawler.three_valued import all_of, any_of
 from crawler.validity import Window, dates_of
 
-#: Bytes that the parsed certificates remembered by one process take: some 8,000 with RSA keys, or 800 hostile ones.
-_KEPT_CERTIFICATES = 150 << 20
-_KEPT_CHAINS = 8_000
-_ADDED = 16  # certificates added to a chain at most; real paths have no more than five
+_MOST_ANCHORS = limit(16 << 20, "bytes of a file of trust anchors", protects="our memory", cut="a refusal, exit code 2")
+
+#: certificates added to a chain at most; real paths have no more than five
+_ADDED = limit(
+    16,
+    "certificates added to a chain that lacks some",
+    protects="our processor time",
+    cut="`incomplete_chains.trusted_if_known` is by what was added, and `error` says what is still missing",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +82,11 @@ class TrustStore:
         self.path = Path(ca_file or certifi.where())
         self._store = _store(self.path)
         check_purpose_is_enforced()
-        self._certificates: Recent[bytes, Known] = Recent(_KEPT_CERTIFICATES, attrgetter("weight"))
-        self._chains: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
-        self._completed: Recent[bytes, ChainVerdict] = Recent(_KEPT_CHAINS)
+        self._certificates: Recent[bytes, Known] = Recent(KEPT_CERTIFICATES, attrgetter("weight"))
+        self._chains: Recent[bytes, ChainVerdict] = Recent(KEPT_CHAINS)
+        self._completed: Recent[bytes, ChainVerdict] = Recent(KEPT_CHAINS)
         self._paths: dict[bool, Recent[bytes, ChainVerdict]] = {
-            expires: Recent(_KEPT_CHAINS) for expires in (True, False)
+            expires: Recent(KEPT_CHAINS) for expires in (True, False)
         }
 
     @cached_property
@@ -149,7 +155,7 @@ class TrustStore:
 def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
     store = crypto.X509Store()
     try:
-        path.open("rb").close()
+        read_bounded(path, _MOST_ANCHORS, "a file of trust anchors that is read here")
         store.load_locations(str(path))
     except OSError as error:
         raise ConfigError(f"{path}: trust anchors cannot be read ({error.strerror}); check --ca-file") from error

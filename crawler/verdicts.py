@@ -26,6 +26,10 @@ def judge_chain(probe: Probe, chain: list[Known], judge: Judge, at: datetime) ->
     probe.chain_error_depth = verdict.error_depth
     probe.within_validity = verdict.within_validity(at)
     probe.chain_ordered = verdict.ordered
+    if probe.chain_dropped:  # what was left out may have had the path
+        probe.chain_ordered = probe.chain_ordered and None
+        if not probe.chain_trusted:
+            probe.chain_trusted = probe.within_validity = None
 
 
 def judge_names(probe: Probe, leaf: Known) -> None:

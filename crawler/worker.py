@@ -25,7 +25,6 @@ whatever it is doing.  Nothing is lost, as a shard appears whole or not at all.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -33,7 +32,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from importlib.abc import MetaPathFinder
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -41,12 +39,15 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from crawler import turns
 from crawler.config import Config, UsageError
+from crawler.declared_limits import limit
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
 from crawler.files import Damaged
 from crawler.given_up import rows_of
 from crawler.instruments import Instruments
+from crawler.lean_process import NoPandas, busy_time, calm_garbage_collector
 from crawler.lots import lot_of
 from crawler.outage import FailureWindow
 from crawler.parts import StoredRows, distinct, read_rows, row_count
@@ -60,7 +61,12 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 0.25
 """Seconds between two reports of progress."""
 
-_WITNESSES = 3
+_WITNESSES = limit(
+    3,
+    "endpoints asked again at a time in an outage",
+    protects="the hosts asked",
+    cut="nothing is cut: others are asked in the next round; the manifest names them (`outages`)",
+)
 """Endpoints that answered before, without which nothing can be told, and that are asked again at a time in an outage."""
 
 _LONGEST_PAUSE = 60.0
@@ -240,6 +246,8 @@ async def serve() -> None:
         worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say)
         tasks.start_soon(worker.watch)
         tasks.start_soon(worker.look_out)
+        if path := os.environ.get(turns.VARIABLE):
+            tasks.start_soon(turns.watch, Path(path))
         say({"event": "ready"})
         await anyio.to_thread.run_sync(_listen, worker, tasks)
 
@@ -258,18 +266,6 @@ def _listen(worker: Worker, tasks: TaskGroup) -> None:
     os._exit(0)
 
 
-def busy_time() -> float:
-    """Seconds in which this thread computed, or could have if others had not had the cores: who is kept waiting
-    by the machine has no time to spare, and more shards under way would only cost memory."""
-    try:
-        ran, waited, _ = Path("/proc/thread-self/schedstat").read_text("ascii").split()
-        if int(ran):  # a kernel that keeps no such statistics says 0
-            return (int(ran) + int(waited)) / 1e9
-    except (OSError, ValueError):
-        pass
-    return time.thread_time()
-
-
 def _speaker() -> Say:
     out = sys.stdout
 
@@ -283,26 +279,9 @@ def _speaker() -> Say:
     return say
 
 
-def calm_garbage_collector() -> None:
-    """Look for reference cycles less often, for thousands of live connections are no garbage.
-
-    And never among what was imported.  It was 7 % of the CPU of PROBE.
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 50, 50)
-
-
-class _NoPandas(MetaPathFinder):
-    """Keeps pyarrow from importing pandas with the first array it makes: 0.2 s and 40 MiB of each process."""
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("not in a worker", name=fullname)
-
-
 def main() -> int:
     """Run as `python -m crawler.worker`."""
-    sys.meta_path.insert(0, _NoPandas())
+    sys.meta_path.insert(0, NoPandas())
     calm_garbage_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

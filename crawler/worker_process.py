@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-_MAX_MESSAGE = 1 << 16
+from crawler.pool_limits import MAX_MESSAGE
+
+log = logging.getLogger(__name__)
 
 #: Where this package lies: a source tree that was not installed must be found by the workers too.
 _ROOT = str(Path(__file__).resolve().parent.parent)
@@ -63,11 +66,15 @@ class WorkerProcess:
         lines = BufferedByteReceiveStream(self.process.stdout)
         while True:
             try:
-                line = await lines.receive_until(b"\n", _MAX_MESSAGE)
+                message = json.loads(await lines.receive_until(b"\n", MAX_MESSAGE))
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
+            except (anyio.DelimiterNotFound, ValueError):
+                log.warning("a worker process said what no worker says, or more than %d bytes at once", MAX_MESSAGE)
+                self.process.kill()
+                return
             self.silence = 0.0
-            yield json.loads(line)
+            yield message
 
     def kill(self, why: str) -> None:
         """End it at once, stopped or stuck as it may be."""

@@ -56,8 +56,11 @@ def stored(
     code: int | None = None,
     at: datetime = START,
     shards: int = 1,
+    dropped: int | None = None,
 ) -> Run:
     """A run in which probes received chains (whatever they are, refused with `code`), and one got nowhere.
+
+    Of each chain so many certificates were `dropped`.
 
     `others` came from hosts that are not in it.
     """
@@ -69,6 +72,7 @@ def stored(
     sent = list(received)
     probes = [probed(store, chain, at) for chain in [*sent, []]]
     for probe in probes[:-1]:
+        probe.chain_dropped = dropped
         probe.chain_error_code = probe.chain_error_code if code is None else code
     distinct = {sha256(one): one for one in (*(c for chain in sent for c in chain), *others)}
     rows: dict[str, list[Any]] = {"probes": probes, "certificates": [facts(der(one)) for one in distinct.values()]}

@@ -91,18 +91,18 @@ def _lines(run: Path, table: str) -> Iterator[str]:
                 row["last_reply"] = None  # how far a host that dribbles had come by then
             if row.get("stage") == "greeting" and row.get("outcome") == "reset":
                 row["source_address"] = None  # not learnt if the reset was quicker than our look
-            yield json.dumps({name: _fact(value) for name, value in row.items() if not _varies(name)}, default=repr)
+            yield json.dumps({name: fact(value) for name, value in row.items() if not varies(name)}, default=repr)
 
 
-def _varies(name: str) -> bool:
+def varies(name: str) -> bool:
     return name.endswith(("_at", "_ms")) or name == "tls_bytes"  # the last: lengths of ECDSA signatures
 
 
-def _fact(value: Any) -> Any:
+def fact(value: Any) -> Any:
     if isinstance(value, list):
-        return [_fact(item) for item in value]
+        return [fact(item) for item in value]
     if isinstance(value, dict):
-        return {name: _fact(item) for name, item in value.items() if not _varies(name)}
+        return {name: fact(item) for name, item in value.items() if not varies(name)}
     return value
 
 

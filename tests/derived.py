@@ -1,4 +1,4 @@
-"""Pages derived from the source: golden schema, data dictionary, settings, figures, lab.  `make golden` writes them anew."""
+"""Pages derived from the source: golden schema, data dictionary, settings, limits, figures, lab.  `make golden` writes them anew."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ from crawler.lab.protection import MTA_STS, TLSA
 from crawler.lab.reporting import TLSRPT
 from crawler.lab.routes import ROUTES
 from crawler.lab.world import HOSTS
+from tests.limits_page import lines as limits_page_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "tests" / "golden" / "schema.json"
 DICTIONARY = ROOT / "docs" / "data.md"
 SETTINGS = ROOT / "docs" / "settings.md"
+LIMITS = ROOT / "docs" / "limits.md"
 FIGURES = ROOT / "docs" / "figures.md"
 LAB = ROOT / "docs" / "lab.md"
 MARK = "<!-- From here on written by `make golden` from {source}; edit that. -->\n"
+MARK_OF_LIMITS = (
+    "<!-- From here on written by `make golden` from the settings and limits in the source; edit those. -->\n"
+)
 
 
 def schema() -> str:
@@ -59,6 +64,12 @@ def data_page() -> str:
 def settings_page() -> str:
     """docs/settings.md with its derived half as it should be."""
     return _page(SETTINGS, "crawler/config.py", list(_settings(Config(), "")))
+
+
+def limits_page() -> str:
+    """docs/limits.md with its derived half as it should be."""
+    begin = LIMITS.read_text("utf-8").partition(MARK_OF_LIMITS)[0]
+    return begin + MARK_OF_LIMITS + "\n" + "\n".join(limits_page_lines()) + "\n"
 
 
 def figures_page() -> str:
@@ -197,5 +208,6 @@ if __name__ == "__main__":
     SCHEMA.write_text(schema(), "utf-8")
     DICTIONARY.write_text(data_page(), "utf-8")
     SETTINGS.write_text(settings_page(), "utf-8")
+    LIMITS.write_text(limits_page(), "utf-8")
     FIGURES.write_text(figures_page(), "utf-8")
     LAB.write_text(lab_page(), "utf-8")

@@ -21,10 +21,8 @@ from crawler import promise
 from crawler.config import UsageError
 from crawler.policy_list import read_policy_list
 from crawler.records import Certificate, Domain, Host, Probe
+from tests.figure_runs import Page, run_report, run_stats, values
 from tests.small_runs import LEAF, certificate, domain, host, opened, probe, write_run
-from tests.test_analysis_report import Page, run_report
-from tests.test_analysis_senders import values
-from tests.test_analysis_stats import run_stats
 
 
 def listing(path: Path, policies: dict[str, Any], **top: Any) -> Path:

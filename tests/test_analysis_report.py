@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from analysis.commands import report
 from analysis.dataset import Run
 from analysis.figures import figures
 from analysis.publish import reference, site
@@ -26,8 +23,8 @@ from analysis.publish.words import percent
 from crawler.cli import main
 from crawler.config import UsageError
 from crawler.senders import WORDS
+from tests.figure_runs import Page, run_report, run_stats
 from tests.small_runs import KINDS, certificate, domain, host, probe, write_run
-from tests.test_analysis_stats import run_stats
 
 HOSTILE = "<script>alert('$x^2$')</script>&\"'"
 
@@ -43,52 +40,6 @@ def rows(**of_first: Any) -> list[Any]:
             probe(f"mx.{name}", f"192.0.2.{number}", kind),
         ]
     return made
-
-
-def run_report(*arguments: str) -> int:
-    """Parse and run `report` as the command line does."""
-    parser = argparse.ArgumentParser()
-    report.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["report", *arguments])
-    code = args.run(args)
-    assert isinstance(code, int)
-    return code
-
-
-class Page(HTMLParser):
-    """A page taken apart; whatever is opened must be closed in order."""
-
-    VOID = frozenset({"meta", "br", "link", "img", "hr", "input"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str, str]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in self.VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def values(self, name: str) -> list[str]:
-        """Every value of one attribute."""
-        return [value for _, attribute, value in self.attributes if attribute == name]
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,8 @@ import hashlib
 from itertools import combinations, product
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from analysis.dataset import Run
 from analysis.deliveries import DOMAIN_RULES
 from analysis.figures import Figure, figures, figures_by
 from analysis.shares import Distribution, Share
@@ -20,17 +18,13 @@ from crawler.senders import Delivery, Sender, deliveries
 from crawler.trust import ChainVerdict
 from crawler.validity import Window
 from tests import chains
+from tests.figure_runs import values
 from tests.small_runs import LEAF, certificate, domain, host, known, opened, probe, tlsa
 
 Y, N, U = True, False, None
 
 USABLE = {"dane": "match"}
 ENFORCED = {"mta_sts_record": "valid", "mta_sts_fetch": "ok", "mta_sts_mode": "enforce"}
-
-
-def values(run: Run, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of an answer, nulls as None."""
-    return [tuple(None if pd.isna(value) else value for value in row) for row in run.frame(sql).itertuples(index=False)]
 
 
 def share(made: list[Figure], name: str) -> Share:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis.commands import stats
 from analysis.dataset import Run
 from analysis.figures import figures, figures_by
 from analysis.publish import terminal
@@ -24,6 +22,7 @@ from crawler import __version__
 from crawler.config import UsageError
 from crawler.records import Probe
 from crawler.stored_runs import choose_run
+from tests.figure_runs import run_stats
 from tests.small_runs import certificate, domain, host, probe, write_run
 
 ROWS = [
@@ -38,16 +37,6 @@ ROWS = [
     probe("mx.d.example", "192.0.2.3", "self_signed"),
     certificate(),
 ]
-
-
-def run_stats(*arguments: str) -> int:
-    """Parse and run `stats` as the command line does."""
-    parser = argparse.ArgumentParser()
-    stats.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["stats", *arguments])
-    code = args.run(args)
-    assert isinstance(code, int)
-    return code
 
 
 def test_json_states_the_facebook_figure_with_all_that_is_needed_to_judge_it(

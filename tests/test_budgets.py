@@ -10,8 +10,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.budgets import EndpointBudgets, TimeBudget
-from crawler.config import Pacing, Timeouts
+from analysis.grouping import SMALLEST_GROUP
+from crawler.budgets import EffortBudget, EndpointBudgets, TimeBudget
+from crawler.config import Https, Limits, Pacing, Timeouts, Watch
+from crawler.opt_out_reach import MANY_NAMES
 from crawler.pacing import network_of
 from crawler.records import MX
 
@@ -105,6 +107,33 @@ def test_the_page_for_citizens_says_what_the_defaults_do() -> None:
         seconds = pacing.total_seconds + number * pacing.total_seconds_per_domain
         assert f"about {seconds / silent:.0f}" == connections
         assert f"| {endpoints} | {connections}" in page
+
+
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def test_the_page_for_citizens_states_every_other_rate_as_it_is() -> None:
+    page = " ".join((Path(__file__).parents[1] / "docs" / "citizenship.md").read_text("utf-8").split())
+    pacing, https, watch = Pacing(), Https(), Watch()
+    trips = {4: "fourth"}[pacing.breaker_trips]
+    assert pacing.breaker_pause == 60 and pacing.address_pause == 1
+    for words in (
+        f"{WORDS[pacing.per_network]} to a /24 or /48, {pacing.per_provider} to all hosts of one provider",
+        f"not counting the first {WORDS[int(pacing.ordinary_seconds)]} seconds of each",
+        f"{WORDS[https.per_address].capitalize()} fetches of MTA-STS policies at once from one address, {https.per_network} from a",
+        f"silent {WORDS[https.failures]} times in a row",
+        f"may take {https.slow_seconds:g} seconds beyond {WORDS[int(https.ordinary_seconds)]} for each fetch",
+        f"{WORDS[pacing.breaker_refusals].capitalize()} refusals of one provider in a row",
+        f"left alone for a minute, then one connection feels the way; each time it refuses again the pause doubles, and after the {trips}",
+        f"the last {watch.connections} connections of a process have failed in {watch.networks} networks",
+        f"at most {watch.asked_again} endpoints of different networks",
+        f"{pacing.names_per_address} names of each address: {2_000 * pacing.names_per_address:,}",
+        f"| {pacing.per_provider} | {2_000 * pacing.names_per_address:,} / {pacing.per_provider} conversations",
+        f"about {2_000 * pacing.names_per_address / pacing.per_provider * (1 + pacing.address_pause) / 60:.0f} minutes",
+        f"more than {MANY_NAMES:,} names of the list",
+        f"fewer than {WORDS[SMALLEST_GROUP]} domains as one",
+    ):
+        assert words in page, words
 
 
 def test_nobody_can_choose_addresses_that_are_kept() -> None:
@@ -211,3 +240,14 @@ def test_the_plan_knows_the_whole_weight_of_a_provider() -> None:
     made = budgets(domains, {"mx1.p.example": SPREAD[:3], "mx2.p.example": SPREAD[:2], "mx.other.test": SPREAD[:1]})
     assert made.provider("mx1.p.example") == made.provider("mx2.p.example") == (1.5, 5)
     assert made.provider("mx.other.test") == (0.5, 1)
+
+
+def test_a_provider_has_so_much_of_our_processor_time_for_large_primes() -> None:
+    budget = EffortBudget(Limits(dh_seconds=1.0, dh_seconds_per_domain=0.5))
+    assert [budget.afford_prime("bad.example", 8_192) for _ in range(4)] == [True, True, False, False]
+    assert budget.afford_prime("bad.example", 4_096), "a smaller one is an eighth of the work"
+    assert budget.afford_prime("other.example", 8_192), "each has its own"
+    budget.allow("large.example", 3.0)
+    assert sum(budget.afford_prime("large.example", 8_192) for _ in range(10)) == 6
+    halves = [EffortBudget(Limits(dh_seconds=1.0), 2) for _ in range(2)]
+    assert sum(half.afford_prime("bad.example", 8_192) for half in halves for _ in range(4)) == 2, "one in each process"

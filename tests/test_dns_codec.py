@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from itertools import pairwise
 from typing import Any
 
 import dns.edns
@@ -127,6 +128,18 @@ def test_a_chain_out_of_order_is_left_to_the_lenient_reader() -> None:
     assert declined(wire)
     reply = lenient.read(wire, NAME, MX)
     assert (reply.records, reply.cnames) == ([(1, "mx.c")], ["c"])
+
+
+@pytest.mark.parametrize("length", [16, 17, 18, 40])
+def test_what_lies_behind_more_aliases_than_are_followed_is_not_said_to_be_nothing(length: int) -> None:
+    names = [OWNER, *(bytes([2]) + f"{number:02}".encode() + b"\0" for number in range(length))]
+    aliases = [record(owner, CNAME, target) for owner, target in pairwise(names)]
+    wire = header(1, length + 1, 0, 0) + question() + b"".join(aliases) + record(names[-1], MX, b"\0\1\2mx\1c\0")
+    if length <= lenient.MAX_CNAMES:
+        assert lenient.read(wire, NAME, MX).records == [(1, "mx.c")]
+    else:
+        with pytest.raises(Undecodable, match="more than 16 CNAMEs"):
+            lenient.read(wire, NAME, MX)
 
 
 @pytest.mark.parametrize("target", [OWNER, b"\1b\0"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config, UsageError
+from crawler.config import Config, Pacing, UsageError
 from crawler.explain import _endpoints, as_document, run
 from crawler.explained_endpoint import DANE_ERRORS, OUTCOMES
 from crawler.explained_promises import _MODES, _TLSA
@@ -300,7 +300,7 @@ def test_a_domain_with_many_endpoints_says_which_one_it_is_at(
         for row in rows:
             emit(Host(host=row.host, addresses=found))
 
-    async def once(self: Any, endpoint: Endpoint) -> tuple[Probe, list[Any]]:
+    async def once(self: Any, endpoint: Endpoint, took: Any) -> tuple[Probe, list[Any]]:
         return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
 
     monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
@@ -310,3 +310,36 @@ def test_a_domain_with_many_endpoints_says_which_one_it_is_at(
     out, err = capsys.readouterr()
     assert err.splitlines() == [f"{n} of 3: mx.example at {at}, port 25" for n, at in enumerate(found, 1)]
     assert len(json.loads(out)["probes"]) == 3, "the answer stays by itself"
+
+
+@pytest.mark.parametrize(("seconds", "contacted"), [(0.0, 64), (20.0, 12)])
+def test_a_domain_has_no_more_endpoints_and_time_than_in_a_scan(
+    seconds: float, contacted: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hundred names with 32 silent addresses each would take days, and aim thousands of connections at somebody."""
+    asked = []
+
+    async def resolved_domain(rows: Any, dns: Any, config: Any, emit: Any, **_: Any) -> None:
+        mx = [{"preference": 10, "host": f"mx{number}.bad.example"} for number in range(64)]
+        emit(Domain(domain="bad.example", route=Route.EXPLICIT, mx=mx))
+
+    async def resolved(rows: Any, dns: Any, config: Any, emit: Any) -> None:
+        for row in rows:
+            emit(Host(host=row.host, addresses=[f"192.0.2.{n}" for n in range(1, 33)]))
+
+    async def once(self: Any, endpoint: Endpoint, took: Any) -> tuple[Probe, list[Any]]:
+        asked.append(endpoint)
+        took(seconds)
+        return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
+
+    monkeypatch.setattr("crawler.instruments.resolve_domains", resolved_domain)
+    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.attempt.Attempts.once", once)
+    pacing = Pacing(domain_endpoints=64, total_seconds=100, total_seconds_per_domain=80, ordinary_seconds=5)
+    config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",), pacing=pacing)
+    assert run(config, "bad.example", as_host=False, address=None, as_json=True) == 1
+    rows = json.loads(capsys.readouterr().out)["probes"]
+    assert len(asked) == contacted
+    assert len({endpoint.host for endpoint in asked}) == contacted, "each host has its share"
+    assert len(rows) == 64 * 32, "nothing is left out in silence"
+    assert sum(row["outcome"] == "over_budget" for row in rows) == len(rows) - contacted

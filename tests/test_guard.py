@@ -7,7 +7,7 @@ import ast
 import pytest
 
 from crawler.guard import Unreadable, guarded
-from tests.test_layers import MODULES, imports_of
+from tests.source import MODULES, imports_of
 
 #: Libraries that raise whatever they like at hostile bytes.
 LIBRARIES = ("cryptography", "OpenSSL", "service_identity")

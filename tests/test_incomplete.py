@@ -144,7 +144,7 @@ def test_thousands_of_forged_namesakes_hide_no_intermediate_and_cost_little(tmp_
 
 
 def test_no_more_namesakes_are_known_than_the_limit_even_if_all_are_genuine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[int] = []
     genuine = incomplete.Intermediates
@@ -160,6 +160,8 @@ def test_no_more_namesakes_are_known_than_the_limit_even_if_all_are_genuine(
     monkeypatch.setattr(intermediates, "KNOWN_AT_MOST", 7)
     assert verdicts(stored(tmp_path / "two", [[LEAF]], twins)) == {sha256(LEAF): True}
     assert asked == [intermediates.NAMESAKES_AT_MOST, 7]
+    left_out = [int(message.split()[0]) for message in caplog.messages if "not taken for known" in message]
+    assert left_out == [100 - intermediates.NAMESAKES_AT_MOST, 100 - 7]
 
 
 def test_a_huge_intermediate_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ class Client:
     @classmethod
     async def connect(cls, lab: Lab, behaviour: HostBehaviour) -> Client:
         address = behaviour.server.address or network(behaviour).replace("0.0/16", "1.1")
-        lab.mail.listen(address, behaviour)
+        lab.mail.listen(address, behaviour.server)
         await lab.mail.settled()
         return cls(*await asyncio.open_connection(address, lab.smtp_port))
 

@@ -6,14 +6,12 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted([*ROOT.glob("crawler/**/*.py"), *ROOT.glob("analysis/**/*.py")])
+from tests.source import FILES, MODULES, ROOT, imports_of, module_of
 
 #: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
 STOREYS = (
@@ -25,8 +23,8 @@ STOREYS = (
         "crawler.settings",
         "crawler.errors",
     }
-    | {"crawler.row_weights", "crawler.reporting"}
-    | {"crawler.setting_groups", "crawler.three_valued"}
+    | {"crawler.row_weights", "crawler.reporting", "crawler.declared_limits", "crawler.memory_limit"}
+    | {"crawler.setting_groups", "crawler.run_settings", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.guard", "crawler.der", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
@@ -38,11 +36,12 @@ STOREYS = (
         "crawler.tlsrpt",
         "crawler.text_records",
         "crawler.server_flight",
+        "crawler.tls_refusals",
         "crawler.client_hello",
         "crawler.policy_list",
     }
     | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
-    | {"crawler.list_cells", "crawler.list_zone", "crawler.list_survey"}
+    | {"crawler.list_cells", "crawler.list_zone", "crawler.list_survey", "crawler.list_bounds", "crawler.parquet_names"}
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
@@ -83,6 +82,7 @@ STOREYS = (
         "crawler.choose_run",
         "crawler.preflight",
         "crawler.pool",
+        "crawler.pool_limits",
         "crawler.resolver_watch",
         "crawler.scan_request",
         "crawler.instruments",
@@ -92,6 +92,8 @@ STOREYS = (
         "crawler.division",
         "crawler.given_up",
         "crawler.culprits",
+        "crawler.turns",
+        "crawler.lean_process",
         "crawler.rejudge",
         "crawler.finished",
         "crawler.tally",
@@ -126,6 +128,11 @@ PURE = STOREYS[0] | STOREYS[1]
 IO_MODULES = {"anyio", "asyncio", "concurrent", "http", "multiprocessing", "select", "selectors", "signal", "socket"}
 IO_MODULES |= {"ssl", "subprocess", "threading", "urllib", "uvloop"}
 
+#: Pure rooms that may touch one of them all the same, each with its reason.
+ALLOWED_IO = {
+    "crawler.list_parquet": {"subprocess"},  # a bound of memory holds for a whole process
+}
+
 BANNED_NAMES = {
     "utils",
     "util",
@@ -139,29 +146,6 @@ BANNED_NAMES = {
     "data2",
     "flag",
 }
-
-
-def module_of(path: Path) -> str:
-    """Dotted name of a source file."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_of(path): path for path in FILES}
-
-
-def imports_of(module: str) -> Iterator[str]:
-    """Modules of this project and top-level names of others that a module imports, those inside functions included."""
-    path = MODULES[module]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: relative import; write the full name"
-            assert node.module is not None
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
 
 
 def room_of(module: str) -> str | None:
@@ -203,7 +187,8 @@ def test_the_analysis_imports_only_the_vocabulary_and_the_pure_rooms(module: str
 def test_pure_rooms_know_no_network_and_wait_for_nothing(module: str) -> None:
     # `urllib.parse` takes texts apart and touches nothing.
     names = [name for name in imports_of(module) if not name.startswith("urllib.parse")]
-    assert [name for name in names if name.split(".")[0] in IO_MODULES] == []
+    banned = IO_MODULES - ALLOWED_IO.get(module, set())
+    assert [name for name in names if name.split(".")[0] in banned] == []
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -239,7 +224,7 @@ def test_a_large_room_is_two_rooms(path: Path) -> None:
 
 #: Rooms that may be larger, each with its reason.
 LARGEST = {
-    "crawler.records": 460,  # every stored column is stated once, and in one place
+    "crawler.records": 470,  # every stored column is stated once, and in one place
 }
 
 

@@ -11,7 +11,7 @@ from crawler.plan import cut_endpoints
 from crawler.records import Domain, Host, MailHost
 from crawler.steps import PROBES
 from crawler.storage import Run
-from tests.test_plan import SIGNATURE, cut, put
+from tests.plans import SIGNATURE, cut, put
 
 
 def reach_of(tmp_path: Path, content: str) -> Reach:

@@ -13,13 +13,11 @@ import pytest
 from crawler.config import Config
 from crawler.lots import divided_networks, lot_of
 from crawler.pacing import network_of
-from crawler.parts import PartWriter, read_rows
 from crawler.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
-from crawler.steps import DOMAINS, HOSTS, PROBES, Step
+from crawler.steps import DOMAINS, HOSTS, PROBES
 from crawler.storage import Run
-
-SIGNATURE = {"run": "test", "config_sha256": "00"}
+from tests.plans import SIGNATURE, cut, put
 
 
 @pytest.fixture
@@ -37,17 +35,6 @@ def config(**shards: int) -> Config:
 
 def nothing(rows: int) -> None:
     pass
-
-
-def cut(run: Run, step: Step) -> dict[int, list[Any]]:
-    return {shard: list(read_rows(run.shard_path(step, shard), step.row)) for shard in run.shards(step)}
-
-
-def put(run: Run, table: str, name: str, row: type, rows: list[Any]) -> None:
-    writer = PartWriter(run.path / table / f"{name}.parquet", row, SIGNATURE)
-    for content in rows:
-        writer.append(content)
-    writer.close()
 
 
 def write_list(path: Path, names: list[str]) -> Path:

@@ -332,6 +332,24 @@ def test_no_part_of_a_response_goes_on_for_ever(scene: Scene, answer: Answer, mo
     assert sum(received) <= 65_536 + 65_536
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.02], ids=["as it comes", "in large pieces"])
+def test_a_policy_that_is_too_large_is_told_in_the_same_words_however_its_bytes_come(
+    scene: Scene, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = https_stream._Counted.receive
+
+    async def receive(self: https_stream._Counted, max_bytes: int = 65_536) -> bytes:
+        await anyio.sleep(pause)  # in which the system's buffer fills
+        return await genuine(self, max_bytes)
+
+    monkeypatch.setattr(https_stream._Counted, "receive", receive)
+    row = scene.one(Web(response(b"#" * 1_000_000)))
+    assert (row.mta_sts_fetch, row.mta_sts_problem) == (
+        MtaStsFetch.TOO_LARGE,
+        "more than 65536 bytes, or 131072 bytes in all",
+    )
+
+
 @pytest.mark.parametrize("size", [0, 40_000])
 def test_what_may_be_received_in_all_is_the_policy_and_an_allowance(scene: Scene, size: int) -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * size + b"\r\n\r\n"
@@ -435,6 +453,14 @@ def test_the_next_address_is_tried_when_one_refuses(scene: Scene) -> None:
     assert scene.one(None, both, allow_network=allowed).mta_sts_fetch is MtaStsFetch.OK
     row = scene.one(None, zone(f"{HOST}. 60 IN A 127.0.0.9"), allow_network=allowed)
     assert row.mta_sts_fetch is MtaStsFetch.CONNECT and "127.0.0.9" in (row.mta_sts_problem or "")
+
+
+def test_where_not_all_addresses_were_tried_nobody_knows_whether_one_answers(scene: Scene) -> None:
+    refusing = zone(*(f"{HOST}. 60 IN A 127.0.0.{number}" for number in (7, 8, 9)))
+    row = scene.one(None, refusing, allow_network=["127.0.0.0/8"], https={"addresses": 1})
+    assert row.mta_sts_fetch is None and (row.mta_sts_problem or "").endswith("; 2 more addresses were not tried")
+    row = scene.one(None, refusing, allow_network=["127.0.0.0/8"], https={"addresses": 3})
+    assert row.mta_sts_fetch is MtaStsFetch.CONNECT
 
 
 def test_a_web_server_that_speaks_no_tls_is_a_matter_of_tls(scene: Scene) -> None:

@@ -13,7 +13,9 @@ import pytest
 
 from crawler.config import Config
 from crawler.errors import ScanFailed
+from crawler.parts import PartWriter
 from crawler.pool import Pool
+from crawler.records import Target
 from crawler.steps import DOMAINS, PROBES
 from crawler.storage import Run
 
@@ -50,6 +52,25 @@ def test_workers_judge_by_the_trust_anchors_of_the_run_whatever_is_installed_now
     command = [sys.executable, "-c", code]
     anyio.run(main, Pool(Run(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None))
     assert json.loads(greeting.read_text())["config"]["ca_file"] == str(tmp_path / "trust-anchors.pem")
+
+
+@pytest.mark.parametrize("said", ["x" * 100_000, "no JSON"])
+def test_a_process_that_says_what_no_worker_says_is_ended_and_the_scan_fails_at_last(tmp_path: Path, said: str) -> None:
+    run = Run(tmp_path)
+    run.make_directories({})
+    run.shard_path(DOMAINS, 0).parent.mkdir()
+    shard = PartWriter(run.shard_path(DOMAINS, 0), Target, {})
+    shard.append(Target(domain="a.example", input="a.example"))
+    shard.close()
+
+    async def main(pool: Pool) -> None:
+        with anyio.fail_after(50):
+            async with pool.running():
+                await pool.do(DOMAINS, [0], 0)
+
+    with pytest.raises(BaseExceptionGroup) as error:
+        anyio.run(main, pool(tmp_path, before=f"print({said!r}, flush=True)\nsys.stdin.read()"))
+    assert error.group_contains(ScanFailed, match="could not even be given up: its process ended with signal 9")
 
 
 def test_processes_that_die_idle_now_and_then_are_replaced_as_often_as_it_takes(tmp_path: Path) -> None:

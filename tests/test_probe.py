@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from crawler import attempt as room
 from crawler.budgets import StoredBudget
@@ -22,7 +21,8 @@ from crawler.probe import Prober
 from crawler.probed_shard import ProbedShard
 from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.tls import Offer
-from tests.kit import LEAF, ROOT, Leaf
+from tests.handshakes import handshake
+from tests.kit import LEAF, ROOT
 
 LOOPBACK = ("127.0.0.0/8",)
 OK = "220 mx\r\n"
@@ -359,49 +359,6 @@ def test_our_own_bug_costs_one_endpoint_and_is_named(
     assert "ZeroDivisionError" in caplog.text
 
 
-def handshake(
-    monkeypatch: pytest.MonkeyPatch,
-    leaf: Leaf,
-    tmp_path: Any,
-    *,
-    resets: Container[int] = (),
-    closes: Container[int] = (),
-    **settings: Any,
-) -> list[Any]:
-    """The rows of a full conversation with a TLS server in memory.
-
-    It resets the attempts of some numbers before the handshake, and closes those of others behind it.
-    """
-    from tests.kit import _Stage  # the stage of a transcript, here without its script
-
-    numbers = iter(range(9))
-
-    async def converse(talk: Conversation, *_: Any, **__: Any) -> None:
-        number = next(numbers)
-        stage = _Stage(size=0, context=leaf.context())
-        stage.conversation = talk
-        stage.said = talk.connected()
-        for line in (b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n"):
-            talk.receive(line)
-        stage.said = talk.receive(b"220 go\r\n")
-        if number in resets:
-            talk.end(Outcome.RESET)
-            return
-        stage.upgrade()
-        if number in closes:
-            talk.end(Outcome.CLOSED)
-            return
-        stage.host_says(b"250 mx\r\n")
-
-    monkeypatch.setattr(room, "converse", converse)
-    anchors = tmp_path / "anchors.pem"
-    anchors.write_bytes(ROOT.certificate.public_bytes(serialization.Encoding.PEM))
-    config = Config(ca_file=str(anchors), ehlo_name="probe.example", pacing=Pacing(retry_delay=0), **settings)
-    rows: list[Any] = []
-    anyio.run(Prober(config).probe_endpoints, [Endpoint("smtp", "mx.example", "127.0.0.1", 25)], rows.append)
-    return rows
-
-
 def test_verdicts_and_certificates_come_with_the_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     row, certificate = handshake(monkeypatch, LEAF, tmp_path)
     assert (row.stage, row.outcome, row.negotiated, row.strict_valid) == (Stage.DONE, Outcome.OK, True, True)
@@ -623,7 +580,7 @@ def test_a_host_with_a_dhe_group_that_we_do_not_take_is_asked_once_more_without_
     offers: list[Offer] = []
 
     def script(answer: Outcome | None) -> Prober:
-        async def once(self: Any, endpoint: Endpoint, took: Any = None, *, offer: Offer = Offer.MODERN) -> room.Finding:
+        async def once(self: Any, endpoint: Endpoint, took: Any, *, offer: Offer, **_: Any) -> room.Finding:
             offers.append(offer)
             probe = Probe(protocol="smtp", host=endpoint.host, address=endpoint.address, port=25, stage=Stage.HANDSHAKE)
             probe.outcome, probe.tls_reason = refused, reason

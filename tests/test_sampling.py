@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.records import Certificate, Endpoint, Probe
-from crawler.sampling import Candidate, Candidates, fair_order, owners
+from crawler.sampling import Candidate, Candidates, fair_order, in_turns_with, owners
 from tests.small_runs import known
 
 
@@ -71,3 +71,17 @@ def test_an_address_shows_its_owner_by_certificate_and_greeting(
     leaf.row = Certificate(names=list(names))
     assert owners(Probe(greeting=greeting), [leaf]) == owned
     assert owners(Probe(), []) == set()
+
+
+def test_a_tenant_whose_certificate_a_host_shows_does_not_push_out_the_others() -> None:
+    """A host that has a certificate for each tenant shows that of the name that it is asked for."""
+    own = [f"mx{number}.tenant.example" for number in range(20)]
+    others = ["mx.bank.example", "mx.shop.example"]
+
+    def provider(name: str) -> str:
+        return name.partition(".")[2]
+
+    order = in_turns_with({"tenant.example"}, [*others, *own], provider)
+    assert order[:4] == [own[0], others[0], own[1], others[1]] and order[4:] == own[2:]
+    assert in_turns_with({"bank.example"}, [*own, *others], provider)[:2] == ["mx.bank.example", own[0]]
+    assert in_turns_with(set(), others, provider) == others

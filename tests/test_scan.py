@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import signal
@@ -39,6 +40,19 @@ def resolver() -> Iterator[str]:
 @pytest.fixture
 def kit(tmp_path: Path, resolver: str) -> Kit:
     return Kit(tmp_path, resolver)
+
+
+def test_a_directory_of_runs_is_no_pattern_and_a_bomb_for_a_list_leaves_nothing(kit: Kit) -> None:
+    (kit.path / "d1").mkdir()
+    kit.scan("d[1]", "--limit", "20")
+    kit.scan("d[1]", "--limit", "20", "--run", "second")
+    assert not list((kit.path / "d1").iterdir())
+    kit.list.write_bytes(gzip.compress(b"name1.example\n" * 100_000))
+    with kit.config.open("a") as config:
+        config.write("[lists]\nunpacked_bytes = 100000\nunpacked_ratio = 2\n")
+    _, said = kit.scan("bomb", code=2)
+    assert "unpacks to more than 100,000 bytes" in said and said.count("\n") == 1
+    assert not (kit.path / "bomb").exists()
 
 
 @pytest.fixture(scope="module")

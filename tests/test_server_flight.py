@@ -14,7 +14,8 @@ from crawler.config import Limits
 from crawler.lab.raw_flights import DHE_RSA_AES128_GCM_SHA256, dhe_flight, ecdhe_flight, flight, signed_dhe_flight
 from crawler.records import Outcome
 from crawler.server_flight import ServerFlight
-from crawler.tls import DHE_TOO_LARGE, Offer, TlsClient, TlsContexts, TlsFailure
+from crawler.tls import Offer, TlsClient, TlsContexts, TlsFailure
+from crawler.tls_refusals import DHE_TOO_LARGE
 from tests.kit import play
 
 CONTEXTS = TlsContexts()
@@ -115,3 +116,22 @@ def test_a_conversation_ends_at_such_a_prime_without_a_finding() -> None:
     probe = play(f"{offer}S- {flown}\n", limits=Limits(dh_bits=1_024)).probe
     assert (probe.outcome, probe.tls_reason) == (Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
     assert probe.conclusive is False and probe.negotiated is None
+
+
+def test_a_large_prime_is_worked_with_only_where_it_can_be_afforded() -> None:
+    """A hundred hosts with DHE over 8,192 bits had forty seconds of processor time."""
+    asked: list[int] = []
+
+    def client(affordable: bool) -> TlsClient:
+        return TlsClient(CONTEXTS[Offer.CLASSICAL], b"mx.example", 8_192, lambda bits: asked.append(bits) or affordable)  # type: ignore[func-returns-value]
+
+    willing, unwilling = client(True), client(False)
+    flight = signed_dhe_flight(willing.start(), 3_072)
+    assert not willing.feed(flight[:-10]) and willing.feed(flight[-10:]), "our half of the exchange"
+    assert asked == [3_072], "paid for once"
+    with pytest.raises(TlsFailure) as raised:
+        unwilling.feed(signed_dhe_flight(unwilling.start(), 3_072))
+    assert (raised.value.outcome, raised.value.reason) == (Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
+    usual = client(False)
+    assert usual.feed(signed_dhe_flight(usual.start(), 2_048)), "nobody is asked about a prime of usual size"
+    assert asked == [3_072, 3_072]

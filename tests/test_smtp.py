@@ -263,6 +263,15 @@ def test_texts_are_kept_within_their_limit_and_judged_whole() -> None:
     assert probe.starttls_offered and probe.stage is Stage.UPGRADE
     assert len(probe.greeting or "") == 100 and len(probe.hello_reply or "") == 100
     assert probe.capabilities == ["X" + "x" * 90]
+    whole = end(
+        "S: 220 " + "g" * 300 + "\nC: EHLO probe.example\n" + "S: 250-mx\n" + ("S: 250-X" + "x" * 90 + "\n") * 5
+        + "S: 250 STARTTLS\nC: STARTTLS\nFIN\n",
+        Limits(),
+    )[2]  # fmt: skip
+    assert whole.text_dropped is None
+    left_out = len(whole.greeting or "") + len(whole.hello_reply or "") - 200 + 4 * 91 + len("STARTTLS")
+    left_out += len("250-mx\r\n") + 5 * 97 + len("250 STARTTLS\r\n") - 100  # the last reply, as it came
+    assert probe.text_dropped == left_out
 
 
 def outcome_of(pieces: list[bytes]) -> object:

@@ -17,8 +17,8 @@ from crawler.probed_shard import ProbedShard, without_text
 from crawler.records import Certificate, Endpoint, Outcome, Probe
 from crawler.row_weights import WEIGHTS
 from tests.chains import Subject, der
+from tests.handshakes import handshake
 from tests.kit import LEAF
-from tests.test_probe import handshake
 
 ROOT = Subject("Root")
 CHAIN = [load(der(ROOT.leaf(f"mx{number}.example"))) for number in range(6)]

@@ -14,6 +14,7 @@ from analysis.dataset import Run
 from analysis.figures import facebook, figures
 from crawler.cli import main
 from crawler.config import UsageError
+from crawler.doctor import _disk
 from crawler.rejudge import Rule, rejudge
 from crawler.stored_runs import choose_run
 from tests.chain_runs import INTERMEDIATE, LEAF, stored
@@ -263,6 +264,19 @@ def test_a_directory_is_no_pattern_whatever_its_name(
         ]
     shown = run_command(stats, "--data", str(tmp_path / name), "--format", "json")
     assert shown == 0
+
+
+def test_nor_is_it_one_for_report_rejudge_and_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate(["d[1]", "d1"]):
+        stored(tmp_path / name / f"run=of-{number}", [[LEAF, INTERMEDIATE]])
+    data = str(tmp_path / "d[1]")
+    assert main(["rejudge", "--data", data, "--out", str(tmp_path / "out[1]"), "--quiet"]) == 0
+    assert [path.name for path in (tmp_path / "out[1]").iterdir()] == ["run=of-0"]
+    assert main(["report", "--data", data, "--out", str(tmp_path / "site[1]")]) == 0
+    assert (tmp_path / "site[1]" / "index.html").is_file()
+    assert "run of-0" in (tmp_path / "site[1]" / "index.html").read_text("utf-8")
+    capsys.readouterr()
+    assert _disk(tmp_path / "d[1]").finding.endswith(f"free at {data}")
 
 
 @pytest.mark.parametrize("name", ["r[1]", "r*", "r\\1"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,19 @@ def test_three_valued_and() -> None:
     assert all_of(True, True) is True
     assert all_of(True, None) is None
     assert all_of(False, None) is False
+
+
+@pytest.mark.parametrize("offer", Offer)
+def test_a_connection_is_gone_with_its_client(offer: Offer) -> None:
+    """In a circle of references it stayed until circles were looked for: megabytes of each hostile certificate."""
+    client = TlsClient(CONTEXTS[offer], b"mx.example")
+    client.start()
+    with pytest.raises(TlsFailure):
+        client.feed(dhe_flight(10_008))
+    connection = weakref.ref(client._connection)
+    gc.disable()
+    try:
+        del client
+        assert connection() is None
+    finally:
+        gc.enable()

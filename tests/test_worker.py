@@ -17,11 +17,11 @@ from crawler import instruments, worker
 from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.files import Damaged
+from crawler.lean_process import busy_time
 from crawler.parts import PartWriter
 from crawler.records import MailHost
 from crawler.steps import HOSTS
 from crawler.storage import Run
-from crawler.worker import busy_time
 from tests import fake_worker
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}

@@ -19,8 +19,11 @@ from analysis.publish.words import certainty, count, folded, percent, span
 from analysis.shares import Share
 from analysis.units import HEADLINE_RULE
 from analysis.weights import Weights
+from crawler.declared_limits import limit
 
-LABELS_SHOWN = 12
+LABELS_SHOWN = limit(
+    12, "labels of a figure shown on a terminal", protects="the reader", cut="the rest is counted in a line"
+)
 
 IN_A_PIPE = 10_000
 """Columns; no line is that long."""

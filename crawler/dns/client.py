@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from crawler.config import Config, ConfigError, server_address
+from crawler.declared_limits import limit
 from crawler.dns import codec, lenient
 from crawler.dns.codec import AAAA, TLSA, A, Reply, Undecodable
 from crawler.dns.question import Question
@@ -26,7 +27,12 @@ from crawler.records import LookupStatus
 #: one domain and are asked once.
 KEPT_TYPES = frozenset({A, AAAA, TLSA})
 #: Bytes of a message that count as one answer in the cache; most have less, hostile ones up to 64 KiB.
-USUAL_BYTES = 512
+USUAL_BYTES = limit(
+    512,
+    "bytes of an answer that count as one in the cache (`dns.cache_size`)",
+    protects="our memory",
+    cut="nothing is cut: a larger answer counts several times",
+)
 #: Extended errors that say validation failed (RFC 8914 §4.7-4.13).
 BOGUS_ERRORS = frozenset(range(6, 13))
 _ANSWERED = frozenset({codec.NOERROR, codec.NXDOMAIN})

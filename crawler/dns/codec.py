@@ -13,6 +13,7 @@ from typing import Any
 
 import dns.ipv6
 
+from crawler.declared_limits import limit
 from crawler.records import printable
 
 A, CNAME, PTR, MX, TXT, AAAA, OPT, TLSA = 1, 5, 12, 15, 16, 28, 41, 52
@@ -47,7 +48,12 @@ _MAX_LABELS = 15
 
 
 #: Extended errors kept of one message, and bytes of the text of each.
-MOST_EXTENDED_ERRORS, _LONGEST_ERROR = 16, 256
+MOST_EXTENDED_ERRORS = limit(
+    16, "extended errors kept of one DNS message", protects="the disk", cut="`domains.ede` has exactly so many"
+)
+_LONGEST_ERROR = limit(
+    256, "bytes kept of the text of an extended error", protects="the disk", cut="the text is cut to so many"
+)
 
 
 class Undecodable(Exception):

@@ -14,6 +14,7 @@ import dns.exception
 import dns.ipv6
 import dns.name
 
+from crawler.declared_limits import limit
 from crawler.dns.codec import (
     AAAA,
     CNAME,
@@ -31,10 +32,17 @@ from crawler.dns.codec import (
 )
 
 #: More CNAMEs than this are a circle or a joke (BIND stops at 16).
-MAX_CNAMES = 16
+MAX_CNAMES = limit(
+    16,
+    "CNAMEs followed in one answer",
+    protects="our processor time",
+    cut="the answer is `malformed`",
+)
 #: Labels read in one message.  Each has two bytes, so only pointers that lead to the same ones again and again can ask for
 #: more than a message can hold.
-_MOST_LABELS = 32_768
+_MOST_LABELS = limit(
+    32_768, "labels read in one DNS message", protects="our processor time", cut="the answer is `malformed`"
+)
 _HEADER = 12
 _COUNTS = struct.Struct("!HHHH").unpack_from
 _RECORD = struct.Struct("!HHIH").unpack_from  # type, class, TTL, length of RDATA
@@ -235,6 +243,8 @@ def _follow(reply: Reply, answers: list[_Record], name: str, rdtype: int) -> Non
         if name in visited:
             raise Undecodable("CNAMEs in a circle")
         visited.add(name)
+    if name in aliases:  # what is behind them was not read, so nobody may say that there is nothing
+        raise Undecodable(f"more than {MAX_CNAMES} CNAMEs")
     seen: set[object] = set()
     for owner, kind, is_in, ttl, data, value in answers:
         if owner != name or kind not in (rdtype, CNAME) or not is_in:

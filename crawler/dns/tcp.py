@@ -27,6 +27,7 @@ class Pipe(asyncio.Protocol):
         self.pending: Pending = {}
         self.closed = False
         self._heard = 0.0  # when a message came last
+        self._behind = -timeout  # when messages had come last that were still to be read
         self._timeout = timeout
         self._received = received
         self._lose = lose
@@ -77,12 +78,22 @@ class Pipe(asyncio.Protocol):
             del self._buffer[:end]
             self._heard = asyncio.get_running_loop().time()
             self._received(wire, self.pending)
+        if self._buffer:
+            self._behind = asyncio.get_running_loop().time()  # another message has begun, and more may be on their way
         if self.closed:
             self._lose_pending()
         elif was_paused and self._transport is not None:
             self._transport.resume_reading()
 
+    def is_behind(self, now: float) -> bool:
+        """Whether messages wait to be read, or waited a moment ago: a question that seems overdue may be answered among them.
+
+        Large answers to one domain's questions, by the hundred, would cost others theirs.
+        """
+        return now - self._behind < self._timeout
+
     def _pause(self) -> None:
+        self._behind = asyncio.get_running_loop().time()
         if self._transport is not None and not self.closed:
             self._transport.pause_reading()
         self._resumption = asyncio.get_running_loop().call_soon(self._read_messages)

@@ -17,12 +17,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from crawler.config import DnsSettings
+from crawler.declared_limits import limit
 from crawler.dns.codec import FORMERR, NOTIMP, message_of
 from crawler.dns.question import BYTES_A_TURN, Pending, Question
 from crawler.dns.tcp import Pipe
 
 #: The largest datagram taken; a longer one is cut by the system and asked for again over TCP.
-DATAGRAM = 4_096
+DATAGRAM = limit(
+    4_096,
+    "bytes read of a datagram",
+    protects="our memory",
+    cut="a longer one is asked for once more over TCP",
+)
 #: Receive buffer wanted of the system, so that a burst is not lost while Python is busy.
 RECEIVE_BUFFER = 4 * 2**20
 #: Datagrams read before the event loop has its turn again.
@@ -119,7 +125,7 @@ class Server:
         if self._pipe is not None:
             if self._pipe.is_silent(now):
                 self._replace(self._pipe, now)
-            else:
+            elif not self._pipe.is_behind(now):
                 self._expire(self._pipe.pending, now)
         if now >= self._period_start + PERIOD:
             self._judge(now)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
+from crawler.lab import bulk
 from crawler.lab.behaviours import Leaf
 from crawler.lab.oddities import changed, with_oddity
 
@@ -46,6 +47,7 @@ class Authority:
         self._add("expired intermediate", "Lab Intermediate Expired", "root", (-730, -3))
         self._add("lower intermediate", "Lab Intermediate Lower", "intermediate", (-365, 365))
         self._add("unsent intermediate", "Lab Intermediate Unsent", "root", (-365, 365))
+        self._add("constrained intermediate", "Lab Intermediate Constrained", "root", (-365, 365), constraints=100)
         self._add("undated intermediate", "Lab Intermediate Undated", "root", (-365, 365), start=_NO_DATE)
 
     @property
@@ -53,12 +55,18 @@ class Authority:
         """The trust anchor of the lab."""
         return crypto.dump_certificate(crypto.FILETYPE_PEM, self._certificates["root"])
 
+    def add_constrained(self, name: str, signed_by: str, count: int) -> None:
+        """Make a CA with so many name constraints, below another or below itself."""
+        self._add(name, f"Lab {name.title()}", signed_by, (-365, 365), constraints=count)
+
     def chain(self, leaf: Leaf) -> list[crypto.X509]:
         """What is sent behind the leaf."""
         return [self._certificates[name] for name in leaf.chain]
 
     def leaf(self, leaf: Leaf, host: str) -> tuple[crypto.X509, Key]:
-        """Certificate and key of a host."""
+        """Certificate and key of a host; hosts whose certificate does not depend on their name share it."""
+        if not any("{" in name for name in leaf.names):
+            host = leaf.names[0]
         made = self._leaves.get((leaf, host))
         if made is None:
             made = self._leaves[leaf, host] = self._make(leaf, host)
@@ -83,12 +91,24 @@ class Authority:
         if leaf.oddity:
             assert isinstance(signer, ec.EllipticCurvePrivateKey), "an odd certificate is signed by hand, with ECDSA"
             return with_oddity(leaf.oddity, builder, names, signer), key
-        if not leaf.in_subject:
+        if leaf.ballast:
+            builder = builder.add_extension(bulk.ballast(leaf, host), critical=False)
+        if leaf.crowd:
+            builder = builder.add_extension(bulk.names_of(leaf, names), critical=False)
+        elif not leaf.in_subject:
             alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
             builder = builder.add_extension(alternative, critical=False)
         return _signed(builder, signer), key
 
-    def _add(self, name: str, common_name: str, signed_by: str, valid: tuple[int, int], start: bytes = b"") -> None:
+    def _add(
+        self,
+        name: str,
+        common_name: str,
+        signed_by: str,
+        valid: tuple[int, int],
+        start: bytes = b"",
+        constraints: int = 0,
+    ) -> None:
         """Make a CA; `start` is what stands in place of its first date."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -100,6 +120,8 @@ class Authority:
         )  # fmt: skip
         builder = self._builder(subject, issuer, key, valid)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        if constraints:
+            builder = builder.add_extension(bulk.constraints(constraints), critical=True)
         made = builder.add_extension(usage, critical=True).sign(signer, hashes.SHA256())
         before = made.not_valid_before_utc.strftime("%y%m%d%H%M%SZ").encode() if start else b""
         self._certificates[name] = changed(made, signer, before, start)

@@ -74,6 +74,9 @@ class Leaf:
     key: str = "ec"  #: `ec`, `rsa` or `ed25519`
     in_subject: bool = False  #: the names stand in the subject's CN and nowhere else
     oddity: str = ""  #: one of `oddities.ODDITIES`
+    crowd: int = 0  #: so many names more, of about `crowd_width` bytes each
+    crowd_width: int = 1
+    ballast: int = 0  #: random bytes in an extension that nobody knows, others for each certificate
     chain: tuple[str, ...] = ("intermediate",)  #: sent behind the leaf, in this order
 
 
@@ -92,6 +95,7 @@ class Tls:
         tuple[int, int], ...
     ] = ()  #: a ClientHello record whose length is in one of these ranges is not answered
     dhe_bits: int = 0  #: of the prime in the key exchange that a client which offers DHE gets; 0: none
+    dhe_is_signed: bool = False  #: so that the client goes on, and computes with the prime
     wants_certificate: bool = False  #: ask the client for a certificate, and do without
     demands_certificate: bool = False  #: ask, and refuse a client that has none
 
@@ -172,7 +176,7 @@ def secured(
     *,
     forward_secret: bool = True,
     post_quantum: bool = False,
-    trusted: bool = True,
+    trusted: bool | None = True,
     name_match: bool | None = True,
     within_validity: bool | None = True,
     certificates: int = 2,

@@ -23,8 +23,8 @@ from types import FrameType
 from typing import Any
 
 from crawler.config import UsageError
+from crawler.lab import option_types
 from crawler.lab.alone import alone_in
-from crawler.lab.outages import Outage, outage_of
 
 _PROGRAM = (sys.executable, "-m", "crawler")
 _START_UP = 300.0  # seconds a lab may take until it listens; a million names take about one minute
@@ -42,22 +42,42 @@ def add_parser(subparsers: Any) -> None:
     _add_list_options(lab)
     lab.add_argument("--dir", metavar="DIR", type=Path, default=Path("lab"), help="where lab.toml goes (default: lab)")
     lab.add_argument(
-        "--smtp-port", metavar="PORT", type=_port, default=0, help="port of all mail hosts (default: a free one)"
+        "--smtp-port",
+        metavar="PORT",
+        type=option_types.port,
+        default=0,
+        help="port of all mail hosts (default: a free one)",
     )
     lab.add_argument(
-        "--dns-port", metavar="PORT", type=_port, default=0, help="port of the name server (default: a free one)"
+        "--dns-port",
+        metavar="PORT",
+        type=option_types.port,
+        default=0,
+        help="port of the name server (default: a free one)",
     )
     lab.add_argument(
-        "--https-port", metavar="PORT", type=_port, default=0, help="port of all policy hosts (default: a free one)"
+        "--https-port",
+        metavar="PORT",
+        type=option_types.port,
+        default=0,
+        help="port of all policy hosts (default: a free one)",
     )
     lab.add_argument(
         "--outage",
         metavar="KIND:AFTER:SECONDS",
-        type=_outage,
+        type=option_types.outage,
         action="append",
         help="let all mail hosts (`mail`) or the resolver (`resolver`) be gone after so many connections or questions, for so "
         "long; 0 seconds: for good; repeatable",
     )
+    lab.add_argument(
+        "--hostile",
+        metavar="N",
+        type=option_types.hostile,
+        default=0,
+        help="N domains beside the others that attack whoever measures them (default: 0)",
+    )
+    lab.add_argument("--hostile-size", type=float, default=1.0, help=argparse.SUPPRESS)  # less than 1: for a quick test
     lab.add_argument("--until-eof", action="store_true", help="stop when standard input ends as well, for scripts")
     lab.set_defaults(run=run_lab)
 
@@ -76,7 +96,9 @@ def add_parser(subparsers: Any) -> None:
         help="lab, scan, figures and report in one go",
         description="Start the lab, scan it, print the figures, write the report and say where it is.",
     )
-    demo.add_argument("--domains", metavar="N", type=_count, default=1_000, help="length of the list (default: 1000)")
+    demo.add_argument(
+        "--domains", metavar="N", type=option_types.count, default=1_000, help="length of the list (default: 1000)"
+    )
     demo.add_argument(
         "--seed", metavar="N", type=int, default=1, help="another number is another Internet (default: 1)"
     )
@@ -89,33 +111,16 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_list_options(parser: argparse.ArgumentParser) -> None:
     names = parser.add_mutually_exclusive_group()
-    names.add_argument("--domains", metavar="N", type=_count, default=1_000, help="make up N domains (default: 1000)")
+    names.add_argument(
+        "--domains", metavar="N", type=option_types.count, default=1_000, help="make up N domains (default: 1000)"
+    )
     names.add_argument("--list", metavar="FILE", type=Path, help="the domains of this list")
     parser.add_argument(
         "--seed", metavar="N", type=int, default=1, help="another number is another Internet (default: 1)"
     )
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 100_000_000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 1 and 100000000")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port between 1 and 65535, or 0 for a free one")
-    return int(text)
-
-
 # --- lab ------------------------------------------------------------------------------------------
-
-
-def _outage(text: str) -> Outage:
-    try:
-        return outage_of(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KIND:AFTER:SECONDS, e.g. mail:200:10") from None
 
 
 def run_lab(args: argparse.Namespace) -> int:
@@ -152,7 +157,7 @@ async def _serve(args: argparse.Namespace, source: Path) -> int:
         loop.add_reader(sys.stdin.fileno(), heed_input)
     lab = Lab(
         partial(_names, source), seed=args.seed, directory=args.dir, smtp_port=args.smtp_port, dns_port=args.dns_port,
-        https_port=args.https_port, outages=args.outage or (),
+        https_port=args.https_port, outages=args.outage or (), hostile=args.hostile, hostile_size=args.hostile_size,
     )  # fmt: skip
     async with lab:
         _say(
@@ -174,9 +179,13 @@ def _names(source: Path) -> Iterator[str]:
 def _list_file(args: argparse.Namespace, directory: Path) -> Path:
     """The list to scan; one that is made up is written down.  Raises `UsageError`."""
     from crawler.lab.generated import generated_domains
+    from crawler.lab.hostile_names import hostile_names
     from crawler.targets import survey
 
     given: Path | None = getattr(args, "list", None)
+    hostile = getattr(args, "hostile", 0)
+    if given is not None and hostile:
+        raise UsageError("--hostile: its domains go into a list that is made up, so give --domains instead of --list")
     if given is not None:
         survey(given)
         return given
@@ -185,6 +194,7 @@ def _list_file(args: argparse.Namespace, directory: Path) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8") as out:
             out.writelines(f"{name}\n" for name in generated_domains(args.domains, args.seed))
+            out.writelines(f"{name}\n" for name in hostile_names(hostile))
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     return path

@@ -45,3 +45,12 @@ host(
     truth=_MODERN,
     tls=Tls(leaf=Leaf(names=(*(f"n{number}.crowd.example" for number in range(3_000)), "{host}"))),
 )
+host(
+    "too-costly",
+    "a certificate for a thousand names under a CA with a hundred name constraints: more than one verdict may compare",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519", trusted=None),
+    tls=Tls(
+        leaf=Leaf(crowd=1_000, crowd_width=8, issuer="constrained intermediate", chain=("constrained intermediate",))
+    ),
+)

@@ -20,6 +20,9 @@ from crawler.config import UsageError
 from crawler.lab.authority import Authority
 from crawler.lab.behaviours import HOSTS
 from crawler.lab.dns_server import Answer, OverTcp, OverUdp, Responder, answer
+from crawler.lab.hostile import Adversary
+from crawler.lab.hostile_dns import answer_hostile, let_in
+from crawler.lab.hostile_names import hostile_names
 from crawler.lab.mail_server import MailServers
 from crawler.lab.outages import Outage, play
 from crawler.lab.policy_list import ListedBehaviour, policy_list
@@ -100,24 +103,31 @@ class Lab:
         dns_port: int = 0,
         https_port: int = 0,
         outages: Iterable[Outage] = (),
+        hostile: int = 0,
+        hostile_size: float = 1.0,
     ) -> None:
-        """`domains` is the list that will be scanned (or opens it; it is read twice).
+        """`domains` is the list that will be scanned (or opens it; it is read three times).
 
-        Ports are chosen free where they are 0.  Without `directory`, a temporary one is used.
+        Ports are chosen free where they are 0.  Without `directory`, a temporary one is used.  The first `hostile` of
+        `hostile_names` attack; `hostile_size` scales how much they send.
         """
-        if callable(domains):
-            self._names = domains
-        else:
-            kept = list(domains)
-            self._names = lambda: iter(kept)
+        if not callable(domains):
+            domains = list(domains)
+        self._listed, self._attackers = domains, frozenset(hostile_names(hostile))
         self._temporary = tempfile.TemporaryDirectory(prefix="lab-") if directory is None else None
         self.directory = Path(self._temporary.name) if self._temporary else Path(directory or ".")
         self.smtp_port, self.dns_port, self.https_port = smtp_port, dns_port, https_port
         self.world = World(seed, self._names(), ipv6=_has_ipv6())
         self.authority = Authority()
+        self.adversary = Adversary(self.world, self._names() if hostile else (), hostile, hostile_size)
         self._dns_servers: list[asyncio.DatagramTransport | asyncio.Server] = []
         self._outages = tuple(outages)
         self._playing: set[asyncio.Task[None]] = set()
+
+    def _names(self) -> Iterator[str]:
+        """The list without those that attack."""
+        names = self._listed() if callable(self._listed) else self._listed
+        return (name for name in names if name not in self._attackers)
 
     @property
     def config_path(self) -> Path:
@@ -147,6 +157,7 @@ class Lab:
             await self.policies.listen()
             await self._serve_dns()
             self._settle()
+            await let_in(self.adversary, self.authority, self.mail, self.policies)
             await self.mail.settled()
             self._write("lab.toml", self._settings())
             self._play_outages()
@@ -205,6 +216,8 @@ class Lab:
         self.dns_port = address[1]
 
     def _answer(self, name: str, rdtype: int) -> Answer:
+        if (found := answer_hostile(self.adversary, self.authority, name, rdtype)) is not None:
+            return found
         if (found := answer_protected(self.world, self.authority, name, rdtype)) is not None:
             return found
         found = answer(self.world, name, rdtype)
@@ -217,7 +230,7 @@ class Lab:
         if host is None:
             return
         for address in host.addresses:
-            self.mail.listen(address, self.world.behaviour_at(host, address))
+            self.mail.listen(address, self.world.behaviour_at(host, address).server)
 
     def _settle(self) -> None:
         """Let every host of the list listen; write down who asked not to be measured, and who promised what."""

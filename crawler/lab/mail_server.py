@@ -22,7 +22,6 @@ from crawler.lab.behaviours import (
     UNKNOWN_COMMAND,
     Act,
     Flood,
-    HostBehaviour,
     Pause,
     Pieces,
     Port,
@@ -30,7 +29,7 @@ from crawler.lab.behaviours import (
     Step,
     Tls,
 )
-from crawler.lab.raw_flights import dhe_flight, offers_dhe
+from crawler.lab.raw_flights import dhe_flight, offers_dhe, signed_dhe_flight
 from crawler.lab.sockets import bound_socket
 from crawler.lab.tls_server import TlsContexts, TlsServer
 
@@ -58,8 +57,8 @@ class MailServers:
         self.open: set[Conversation] = set()  #: connections right now
         self._contexts = contexts
         self._sockets: dict[str, socket.socket] = {}
-        self._away: dict[str, HostBehaviour] | None = None  # who listened before all of them went
-        self._behaviours: dict[str, HostBehaviour] = {}
+        self._away: dict[str, Server] | None = None  # who listened before all of them went
+        self._behaviours: dict[str, Server] = {}
         self._servers: list[asyncio.Server] = []
         self._starting: set[asyncio.Task[None]] = set()
 
@@ -67,14 +66,13 @@ class MailServers:
         """Addresses on which something listens."""
         return len(self._sockets)
 
-    def listen(self, address: str, behaviour: HostBehaviour) -> None:
+    def listen(self, address: str, server: Server) -> None:
         """Make an address behave so; one that already listens is left alone.
 
         Raises `UsageError` when the address is taken or the process may have no more descriptors.
         """
-        server = behaviour.server
         if self._away is not None:
-            self._away.setdefault(address, behaviour)
+            self._away.setdefault(address, server)
             return
         if address in self._sockets or server.port in (Port.REFUSED, Port.ELSEWHERE):
             return
@@ -85,7 +83,7 @@ class MailServers:
                 f"lab: cannot listen on {address} port {self.port} ({error.strerror}) after {len(self._sockets)} others;"
                 " free the port, raise the limit of open files (ulimit -n), or take a shorter list"
             ) from error
-        self._behaviours[address] = behaviour
+        self._behaviours[address] = server
         if server.port is Port.OPEN:
             task = asyncio.get_running_loop().create_task(self._serve(bound, server))
             self._starting.add(task)
@@ -107,8 +105,8 @@ class MailServers:
     def come_back(self) -> None:
         """Listen again where it was listened before."""
         away, self._away = self._away or {}, None
-        for address, behaviour in away.items():
-            self.listen(address, behaviour)
+        for address, server in away.items():
+            self.listen(address, server)
 
     async def settled(self) -> None:
         """Wait until all that listens also accepts."""
@@ -282,7 +280,8 @@ class Conversation(asyncio.Protocol):
                 self._play((Act.SILENCE,))
                 return
             if tls.dhe_bits and offers_dhe(data):
-                self._play((dhe_flight(tls.dhe_bits),))
+                signed = signed_dhe_flight(data, tls.dhe_bits) if tls.dhe_is_signed else dhe_flight(tls.dhe_bits)
+                self._play((signed,))
                 return
             self._tls = TlsServer(self._contexts[tls])
         out, failed = self._tls.feed(data)

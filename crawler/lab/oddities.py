@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import crypto
 
-_SAN, _POLICIES = x509.ObjectIdentifier("2.5.29.17"), x509.ObjectIdentifier("2.5.29.32")
+SAN, _POLICIES = x509.ObjectIdentifier("2.5.29.17"), x509.ObjectIdentifier("2.5.29.32")
 _ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
 
 #: Oddity -> the general name that stands before the DNS names.
@@ -35,11 +35,11 @@ def with_oddity(
     oddity: str, builder: x509.CertificateBuilder, names: Iterable[str], signer: ec.EllipticCurvePrivateKey
 ) -> crypto.X509:
     """The certificate of a builder for the DNS names, odd in one way, signed."""
-    encoded = [_element(0x82, name.encode()) for name in names]
+    encoded = [element(0x82, name.encode()) for name in names]
     if oddity in _STRANGE_NAMES:
         encoded.insert(0, _STRANGE_NAMES[oddity])
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    san = x509.UnrecognizedExtension(_SAN, _element(0x30, b"".join(encoded)))
+    san = x509.UnrecognizedExtension(SAN, element(0x30, b"".join(encoded)))
     builder = builder.add_extension(san, critical=False)
     if oddity == "user notice":
         builder = builder.add_extension(x509.UnrecognizedExtension(_POLICIES, _policy()), critical=False)
@@ -56,19 +56,19 @@ def changed(
         raise ValueError(f"{before.hex()} does not stand there once, or {after.hex()} is longer")
     body = body.replace(before, after) if before else body
     signature = signer.sign(body, ec.ECDSA(hashes.SHA256()))
-    der = _element(0x30, body + _ECDSA_WITH_SHA256 + _element(0x03, b"\0" + signature))
+    der = element(0x30, body + _ECDSA_WITH_SHA256 + element(0x03, b"\0" + signature))
     return crypto.load_certificate(crypto.FILETYPE_ASN1, der)
 
 
 def _policy() -> bytes:
     """Certificate policies with a user notice in Latin-1, which VisibleString does not allow (RFC 5280 §4.2.1.4)."""
-    notice = _element(0x30, _element(0x1A, "Gr\xfc\xdfe".encode("latin-1")))
-    qualifier = _element(0x30, bytes.fromhex("06082b06010505070202") + notice)
+    notice = element(0x30, element(0x1A, "Gr\xfc\xdfe".encode("latin-1")))
+    qualifier = element(0x30, bytes.fromhex("06082b06010505070202") + notice)
     policy = bytes.fromhex("06092b0601040183b15201")
-    return _element(0x30, _element(0x30, policy + _element(0x30, qualifier)))
+    return element(0x30, element(0x30, policy + element(0x30, qualifier)))
 
 
-def _element(tag: int, content: bytes) -> bytes:
+def element(tag: int, content: bytes) -> bytes:
     """A DER element."""
     length = len(content)
     if length < 0x80:

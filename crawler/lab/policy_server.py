@@ -30,19 +30,21 @@ class PolicyServers:
 
     async def listen(self) -> None:
         """Listen on the address of every kind that does.  Raises `UsageError`."""
-        loop = asyncio.get_running_loop()
         for kind in MTA_STS.values():
             if not kind.texts or not kind.listens or kind.address:
                 continue
-            try:
-                server = await loop.create_server(
-                    lambda kind=kind: _Connection(self._world, kind, self._tls(kind)),  # type: ignore[misc]
-                    policy_address(kind),
-                    self.port,
-                )
-            except OSError as error:
-                raise UsageError(f"lab: HTTPS cannot listen on port {self.port} ({error.strerror})") from error
-            self._servers.append(server)
+            await self.listen_at(policy_address(kind), kind)
+
+    async def listen_at(self, address: str, kind: StsBehaviour) -> None:
+        """Have policy hosts that behave so at an address.  Raises `UsageError`."""
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                lambda: _Connection(self._world, kind, self._tls(kind)), address, self.port
+            )
+        except OSError as error:
+            raise UsageError(f"lab: HTTPS cannot listen on port {self.port} ({error.strerror})") from error
+        self._servers.append(server)
 
     def close(self) -> None:
         """Listen no more."""

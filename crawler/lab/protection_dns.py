@@ -82,11 +82,11 @@ def _association(host: Host, authority: Authority, selector: int, matching: int,
 def _of_texts(domain: Domain, texts: list[bytes], rdtype: int) -> Answer | None:
     if rdtype != dns.rdatatype.TXT or not texts:
         return None
-    records = b"".join(record(AT_QUESTION, dns.rdatatype.TXT, _strings(text)) for text in texts)
+    records = b"".join(record(AT_QUESTION, dns.rdatatype.TXT, character_strings(text)) for text in texts)
     return Answer(dns.rcode.NOERROR, len(texts), records, domain.secure)
 
 
-def _strings(text: bytes) -> bytes:
+def character_strings(text: bytes) -> bytes:
     """A text as the character strings of a TXT record, 255 bytes each at most (RFC 1035 §3.3)."""
     pieces = (text[start : start + 255] for start in range(0, len(text), 255))
     return b"".join(bytes([len(piece)]) + piece for piece in pieces)
