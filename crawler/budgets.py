@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Mapping
 from hashlib import blake2b
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.config import Limits, Pacing
+from crawler.names import suffixes
 from crawler.pacing import network_of
 
 _HOST_SLOTS = 1 << 22
@@ -36,12 +37,11 @@ Python's own hash has a secret for each process, so that nobody can choose a nam
 
 _NETWORK_SLOTS = 1 << 16
 
+_PROVIDER_SLOTS = 1 << 21
+
 _SCALE = float(1 << 48)
 
 _SECONDS_AT_8192 = 0.4  # of processor time; the work grows with the third power of the bits
-
-_REMEMBERED_SECONDS, _REMEMBERED_BYTES, _REMEMBERED_EFFORT = 60.0, 65_536.0, 0.1
-"""Seconds of connections, bytes stored, and seconds of processor time after which a provider is remembered beyond the shard that it was met in."""
 
 
 class EndpointBudgets:
@@ -57,6 +57,8 @@ class EndpointBudgets:
         self._weights = array("f", bytes(4 * _HOST_SLOTS))
         self._network_weights = array("d", bytes(8 * _NETWORK_SLOTS))
         self._network_loads = array("Q", bytes(8 * _NETWORK_SLOTS))
+        self._provider_weights = array("f", bytes(4 * _PROVIDER_SLOTS))
+        self._provider_loads = array("I", bytes(4 * _PROVIDER_SLOTS))
         self._full: frozenset[int] | None = None
 
     def add_domains(self, mx: pa.Array) -> None:
@@ -70,9 +72,12 @@ class EndpointBudgets:
                 self._weights[hash(host) % _HOST_SLOTS] += weight
 
     def add_host(self, host: str, addresses: Collection[str]) -> None:
-        """Count the endpoints of a host towards their networks."""
+        """Count the endpoints of a host towards their networks and its provider."""
         weight = self.weight(host)
         networks = [_network_slot(address) for address in self._within_host(host, addresses, weight)]
+        provider = _provider_slot(host)
+        self._provider_weights[provider] += weight
+        self._provider_loads[provider] += len(networks)
         for network in networks:
             self._network_loads[network] += 1
         for network in set(networks):
@@ -81,6 +86,11 @@ class EndpointBudgets:
     def weight(self, host: str) -> float:
         """How many listed domains send mail to a host, each divided among its mail hosts."""
         return self._weights[hash(host) % _HOST_SLOTS]
+
+    def provider(self, host: str) -> tuple[float, int]:
+        """The weight of all hosts under the registrable domain of a host, and the addresses that they may be probed at."""
+        slot = _provider_slot(host)
+        return self._provider_weights[slot], self._provider_loads[slot]
 
     def within(self, host: str, addresses: Collection[str]) -> Collection[str]:
         """Those addresses of a host that are within the budgets of the host and of their networks."""
@@ -128,29 +138,30 @@ class EndpointBudgets:
 
 
 class _Shares:
-    """What each network or provider took of something, against what it may take in all."""
+    """What each provider took of something, against what it may take in all."""
 
-    def __init__(self, base: float, per_domain: float, remembered: float) -> None:
-        """Each may have `base`, and `per_domain` times the weight of its hosts.
-
-        Who took less than `remembered` can be forgotten.
-        """
+    def __init__(self, base: float, per_domain: float) -> None:
+        """Each may have `base`, and `per_domain` times its weight."""
         self._base = base
         self._per_domain = per_domain
-        self._remembered = remembered
         self._allowed: dict[Hashable, float] = {}
         self._taken: dict[Hashable, float] = {}
+        self._users: Counter[Hashable] = Counter()  # shards under way with a part in it
 
-    def allow(self, key: Hashable, weight: float) -> None:
-        """A host of this weight is among those of the network or provider."""
-        self._allowed[key] = self._allowed.get(key, self._base) + self._per_domain * weight
+    def allow(self, key: Hashable, weight: float, part: float = 1.0) -> None:
+        """A shard begins with endpoints of a provider of this weight in the whole run; `part` of all is allowed here.
+
+        It sets what is allowed: the number of shards that a provider's endpoints are in gives it nothing.
+        """
+        self._users[key] += 1
+        self._allowed[key] = (self._base + self._per_domain * weight) * part
 
     def take(self, key: Hashable, amount: float) -> None:
         """It took so much."""
         self._taken[key] = self._taken.get(key, 0.0) + amount
 
     def is_spent(self, key: Hashable) -> bool:
-        """Whether the network or provider may take no more."""
+        """Whether the provider may take no more."""
         return self._left(key) <= 0
 
     def afford(self, key: Hashable, amount: float) -> bool:
@@ -163,23 +174,29 @@ class _Shares:
     def _left(self, key: Hashable) -> float:
         return self._allowed.get(key, self._base) - self._taken.get(key, 0.0)
 
-    def forget(self, keys: Iterable[Hashable]) -> None:
-        """Keep nothing more of those that took little; there are as many as a list has providers."""
-        for key in keys:
-            if self._taken.get(key, 0.0) < self._remembered:
-                self._allowed.pop(key, None)
+    def forget(self, parts: Mapping[str, float]) -> None:
+        """A shard has ended that had these parts of the providers' endpoints; keep nothing of who took no more than its part.
+
+        There are as many providers as a list has domains.  What is forgotten adds up to no more than each may have.
+        """
+        for key, part in parts.items():
+            self._users[key] -= 1
+            if self._users[key] > 0:
+                continue
+            del self._users[key]
+            if self._taken.get(key, 0.0) <= self._allowed.pop(key, self._base) * part:
                 self._taken.pop(key, None)
 
 
 class TimeBudget(_Shares):
-    """Seconds of connections to each network or provider, beyond what is ordinary.
+    """Seconds of connections to each provider, beyond what is ordinary.
 
     Ordinary seconds are free, as a busy machine of ours makes every connection slow.
     """
 
     def __init__(self, pacing: Pacing, processes: int = 1) -> None:
-        """`processes` divide the budget of a provider among them; a network is with one."""
-        super().__init__(pacing.total_seconds / processes, pacing.total_seconds_per_domain, _REMEMBERED_SECONDS)
+        """`processes` divide the budget of a provider among them."""
+        super().__init__(pacing.total_seconds / processes, pacing.total_seconds_per_domain / processes)
         self._ordinary = pacing.ordinary_seconds
 
     def take(self, key: Hashable, amount: float) -> None:
@@ -188,14 +205,14 @@ class TimeBudget(_Shares):
 
 
 class StoredBudget(_Shares):
-    """Bytes of certificates and stapled responses stored for each provider.
+    """Bytes of certificates and stapled responses stored for each provider, in one shard.
 
-    It holds for a process, as long as that lives: who is continued after an interruption has it anew.
+    A shard has the part of a provider's bytes that it has of its endpoints.  So no process, order of shards or
+    interruption has a say in what is stored; where the part does not suffice, the order of the probes in the shard has.
     """
 
-    def __init__(self, limits: Limits, processes: int = 1) -> None:
-        """`processes` divide the budget of a provider among them."""
-        super().__init__(limits.stored_bytes / processes, limits.stored_bytes_per_domain, _REMEMBERED_BYTES)
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits.stored_bytes, limits.stored_bytes_per_domain)
 
 
 class EffortBudget(_Shares):
@@ -206,7 +223,7 @@ class EffortBudget(_Shares):
 
     def __init__(self, limits: Limits, processes: int = 1) -> None:
         """`processes` divide the budget of a provider among them."""
-        super().__init__(limits.dh_seconds / processes, limits.dh_seconds_per_domain, _REMEMBERED_EFFORT)
+        super().__init__(limits.dh_seconds / processes, limits.dh_seconds_per_domain / processes)
 
     def afford_prime(self, key: Hashable, bits: int) -> bool:
         """Pay for one handshake over a prime of so many bits if that is left; returns whether it was."""
@@ -215,3 +232,7 @@ class EffortBudget(_Shares):
 
 def _network_slot(address: str) -> int:
     return hash(network_of(address)) % _NETWORK_SLOTS
+
+
+def _provider_slot(host: str) -> int:
+    return hash(suffixes(host)[0] or host) % _PROVIDER_SLOTS

@@ -74,7 +74,9 @@ def divide(run: Run, step: Step, shard: int, first_half: Sequence[bool], per_net
         found = file.schema_arrow.metadata or {}
         words = {key.decode(): value.decode() for key, value in found.items() if not key.startswith(b"ARROW:")}
         if step is PROBES:
-            words = metadata_of(Lot(f"{DIVIDED}{shard}", per_network)) | words
+            networks = {network_of(address or "") for address in file.read(["address"])["address"].to_pylist()}
+            shards = int(words.get("networks_shards", "1")) * (2 if len(networks) == 1 else 1)  # else none is divided
+            words = metadata_of(Lot(f"{DIVIDED}{shard}", per_network)) | words | {"networks_shards": str(shards)}
         paths = [run.shard_path(step, piece) for piece in pieces]
         writers = [PartWriter(hidden(path), step.row, words) for path in paths]
         try:

@@ -19,7 +19,9 @@ def lot_of(path: Path) -> Lot | None:
     """The lot that a shard of PROBE belongs to, if it has part of a giant network.  Raises `Damaged`."""
     with opened(path) as file:
         metadata = file.metadata.metadata or {}
-    return Lot(metadata[b"lot"].decode(), int(metadata[b"per_network"])) if b"lot" in metadata else None
+    if b"lot" not in metadata:
+        return None
+    return Lot(metadata[b"lot"].decode(), int(metadata[b"per_network"]), int(metadata.get(b"networks_shards", b"1")))
 
 
 def divided_networks(run: Run) -> list[dict[str, Any]]:
@@ -37,4 +39,6 @@ def divided_networks(run: Run) -> list[dict[str, Any]]:
 
 def metadata_of(lot: Lot | None) -> dict[str, str]:
     """What a shard says of its lot in its metadata."""
-    return {"lot": lot.name, "per_network": str(lot.per_network)} if lot else {}
+    if lot is None:
+        return {}
+    return {"lot": lot.name, "per_network": str(lot.per_network), "networks_shards": str(lot.shards)}

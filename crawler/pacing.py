@@ -56,6 +56,7 @@ class Lot(NamedTuple):
 
     name: str
     per_network: int  #: connections at once to each network; those of all its lots add up to the network's limit
+    shards: int = 1  #: that have part of each network, and of the time that it may take in all
 
 
 class LotNetwork(NamedTuple):
@@ -65,7 +66,15 @@ class LotNetwork(NamedTuple):
     lot: Lot
 
 
-Key = bytes | LotNetwork | str  # a network or a lot's part of one, or a provider's registrable domain
+class Neighbour(NamedTuple):
+    """A provider in a network that others are in too.  Where the network's time is spent it may have one connection at a time."""
+
+    network: bytes
+    provider: str
+    is_spent: Callable[[bytes], bool]
+
+
+Key = bytes | LotNetwork | Neighbour | str  # a network or a part of one, or a provider's registrable domain
 
 
 class Room:
@@ -128,6 +137,8 @@ class Room:
                 self.wake(key)
 
     def _limit(self, key: Key) -> int:
+        if isinstance(key, Neighbour):
+            return 1 if key.is_spent(key.network) else self._pacing.per_network
         return key.lot.per_network if isinstance(key, LotNetwork) else self._limits[type(key)]
 
     # --- the circuit breaker ---
@@ -197,8 +208,17 @@ class Lanes(Generic[T]):
     gives it back.
     """
 
-    def __init__(self, items: Iterable[tuple[str, str, T]], room: Room, lot: Lot | None = None) -> None:
-        """Items come with their address and their provider; those of a lot keep to its limits."""
+    def __init__(
+        self,
+        items: Iterable[tuple[str, str, T]],
+        room: Room,
+        lot: Lot | None = None,
+        is_spent: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Items come with their address and their provider; those of a lot keep to its limits.
+
+        `is_spent` says of a network whether its time is.
+        """
         providers: dict[str, dict[Key, None]] = {}
         lanes: dict[str, list[T]] = {}
         for address, provider, item in items:
@@ -206,6 +226,8 @@ class Lanes(Generic[T]):
                 network = network_of(address)
                 providers[address] = {LotNetwork(network, lot) if lot else network: None}
             providers[address][provider] = None
+            if is_spent is not None:
+                providers[address][Neighbour(network_of(address), provider, is_spent)] = None
             lanes.setdefault(address, []).append(item)
         order = [Lane(tuple(providers[address]), lanes[address]) for address in lanes]
         random.shuffle(order)  # neighbours in the list are often neighbours in the network

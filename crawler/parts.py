@@ -62,7 +62,7 @@ class PartWriter:
         row: type,
         signature: dict[str, str],
         *,
-        tally: str | None = None,
+        tally: Callable[[Any], object] | None = None,
         layout: Layout | None = None,
         rows_at_once: int = ROWS_AT_ONCE,
         group_bytes: int = ROW_GROUP_BYTES,
@@ -72,7 +72,7 @@ class PartWriter:
         self.counts: Counter[str] = Counter()
         self._schema = schema.with_metadata({**(schema.metadata or {}), **signature})
         self._columns = [(attrgetter(field.name), field.type) for field in schema]
-        self._tally = attrgetter(tally) if tally else None
+        self._tally = tally
         self._rows_at_once = rows_at_once
         self._group_bytes = group_bytes
         self._pending: list[Any] = []

@@ -13,7 +13,7 @@ its shards form lots, and `Lot` says what keeps its limit exact.
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -130,7 +130,7 @@ class _Spread:
             for number in range(count):
                 lot = number % lots
                 share = per_network * (lot + 1) // lots - per_network * lot // lots
-                self.lots[self.shards + number] = Lot(f"{slot}.{lot}", share)
+                self.lots[self.shards + number] = Lot(f"{slot}.{lot}", share, count)
             self._heavy[slot] = self.shards, count
             self.shards += count
 
@@ -173,11 +173,17 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
         for host in read_rows(hosts, Host) if hosts.exists() else ():
             within = budgets.within(host.host, dict.fromkeys(host.addresses or ()))
             weight, chance = budgets.weight(host.host), budgets.chance(host.host)
+            provider_weight, addresses = budgets.provider(host.host)
+            here = Counter(map(network_of, within))
             for endpoint in endpoints_of(host, found.get(host.host, {}), config):
                 endpoint.weight, endpoint.chance = weight, chance
+                endpoint.provider_weight = provider_weight
+                endpoint.provider_endpoints = addresses * len(config.protocol)
                 endpoint.over_budget = endpoint.address not in within
                 if endpoint.over_budget:
                     endpoint.tlsa = None
+                else:
+                    endpoint.network_weight = weight / (here[network_of(endpoint.address or "")] * len(config.protocol))
                 yield endpoint
 
 

@@ -9,7 +9,7 @@ been the size of our post-quantum hello.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from crawler.budgets import EffortBudget, StoredBudget, TimeBudget
 from crawler.config import Config
 from crawler.declared_limits import limit
 from crawler.names import suffixes
+from crawler.network_time import NetworkTime
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
@@ -80,7 +81,6 @@ class Prober:
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
-        self._stored = StoredBudget(config.limits, processes)
         self._efforts = EffortBudget(config.limits, processes)
         self._attempts = Attempts(config, self._budget)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
@@ -93,17 +93,20 @@ class Prober:
         """
         if iter(endpoints) is endpoints:
             raise TypeError("endpoints that can be gone through once only")
-        shard = ProbedShard(emit, lot, TimeBudget(self._config.pacing), self._stored)
-        pending = await self._chosen(endpoints, shard)
-        for number in range(1, self._config.pacing.attempts + 1):
-            last = number == self._config.pacing.attempts
-            if number > 1:
-                await anyio.sleep(self._config.pacing.retry_delay)
-            pending = await self._pass(pending, shard, last)
-            if not pending:
-                break
-        for budget in (self._providers, self._stored, self._efforts):
-            budget.forget(key for key, _ in shard.counted if isinstance(key, str))
+        stored = StoredBudget(self._config.limits)
+        shard = ProbedShard(emit, lot, NetworkTime(self._config.pacing, lot.shards if lot else 1), stored)
+        try:
+            pending = await self._chosen(endpoints, shard)
+            for number in range(1, self._config.pacing.attempts + 1):
+                last = number == self._config.pacing.attempts
+                if number > 1:
+                    await anyio.sleep(self._config.pacing.retry_delay)
+                pending = await self._pass(pending, shard, last)
+                if not pending:
+                    break
+        finally:
+            for budget in (self._providers, self._efforts):
+                budget.forget(shard.parts)
         if len(shard.done) < shard.expected:
             await self._finish_others(endpoints, shard)
 
@@ -120,12 +123,12 @@ class Prober:
             if not endpoint.over_budget and not self.exclusions.endpoint(endpoint):
                 names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
                 names.add(Candidate(endpoint, suffixes(host)[0] or host))
-        pending = []
-        for names in at.values():
-            for candidate in names.best():
-                item = _Pending(candidate, network_of(candidate.endpoint.address or ""))
-                self._allow(item, shard)
-                pending.append(item)
+        pending = [
+            _Pending(candidate, network_of(candidate.endpoint.address or ""))
+            for names in at.values()
+            for candidate in names.best()
+        ]
+        self._allow(pending, shard)
         return pending
 
     async def _finish_others(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> None:
@@ -151,7 +154,8 @@ class Prober:
 
     async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
-        lanes = Lanes(((item.endpoint.address or "", item.provider, item) for item in pending), self._room, shard.lot)
+        items = ((item.endpoint.address or "", item.provider, item) for item in pending)
+        lanes = Lanes(items, self._room, shard.lot, shard.networks.is_spent)
         again: list[_Pending] = []
 
         async def take() -> None:
@@ -221,25 +225,29 @@ class Prober:
         """Why an endpoint is not connected to any more; None: it may be."""
         if self._room.given_up(item.provider):
             return Outcome.NOT_RUN
-        if shard.networks.is_spent(item.network) or self._providers.is_spent(item.provider):
+        if self._providers.is_spent(item.provider) or not shard.networks.may_begin(item.network, item.provider):
             return Outcome.OVER_BUDGET
         return None
 
-    def _allow(self, item: _Pending, shard: ProbedShard) -> None:
-        """Give the endpoint's network and provider the time and bytes due to its host, which each counts once."""
-        weight = item.endpoint.weight or 0.0
-        provided = ((shard.networks,), item.network), ((self._providers, self._stored, self._efforts), item.provider)
-        for budgets, key in provided:
-            if (key, item.endpoint.host) not in shard.counted:
-                shard.counted.add((key, item.endpoint.host))
-                for budget in budgets:
-                    budget.allow(key, weight)
+    def _allow(self, pending: Iterable[_Pending], shard: ProbedShard) -> None:
+        """Give networks and providers the time and bytes due to them."""
+        for item in pending:
+            weight, chance = item.endpoint.network_weight or 0.0, item.endpoint.chance or 0.0
+            shard.networks.allow(item.network, item.provider, weight, chance)
+        here = Counter(item.provider for item in pending)
+        for provider, endpoint in {item.provider: item.endpoint for item in pending}.items():
+            weight, everywhere = endpoint.provider_weight or 0.0, endpoint.provider_endpoints or here[provider]
+            part = here[provider] / everywhere
+            shard.parts[provider] = part
+            self._providers.allow(provider, weight)
+            self._efforts.allow(provider, weight)
+            shard.stored.allow(provider, weight, part)
 
     async def _attempt(self, item: _Pending, shard: ProbedShard) -> Finding:
         """One more attempt; the row holds all of them."""
 
         def took(seconds: float) -> None:
-            shard.networks.take(item.network, seconds)
+            shard.networks.take(item.network, item.provider, seconds)
             self._providers.take(item.provider, seconds)
 
         afford = partial(self._efforts.afford_prime, item.provider)

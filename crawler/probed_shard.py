@@ -6,12 +6,13 @@ beyond it a row without the certificate does, which another provider's evidence 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from crawler.budgets import StoredBudget, TimeBudget
+from crawler.budgets import StoredBudget
 from crawler.certificates import Known
+from crawler.network_time import NetworkTime
 from crawler.pacing import Lot
 from crawler.records import Certificate, Endpoint, Outcome, Probe
 from crawler.row_weights import WEIGHTS
@@ -25,7 +26,7 @@ AddressKey = tuple[str | None, str | None]  #: protocol and address
 class ProbedShard:
     """The endpoints of a shard that have their row, and what is known of the others."""
 
-    def __init__(self, emit: Emit, lot: Lot | None, networks: TimeBudget, stored: StoredBudget) -> None:
+    def __init__(self, emit: Emit, lot: Lot | None, networks: NetworkTime, stored: StoredBudget) -> None:
         self.emit = emit
         self.lot = lot
         self.networks = networks
@@ -33,15 +34,15 @@ class ProbedShard:
         self.done: set[EndpointKey] = set()  #: endpoints that have their row, as they were probed or were to be
         self.probed: dict[AddressKey, list[Candidate]] = {}  #: in their order
         self.given_up: dict[AddressKey, Outcome] = {}  #: why at an address nobody was probed
-        self.counted: set[tuple[Hashable, str | None]] = set()  #: hosts whose share was given, by whom it was given to
-        self._stored = stored
+        self.parts: dict[str, float] = {}  #: of the endpoints of each provider, those of this shard
+        self.stored = stored
         self._whole: set[str | None] = set()
         self._cut: set[str | None] = set()
 
     def finish(self, probe: Probe, provider: str) -> None:
         """The endpoint's one row; what is stapled to it is within the provider's budget of bytes."""
         self.done.add(key_of(probe))
-        if probe.ocsp_staple and not self._stored.afford(provider, len(probe.ocsp_staple)):
+        if probe.ocsp_staple and not self.stored.afford(provider, len(probe.ocsp_staple)):
             probe.ocsp_staple = None
         self.emit(probe)
 
@@ -50,7 +51,7 @@ class ProbedShard:
         for row in (known.row for known in chain):
             if row.sha256 in self._whole:
                 continue
-            if self._stored.afford(provider, WEIGHTS[Certificate](row)):
+            if self.stored.afford(provider, WEIGHTS[Certificate](row)):
                 self._whole.add(row.sha256)
                 self.emit(row)
             elif row.sha256 not in self._cut:

@@ -127,7 +127,8 @@ class Limits:
     stored_bytes: int = setting(
         4_194_304,
         "bytes of certificates and stapled OCSP responses stored for one provider (registrable domain of the mail host), all "
-        "processes together; a certificate beyond it has a row without its bytes and names. Some 2,000 of usual size",
+        "processes together and divided among shards by its endpoints; a certificate beyond it has a row without its bytes and names. "
+        "Some 2,000 of usual size",
         low=0,
         high=1_000_000_000_000,
     )
@@ -193,6 +194,14 @@ class Pacing:
     )
     total_seconds_per_domain: float = setting(
         60.0, "seconds of connections for each listed domain that sends mail there, beside those", low=0, high=1e6
+    )
+    certain_weight: float = setting(
+        0.25,
+        "listed domains that send mail to a registrable domain's hosts in a network from which on it is certain to be tried where "
+        "neighbours have spent the network's time; a lighter one is by chance, in proportion. Few domains spread their mail hosts "
+        "over more than four registrable domains",
+        low=0.001,
+        high=1_000,
     )
     rate: float = setting(0.0, "new connections a second, all processes together; 0 is no limit", low=0, high=1e6)
     attempts: int = setting(2, "tries of an endpoint whose first outcome was transient", low=1, high=5)

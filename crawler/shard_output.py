@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from crawler.files import digest, hidden, sync_directory, write_json
 from crawler.parts import PartWriter
-from crawler.records import TABLES
+from crawler.records import TABLES, Host, LookupStatus
 from crawler.steps import LAYOUTS, MERGED, Step
 from crawler.storage import Run
 
+
+def lookup_of(host: Host) -> LookupStatus | None:
+    """How the lookup of a host's addresses ended: a family that failed counts, else one that has some, else one that was asked."""
+    asked = [status for status in (host.ipv4_status, host.ipv6_status) if status is not LookupStatus.NOT_ASKED]
+    failed = [status for status in asked if status not in _ANSWERED]
+    if failed:
+        return failed[0]
+    return LookupStatus.OK if LookupStatus.OK in asked else next(iter(asked), LookupStatus.NOT_ASKED)
+
+
+_ANSWERED = frozenset({LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN})
+
 #: What is counted while rows pass, for the manifest.
-_TALLIED = {"domains": "route", "hosts": "ipv4_status", "probes": "outcome", "certificates": "over_budget"}
+_TALLIED: dict[str, Callable[[Any], object]] = {
+    "domains": attrgetter("route"),
+    "hosts": lookup_of,
+    "probes": attrgetter("outcome"),
+    "certificates": attrgetter("over_budget"),
+}
 
 
 class ShardOutput:

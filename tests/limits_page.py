@@ -81,6 +81,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "pacing.ordinary_seconds": ("our time", "nothing: seconds up to it are not counted"),
     "pacing.total_seconds": ("our time, networks, providers", _OVER),
     "pacing.total_seconds_per_domain": ("our time, networks, providers", _OVER),
+    "pacing.certain_weight": ("our time, networks, providers", _OVER),
     "pacing.rate": ("the network that we are in", _WAITS),
     "pacing.attempts": ("hosts", "the last outcome stands; `probes.attempts` has all"),
     "pacing.retry_delay": ("hosts", _WAITS),

@@ -193,9 +193,53 @@ def test_who_took_much_time_is_remembered_and_others_take_no_memory() -> None:
     for provider, seconds in (("slow", 100.0), ("quick", 2.0)):
         time.allow(provider, 0.0)
         time.take(provider, seconds)
-    time.forget(["slow", "quick"])
+    time.forget({"slow": 0.5, "quick": 0.5})
     assert time.is_spent("slow") and not time.is_spent("quick")
-    assert set(time._taken) == {"slow"}
+    assert set(time._taken) == {"slow"} and not time._allowed and not time._users
+
+
+def test_what_a_provider_may_take_does_not_grow_with_its_shards() -> None:
+    """A host with addresses in 64 shards was allowed the time of its listed domain 64 times."""
+    time = TimeBudget(Pacing(total_seconds=100.0, total_seconds_per_domain=10.0, ordinary_seconds=0.0), processes=2)
+    for _ in range(64):
+        time.allow("a", 2.0)
+    time.take("a", 59.0)
+    assert not time.is_spent("a")
+    time.take("a", 1.0)
+    assert time.is_spent("a")
+
+
+def test_a_shard_that_ends_takes_nothing_from_one_that_is_under_way() -> None:
+    time = TimeBudget(Pacing(total_seconds=100.0, total_seconds_per_domain=10.0, ordinary_seconds=0.0))
+    for _ in range(2):
+        time.allow("a", 10.0)
+    time.forget({"a": 0.5})
+    time.take("a", 199.0)
+    assert not time.is_spent("a"), "its listed domains count as before"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 5)), min_size=1, max_size=30))
+def test_a_provider_that_stays_below_what_is_remembered_gains_no_more_than_its_budget_again(
+    shards: list[tuple[float, int]],
+) -> None:
+    """Shard after shard took a little less than what was remembered, and all of it was forgotten."""
+    time = TimeBudget(Pacing(total_seconds=100.0, ordinary_seconds=0.0))
+    everywhere, total = sum(endpoints for _, endpoints in shards), 0.0
+    for greed, endpoints in shards:
+        time.allow("a", 0.0)
+        for _ in range(endpoints * 4):
+            if not time.is_spent("a"):
+                time.take("a", 20 * greed)
+                total += 20 * greed
+        time.forget({"a": endpoints / everywhere})
+    assert total <= 2 * 100.0 + 20.0
+
+
+def test_the_plan_knows_the_whole_weight_of_a_provider() -> None:
+    domains = {"a.example": ["mx1.p.example", "mx2.p.example"], "b.example": ["mx1.p.example", "mx.other.test"]}
+    made = budgets(domains, {"mx1.p.example": SPREAD[:3], "mx2.p.example": SPREAD[:2], "mx.other.test": SPREAD[:1]})
+    assert made.provider("mx1.p.example") == made.provider("mx2.p.example") == (1.5, 5)
+    assert made.provider("mx.other.test") == (0.5, 1)
 
 
 def test_a_provider_has_so_much_of_our_processor_time_for_large_primes() -> None:

@@ -46,7 +46,7 @@ STOREYS = (
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
     | {"crawler.opt_out_file", "crawler.outage"}
-    | {"crawler.budgets", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
+    | {"crawler.budgets", "crawler.network_time", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
     | {
         "crawler.files",
         "crawler.parts",
@@ -224,7 +224,7 @@ def test_a_large_room_is_two_rooms(path: Path) -> None:
 
 #: Rooms that may be larger, each with its reason.
 LARGEST = {
-    "crawler.records": 460,  # every stored column is stated once, and in one place
+    "crawler.records": 470,  # every stored column is stated once, and in one place
 }
 
 

@@ -17,7 +17,10 @@ import pytest
 from crawler.config import Watch
 from crawler.lab.accuracy import compare_run
 from crawler.outage import FailureWindow, suspicions
-from crawler.records import Endpoint, Outcome, Probe, Stage
+from crawler.records import Endpoint, Host, LookupStatus, Outcome, Probe, Stage
+from crawler.shard_output import ShardOutput, lookup_of
+from crawler.steps import HOSTS
+from crawler.storage import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,6 +82,40 @@ def test_those_that_answered_are_asked_again_once_each_one_a_network() -> None:
 def test_counts_that_cannot_be_right_are_suspect_with_the_reason(counts: dict[str, Any], words: str) -> None:
     (reason,) = suspicions(counts, Watch())
     assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "lookup"),
+    [
+        ("not_asked", "servfail", "servfail"),
+        ("ok", "timeout", "timeout"),
+        ("bogus", "servfail", "bogus"),
+        ("nodata", "ok", "ok"),
+        ("ok", "nodata", "ok"),
+        ("not_asked", "nodata", "nodata"),
+        ("nxdomain", "nxdomain", "nxdomain"),
+        ("not_asked", "not_asked", "not_asked"),
+        ("gave_up", "gave_up", "gave_up"),
+    ],
+)
+def test_a_lookup_of_a_host_failed_where_that_of_one_family_did(ipv4: str, ipv6: str, lookup: str) -> None:
+    """A scan of IPv6 alone was called finished when every question for an AAAA record had failed."""
+    assert lookup_of(Host(ipv4_status=LookupStatus(ipv4), ipv6_status=LookupStatus(ipv6))) == lookup
+
+
+def test_a_run_whose_lookups_of_ipv6_all_failed_is_suspect(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run=test")
+    run.path.mkdir()
+    run.make_directories({})
+    run.write_manifest({"run": "test"})
+    shard = ShardOutput(run, HOSTS, 0, {})
+    for number in range(60):
+        shard.emit(
+            Host(host=f"mx{number}.example", ipv4_status=LookupStatus.NOT_ASKED, ipv6_status=LookupStatus.SERVFAIL)
+        )
+    marker = shard.commit({"duplicates": 0})
+    (reason,) = suspicions({"host_lookups": marker["tallies"]["hosts"]}, Watch())
+    assert "60 of 60 mail hosts" in reason
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import gzip
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,7 +143,17 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     assert all(0 <= row.chance < 1 and row.over_budget is False for row in endpoints)
     assert [row.weight for row in endpoints] == [0.5, 0.5, 0.5, 1.0]
     real = ("real.example", TlsaStatus.USABLE, records)
-    assert [replace(row, weight=None, chance=None, over_budget=None) for row in endpoints] == [
+    assert [(row.provider_weight, row.provider_endpoints) for row in endpoints] == [
+        (0.5, 2),
+        (0.5, 2),
+        (0.5, 1),
+        (1.0, 1),
+    ]
+    assert [row.network_weight for row in endpoints] == [0.5, 0.5, 0.5, 1.0], "the two of a.example are in two networks"
+    bare: Any = dict.fromkeys(
+        ("weight", "chance", "over_budget", "network_weight", "provider_weight", "provider_endpoints")
+    )
+    assert [replace(row, **bare) for row in endpoints] == [
         Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real),
         Endpoint("smtp", "a.example", "2001:db8::1", 2525, *real),
         Endpoint("smtp", "b.example", "192.0.2.1", 2525, "b.example", TlsaStatus.ABSENT),
@@ -168,6 +179,7 @@ def test_an_endpoint_beyond_a_budget_is_planned_and_marked(run: Run) -> None:
     endpoints = [row for rows in cut(run, PROBES).values() for row in rows]
     assert len(endpoints) == 51 * 40
     assert all(row.tlsa == (None if row.over_budget else records) for row in endpoints)
+    assert all((row.network_weight is None) is row.over_budget for row in endpoints)
     kept = [row.host for row in endpoints if not row.over_budget]
     assert kept.count("mx.honest.example") == 40
     assert 50 <= len(kept) - 40 <= 128 + 50
@@ -227,6 +239,26 @@ def test_a_giant_network_is_cut_into_lots_that_share_its_limit(
     assert sorted(lot["per_network"] for lot in lots) == shares
     assert sum(lot["endpoints"] for lot in lots) == 3_200
     assert min(lot["endpoints"] for lot in lots) > 3_200 / len(lots) / 2, "about equal"
+
+
+def test_the_shards_of_a_giant_network_divide_its_time_and_the_weight_of_its_hosts(run: Run) -> None:
+    """Each shard had the whole time of the network, and a host with addresses in all of them counted in each."""
+    put(run, "hosts", "hosts-0000", Host, [Host(host="mx.a.example", addresses=GIANT)])
+    put(
+        run,
+        "domains",
+        "domains-0000",
+        Domain,
+        [Domain(domain="a.example", mx=[{"host": "mx.a.example", "preference": 0}])],
+    )
+    (run.work / "hosts").mkdir()
+    put(run, "_work/hosts", "0000", MailHost, [])
+    settings = {"shards": {"endpoints": 500}, "pacing": {"domain_endpoints": 10_000, "network_endpoints": 10_000}}
+    cut_endpoints(run, Config.from_mapping(settings), 2, nothing)
+    shards = cut(run, PROBES)
+    lots = [lot_of(run.shard_path(PROBES, shard)) for shard in shards]
+    assert len(shards) > 4 and {lot.shards for lot in lots if lot} == {len(shards)} and None not in lots
+    assert abs(sum(row.network_weight for rows in shards.values() for row in rows) - 1.0) < 1e-4
 
 
 def test_without_a_giant_network_nothing_is_divided(run: Run) -> None:

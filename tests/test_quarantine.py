@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.pacing import network_of
 from crawler.quarantine import Quarantine
 from crawler.steps import DOMAINS, PROBES, STEPS
 from crawler.storage import Run
@@ -223,5 +224,9 @@ def test_names_of_one_address_stay_together_until_nothing_else_is_left(kit: Kit)
         first, second = (set(pq.read_table(run.shard_path(PROBES, piece))["address"].to_pylist()) for piece in pair)
         assert first and second
         assert not first & second or len(first | second) == 1
+        words = pq.read_schema(run.shard_path(PROBES, pair[0])).metadata or {}
+        assert (words[b"networks_shards"] > b"1") is (len(set(map(network_of, first | second))) == 1), (
+            "else none is divided"
+        )
     assert json.loads((run.path / "manifest.json").read_text())["divided_networks"] == []
     assert all(run.finished(step).keys() == set(run.shards(step)) for step in STEPS.values())

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import anyio
 import pytest
 
-from crawler.budgets import StoredBudget, TimeBudget
+from crawler.budgets import StoredBudget
 from crawler.certificates import Known, load
-from crawler.config import Limits, Pacing
+from crawler.config import Config, Limits, Pacing
+from crawler.network_time import NetworkTime
+from crawler.probe import Prober
 from crawler.probed_shard import ProbedShard, without_text
-from crawler.records import Certificate, Outcome, Probe
+from crawler.records import Certificate, Endpoint, Outcome, Probe
 from crawler.row_weights import WEIGHTS
 from tests.chains import Subject, der
 from tests.handshakes import handshake
@@ -25,7 +28,7 @@ ONE = max(WEIGHTS[Certificate](known.row) for known in CHAIN)
 def shard(affordable: float, rows: list[Any]) -> ProbedShard:
     """A shard whose providers can each afford so many certificates."""
     limits = Limits(stored_bytes=int(affordable * ONE), stored_bytes_per_domain=0)
-    return ProbedShard(rows.append, None, TimeBudget(Pacing()), StoredBudget(limits))
+    return ProbedShard(rows.append, None, NetworkTime(Pacing()), StoredBudget(limits))
 
 
 def stored(rows: list[Any]) -> dict[str, bool]:
@@ -69,19 +72,31 @@ def test_a_stapled_response_is_paid_from_the_same_budget() -> None:
 
 
 def test_a_provider_may_store_by_the_domains_that_send_mail_there() -> None:
-    budget = StoredBudget(Limits(stored_bytes=100, stored_bytes_per_domain=10), processes=4)
-    assert budget.afford("d.example", 25) and not budget.afford("d.example", 1)
+    budget = StoredBudget(Limits(stored_bytes=100, stored_bytes_per_domain=10))
+    assert budget.afford("d.example", 100) and not budget.afford("d.example", 1)
     budget.allow("d.example", 2.0)
     assert budget.afford("d.example", 20) and not budget.afford("d.example", 1)
-    assert budget.afford("other.example", 25)
+    assert budget.afford("other.example", 100)
 
 
-def test_who_stored_much_is_remembered_from_shard_to_shard_and_the_many_others_are_not() -> None:
-    budget = StoredBudget(Limits(stored_bytes=200_000, stored_bytes_per_domain=0))
-    assert budget.afford("hostile.example", 200_000) and budget.afford("small.example", 1_000)
-    budget.forget(["hostile.example", "small.example"])
-    assert not budget.afford("hostile.example", 1)
-    assert len(budget._taken) == 1
+@pytest.mark.parametrize("processes", [1, 3])
+def test_shards_divide_the_bytes_of_a_provider_whoever_does_them(processes: int) -> None:
+    """A host in 64 shards was allowed the bytes of its listed domain 64 times, and those of a process as often as one began."""
+    config = Config(ehlo_name="probe.example", limits=Limits(stored_bytes=6_400, stored_bytes_per_domain=640))
+    probers = [Prober(config, processes) for _ in range(processes)]
+    allowed = []
+
+    async def begin() -> None:
+        for number in range(64):
+            shard = ProbedShard(lambda _: None, None, NetworkTime(Pacing()), StoredBudget(config.limits))
+            endpoint = Endpoint(
+                "smtp", "mx.bad.example", f"9.{number}.1.1", 25, provider_weight=2.0, provider_endpoints=64
+            )
+            await probers[number % processes]._chosen([endpoint], shard)
+            allowed.append(next(size for size in range(6_400, -1, -1) if shard.stored.afford("bad.example", size)))
+
+    anyio.run(begin)
+    assert allowed == [(6_400 + 2 * 640) // 64] * 64
 
 
 @pytest.mark.parametrize("affordable", [True, False])
