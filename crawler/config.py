@@ -15,9 +15,10 @@ from typing import Any
 
 from crawler.declared_limits import limit, read_bounded
 from crawler.errors import ConfigError, UsageError
-from crawler.run_settings import Lists, Sharding, Watch
+from crawler.run_settings import Lists, Sharding
 from crawler.setting_groups import DnsSettings, Https, Limits, Pacing, Timeouts
 from crawler.settings import build, check_form, check_ranges, setting
+from crawler.watch_settings import Watch
 
 __all__ = [
     "STANDARD_PORTS",

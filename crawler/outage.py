@@ -1,19 +1,19 @@
 """Signs that it is not the targets that are gone, but our own network, and that a finished run cannot be right.
 
 Pure: what is seen is told to it, with the time.  A list may well have many dead hosts.  So a row of failures alone decides
-nothing: it is a reason to ask again those that answered in this run, and only when they are gone too is it an outage.
+nothing: it is a reason to ask again some that answered in this run (`lookout`), and only when they are gone too is it an outage.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
 from crawler.config import Watch
-from crawler.declared_limits import limit
 from crawler.pacing import network_of
 from crawler.records import Endpoint, Outcome, Probe, Stage
+from crawler.witnesses import provider_of
 
 #: How a connection fails that never stood.
 _GONE = frozenset({Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE})
@@ -28,60 +28,64 @@ _NOT_CONTACTED = frozenset(
         Outcome.GAVE_UP,
     }
 )
-_ANSWERED_KEPT = limit(
-    64,
-    "endpoints remembered by a process because they answered",
-    protects="our memory",
-    cut="the oldest are forgotten, which changes no finding",
-)
 
 
 class FailureWindow:
-    """The last connections of a process, in how many networks they failed, and who answered.
+    """The last connections of a process, in how many networks they failed, and how many listed domains these failures stand for.
 
+    One listed domain can name hosts in any number of networks and registrable domains, but all of them together have its weight.
     A window of failures alarms once; it begins anew when somebody answers, or after `calm`.
     """
 
     def __init__(self, settings: Watch) -> None:
         self._settings = settings
-        self._recent: deque[tuple[bytes, bool]] = deque(maxlen=settings.connections)
-        self._answered: OrderedDict[bytes, Endpoint] = OrderedDict()  # by network, those that answered last behind
-        self.last_answer: float | None = None  #: time of the last connection that stood
+        self._recent: deque[tuple[bytes, Endpoint, bool]] = deque(maxlen=settings.connections)
+        self.last_answer: float | None = None  #: when the last connection that stood was made
 
     def note(self, endpoint: Endpoint, probe: Probe, now: float) -> bool:
         """A connection was tried; whether that is an alarm."""
         if probe.outcome in _NOT_CONTACTED:
             return False
-        network = network_of(endpoint.address or "")
-        failed = probe.stage is Stage.CONNECT and probe.outcome in _GONE
+        failed = is_gone(probe)
         if not failed:
-            self.last_answer = now
-            self._answered[network] = endpoint
-            self._answered.move_to_end(network)
-            if len(self._answered) > _ANSWERED_KEPT:
-                self._answered.popitem(last=False)
-        self._recent.append((network, failed))
+            made = now if probe.started_at is None else probe.started_at.timestamp() + (probe.connect_ms or 0) / 1_000
+            self.last_answer = max(made, self.last_answer or 0.0)
+        self._recent.append((network_of(endpoint.address or ""), endpoint, failed))
         if not failed or len(self._recent) < self._settings.connections:
             return False
-        failures = {network for network, is_failure in self._recent if is_failure}
-        successes = sum(not is_failure for _, is_failure in self._recent)
-        return len(failures) >= self._settings.networks and successes <= self._settings.answering * len(self._recent)
+        failures = {network for network, _, is_failure in self._recent if is_failure}
+        successes = sum(not is_failure for _, _, is_failure in self._recent)
+        return (
+            len(failures) >= self._settings.networks
+            and successes <= self._settings.answering * len(self._recent)
+            and self._domains() >= self._settings.failing_domains * len(self._recent)
+        )
 
-    def to_ask(self) -> list[Endpoint]:
-        """Endpoints of different networks that answered in this run, the latest first; each is given once."""
-        found = list(reversed(self._answered.values()))[: self._settings.asked_again]
-        for endpoint in found:
-            del self._answered[network_of(endpoint.address or "")]
-        return found
+    def _domains(self) -> float:
+        """Listed domains that the failures stand for: the weight of each host, and at most one for each provider."""
+        weights: dict[str, dict[str | None, float]] = {}
+        for _, endpoint, is_failure in self._recent:
+            if is_failure:
+                weights.setdefault(provider_of(endpoint), {})[endpoint.host] = endpoint.weight or 0.0
+        return sum(min(1.0, sum(hosts.values())) for hosts in weights.values())
 
     def calm(self) -> None:
         """It was the targets: begin anew."""
         self._recent.clear()
 
 
+def is_gone(probe: Probe) -> bool:
+    """Whether a connection never stood."""
+    return probe.stage is Stage.CONNECT and probe.outcome in _GONE
+
+
 def suspicions(counts: Mapping[str, Any], settings: Watch) -> list[str]:
     """Why the counts of a finished run are implausible, in words; empty if they are not."""
     found = []
+    if stand := sum(outage.get("stand") or 0 for outage in counts.get("outages") or ()):
+        found.append(
+            f"what {stand:,} shards found in outages stands, as they were done again {settings.withdrawals} times before"
+        )
     routes = Counter(counts.get("routes") or {})
     asked = sum(routes.values()) - routes["invalid"] - routes["opted_out"]
     if asked >= settings.least and routes["unknown"] > settings.implausible * asked:

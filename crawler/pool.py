@@ -8,7 +8,7 @@ divided, and in the end given up, so that everything else is measured.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -26,6 +26,9 @@ from crawler.storage import Run
 from crawler.worker_process import COMMAND, WorkerProcess, dismiss
 
 _FAREWELL = 2.0
+_HEARING = 3.0
+"""Seconds in which other processes say whether they met somebody, before one that met nobody holds all; each says so every second."""
+
 _LOOK_EVERY = 1.0
 
 
@@ -66,6 +69,7 @@ class Pool:
         self._done_at: dict[int, float] = {}  # shards of the step, by when they were reported done
         self._held_by: WorkerProcess | None = None
         self._is_held = False
+        self._withdrawals: Counter[int] = Counter()  # times that a shard of the step was withdrawn
         self.outages: list[dict[str, Any]] = []  #: for the manifest
         self.given_up = self._culprits.given_up  #: for the manifest
 
@@ -100,7 +104,7 @@ class Pool:
         self._step, self._waiting, self._rows, self._finished_rows = step, deque(shards), {}, rows_before
         self._rows_of = {}
         self._culprits.begin(step)
-        self._all_done, self._done_at = anyio.Event(), {}
+        self._all_done, self._done_at, self._withdrawals = anyio.Event(), {}, Counter()
         await self.start(len(shards))
         # Two each, so that one is computed while the other is written; who has time to spare asks for more.
         for worker in (*self._workers, *self._workers):
@@ -110,19 +114,30 @@ class Pool:
     async def hold(
         self, since: float, words: str, asked: Sequence[object] = (), by: WorkerProcess | None = None
     ) -> None:
-        """There is an outage since that time: have every process give up what it has in hand, and withdraw what was done in it."""
+        """There is an outage since that time: have every process give up what it has in hand, and withdraw what was done in it.
+
+        What was withdrawn often before stands, and is counted: there is no end otherwise, as long as there are alarms.
+        """
         if self._is_held:
             return
         self._is_held, self._held_by = True, by
         lying = [shard for shard, at in self._done_at.items() if at >= since]
+        met = {*lying, *(shard for worker in self._workers for shard in worker.active)}
+        stand = {shard for shard in met if self._stands(shard)}
         self.outages.append(
-            {"since": since, "until": None, "what": words, "asked": list(asked), "withdrawn": len(lying)}
+            {"since": since, "until": None, "what": words, "asked": list(asked)}
+            | {"withdrawn": len({*lying} - stand), "stand": len(stand)}
         )
         self._say(f"{words}; waiting, and doing again what lay in it")
+        if stand:
+            self._say(
+                f"{len(stand)} shards were done again {self._config.watch.withdrawals} times; what they find stands"
+            )
         for shard in lying:
-            self._withdraw(shard)
+            if shard not in stand:
+                self._withdraw(shard)
         for worker in self._workers:
-            await worker.tell({"hold": True})
+            await worker.tell({"hold": True, "keep": sorted(stand)})
 
     async def release(self) -> None:
         """The outage is over: go on."""
@@ -131,11 +146,33 @@ class Pool:
         self._is_held, self._held_by = False, None
         self.outages[-1]["until"] = time.time()
         self._say("the outage is over; going on")
+        for worker in self._workers:
+            await worker.tell({"calm": True})
         for worker in (*self._workers, *self._workers):
             await self._hand(worker)
 
+    async def _consider(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+        """A process sees an outage: hold all, unless another made a connection after it began to look."""
+        before = {id(other): other.reports for other in self._workers if other is not worker}
+        with anyio.move_on_after(_HEARING):
+            while any(other.reports == before.get(id(other)) for other in self._workers):  # noqa: ASYNC110 - several may end it
+                await anyio.sleep(_LOOK_EVERY / 10)
+        if worker not in self._workers:
+            return
+        if any(other.answered > message["looked"] for other in self._workers if other is not worker):
+            await worker.tell({"calm": True})
+        else:
+            await self.hold(
+                message["since"], "mail hosts that answered before cannot be reached", message["asked"], worker
+            )
+
+    def _stands(self, shard: int) -> bool:
+        """Whether it was withdrawn as often as may be."""
+        return self._withdrawals[shard] >= self._config.watch.withdrawals
+
     def _withdraw(self, shard: int) -> None:
         assert self._step is not None
+        self._withdrawals[shard] += 1
         self._run.withdraw(self._step, shard)
         if self._done_at.pop(shard, None) is not None:
             self._finished_rows -= self._rows_of.pop(shard, 0)
@@ -216,7 +253,10 @@ class Pool:
 
     async def _hear(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
         event, shard = message["event"], message.get("shard", -1)
-        if event == "rows":
+        if event in ("idle", "busy"):
+            worker.reports += 1
+            worker.answered = message.get("answered", 0.0)
+        elif event == "rows":
             self._rows[shard] = self._counted(message["rows"])
             self._on_rows(self._finished_rows + sum(self._rows.values()))
         elif event == "done":
@@ -227,18 +267,22 @@ class Pool:
             self._rows_of[shard] = self._counted(message["rows"])
             self._finished_rows += self._rows_of[shard]
             self._on_rows(self._finished_rows + sum(self._rows.values()))
-            if self._is_held:  # it came to its end as it was to be given up
+            if self._is_held and not self._stands(shard):  # it came to its end as it was to be given up
                 self._withdraw(shard)
         elif event == "withdrawn":
             worker.active.discard(shard)
             self._withdraw(shard)
+        elif event in ("doubt", "calm"):
+            worker.doubts = event == "doubt"  # meanwhile the step does not end, as what was done may be withdrawn
         elif event == "outage":
-            words = "mail hosts that answered before cannot be reached"
-            await self.hold(message["since"], words, message["asked"], worker)
-        elif event == "over":
+            self._tasks.start_soon(self._consider, worker, message)
+        elif event in ("over", "gone"):
+            if self._is_held:
+                asked = self.outages[-1]["asked"]
+                asked += [one for one in message["asked"] if one not in asked]
+            if event == "gone":
+                raise ScanFailed(message["problem"])
             await self.release()
-        elif event == "gone":
-            raise ScanFailed(message["problem"])
         elif event == "failed":
             worker.active.discard(shard)
             if message["fatal"]:
@@ -246,9 +290,9 @@ class Pool:
             self._rows.pop(shard, None)
             if self._culprits.suspect([shard], message["problem"]) is not None:
                 await self._culprits.condemn(shard, message["problem"], self._lots)
-        if event in ("idle", "done", "failed", "withdrawn"):
+        if event in ("idle", "done", "failed", "withdrawn", "calm"):
             await self._hand(worker)
-            is_busy = self._waiting or self._culprits or any(w.active for w in self._workers)
+            is_busy = self._waiting or self._culprits or any(w.active or w.doubts for w in self._workers)
             if not self._is_held and not is_busy:
                 self._all_done.set()
 

@@ -280,7 +280,8 @@ class _Scan:
                 before = self._run.manifest()
                 for name, met in (("outages", self._pool.outages), ("given_up", self._pool.given_up)):
                     ending[name] = [*(before.get(name) or ()), *met]
-                if self._finished and (found := suspicions(ending["counts"], self._config.watch)):
+                found = suspicions({**ending["counts"], "outages": ending["outages"]}, self._config.watch)
+                if self._finished and found:
                     self._suspicions = found
                     ending |= {"state": SUSPECT, "suspicions": found}
             except Damaged as error:

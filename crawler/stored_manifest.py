@@ -107,7 +107,7 @@ _KINDS: dict[str, Any] = {
     "problem": str,
     "opt_outs": {},
     "opt_outs_reloaded": _ListOf({}),
-    "outages": _ListOf({}),
+    "outages": _ListOf({"withdrawn": int, "stand": int}),
     "given_up": _ListOf({}),
     "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
     "suspicions": _ListOf(str),

@@ -6,18 +6,21 @@ what became of them.  One JSON object a line:
     in    {"run": …, "config": {…}, "processes": 2}   first
           {"step": "domains", "shard": 3}      then any number
           {…, "give_up": true}                 measure nothing of it, and give each row the outcome `gave_up`
-          {"hold": true}                       give up the shards in hand: there is an outage
+          {"hold": true, "keep": [4]}          give up the shards in hand but these: there is an outage
+          {"calm": true}                       there is none, or it is over
           {"reload": "opt-outs"}
     out   {"event": "ready"}
           {"event": "rows", "step": …, "shard": 3, "rows": {"domains": 120, …}}
-          {"event": "idle"}                    each second: another shard would not slow the others
-          {"event": "busy"}                    each second: it would
+          {"event": "idle", "answered": 1.7e9} each second: another shard would not slow the others; the last connection that stood
+          {"event": "busy", …}                 each second: it would
           {"event": "done", "step": …, "shard": 3, "rows": {…}}
           {"event": "failed", "step": …, "shard": 3, "problem": "…", "fatal": false}
-          {"event": "outage", "since": 1.7e9, "asked": [["mx.example", "192.0.2.1"], …]}
+          {"event": "doubt"}                   it asks witnesses whether there is an outage, until it says "calm"
+          {"event": "outage", "since": 1.7e9, "looked": 1.7e9, "asked": [["mx.example", "192.0.2.1"], …]}
           {"event": "withdrawn", "step": …, "shard": 3}    given up in an outage; to be done again
-          {"event": "over"}                    the network is back
-          {"event": "gone", "problem": "…"}    it is not
+          {"event": "over", "asked": […]}      the network is back
+          {"event": "calm"}                    no doubt any more
+          {"event": "gone", "problem": "…", "asked": […]}    it is not
 
 The end of standard input means that the parent is gone or wants us gone: the process ends at once,
 whatever it is doing.  Nothing is lost, as a shard appears whole or not at all.
@@ -31,8 +34,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +43,15 @@ from anyio.abc import TaskGroup
 
 from crawler import turns
 from crawler.config import Config, UsageError
-from crawler.declared_limits import limit
 from crawler.dns.client import DnsClient
 from crawler.errors import disk_trouble, foremost, is_disk_trouble
 from crawler.files import Damaged
 from crawler.given_up import rows_of
 from crawler.instruments import Instruments
 from crawler.lean_process import NoPandas, busy_time, calm_garbage_collector
+from crawler.lookout import Lookout
 from crawler.lots import lot_of
-from crawler.outage import FailureWindow
 from crawler.parts import StoredRows, distinct, read_rows, row_count
-from crawler.records import Endpoint, Probe, Stage
 from crawler.shard_output import ShardOutput
 from crawler.steps import DOMAINS, HOSTS, STEPS
 from crawler.storage import Run
@@ -60,16 +60,6 @@ log = logging.getLogger(__name__)
 
 PROGRESS_EVERY = 0.25
 """Seconds between two reports of progress."""
-
-_WITNESSES = limit(
-    3,
-    "endpoints asked again at a time in an outage",
-    protects="the hosts asked",
-    cut="nothing is cut: others are asked in the next round; the manifest names them (`outages`)",
-)
-"""Endpoints that answered before, without which nothing can be told, and that are asked again at a time in an outage."""
-
-_LONGEST_PAUSE = 60.0
 
 SPARE_CPU = 0.7
 """Share of the time below which the event loop takes another shard: it is waiting for the network."""
@@ -83,14 +73,13 @@ class Worker:
     def __init__(self, run: Run, config: Config, processes: int, dns: DnsClient, say: Say) -> None:
         self._run = run
         self._config = config
-        self._instruments = Instruments(config, dns, processes, self._hear)
+        self._instruments = Instruments(config, dns, processes, lambda *tried: self.lookout.hear(*tried))
         self._prober = self._instruments.prober
+        self.lookout = Lookout(config.watch, lambda endpoint: self._prober.probe_one(endpoint), say)
         self._say = say
         self._signature = run.signature(run.manifest())
         self._outputs: dict[tuple[str, int], tuple[ShardOutput, list[int]]] = {}
         self._scopes: dict[tuple[str, int], anyio.CancelScope] = {}
-        self._window = FailureWindow(config.watch)
-        self._alarm = anyio.Event()
 
     async def work(self, step_name: str, shard: int, give_up: bool = False) -> None:
         """Do one shard and report how it went; raises nothing."""
@@ -112,56 +101,11 @@ class Worker:
         finally:
             del self._scopes[step_name, shard]
 
-    def hold(self) -> None:
-        """Give up the shards in hand: what they found while there was an outage is no finding."""
-        for scope in self._scopes.values():
-            scope.cancel()
-
-    def _hear(self, endpoint: Endpoint, probe: Probe) -> None:
-        if self._window.note(endpoint, probe, time.time()) and not self._alarm.is_set():
-            self._alarm.set()
-
-    async def look_out(self) -> None:
-        """For ever: on an alarm ask again who answered before; if they are gone too, wait until one is back."""
-        while True:
-            await self._alarm.wait()
-            asked = self._window.to_ask()
-            if len(asked) >= _WITNESSES and not await self._is_any_there(asked):
-                await self._sit_out(asked)
-            self._window.calm()
-            self._alarm = anyio.Event()
-
-    async def _sit_out(self, asked: list[Endpoint]) -> None:
-        """Give up what is in hand, and ask a few of the endpoints again, less and less often."""
-        settings = self._config.watch
-        since = self._window.last_answer or time.time()
-        named = [[endpoint.host, endpoint.address] for endpoint in asked]
-        self._say({"event": "outage", "since": since, "asked": named})
-        self.hold()
-        began, pause = time.monotonic(), settings.pause
-        for number in count():
-            await anyio.sleep(pause)
-            if await self._is_any_there([asked[(_WITNESSES * number + n) % len(asked)] for n in range(_WITNESSES)]):
-                self._say({"event": "over"})
-                return
-            if time.monotonic() - began > settings.patience:
-                said = f"mail hosts that answered before cannot be reached any more, for {settings.patience:.0f} s"
-                self._say({"event": "gone", "problem": f"{said}; everything finished before is kept"})
-                await anyio.sleep_forever()
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _is_any_there(self, asked: list[Endpoint]) -> bool:
-        """Whether a connection to one of the endpoints stands."""
-        found = []
-
-        async def ask(endpoint: Endpoint) -> None:
-            probe, _ = await self._prober.probe_one(endpoint)
-            found.append(probe.stage not in (None, Stage.CONNECT))
-
-        async with anyio.create_task_group() as tasks:
-            for endpoint in asked:
-                tasks.start_soon(ask, endpoint)
-        return any(found)
+    def hold(self, keep: Collection[int]) -> None:
+        """Give up the shards in hand but these: what they found while there was an outage is no finding."""
+        for (_, shard), scope in self._scopes.items():
+            if shard not in keep:
+                scope.cancel()
 
     def reload(self) -> None:
         """Read the opt-outs again; those in force stay in force if the file cannot be used."""
@@ -184,7 +128,7 @@ class Worker:
             said = {key: rows for key, rows in said.items() if key in self._outputs}
             if (now := time.monotonic()) - clock >= 1.0:
                 is_idle = busy_time() - busy < SPARE_CPU * (now - clock)
-                self._say({"event": "idle" if is_idle else "busy"})
+                self._say({"event": "idle" if is_idle else "busy", "answered": self.lookout.last_answer})
                 busy, clock = busy_time(), now
 
     async def _shard(self, step_name: str, shard: int, give_up: bool) -> dict[str, int]:
@@ -245,7 +189,7 @@ async def serve() -> None:
     async with DnsClient(config) as dns, anyio.create_task_group() as tasks:
         worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say)
         tasks.start_soon(worker.watch)
-        tasks.start_soon(worker.look_out)
+        tasks.start_soon(worker.lookout.watch)
         if path := os.environ.get(turns.VARIABLE):
             tasks.start_soon(turns.watch, Path(path))
         say({"event": "ready"})
@@ -257,7 +201,10 @@ def _listen(worker: Worker, tasks: TaskGroup) -> None:
     for line in sys.stdin:
         job = json.loads(line)
         if "hold" in job:
-            anyio.from_thread.run_sync(worker.hold)
+            anyio.from_thread.run_sync(worker.hold, job["keep"])
+            continue
+        if "calm" in job:
+            anyio.from_thread.run_sync(worker.lookout.calm)
             continue
         if "reload" in job:
             anyio.from_thread.run_sync(worker.reload)

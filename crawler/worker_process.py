@@ -36,6 +36,9 @@ class WorkerProcess:
     is_quarantined: bool = False  #: what it has in hand is under suspicion; it gets nothing beside it
     silence: float = 0.0  #: seconds since its last message, as far as this process was awake to hear it
     ended_by_us: str | None = None  #: why we ended it
+    doubts: bool = False  #: it looks whether there is an outage
+    reports: int = 0  #: times that it said how it is, once a second
+    answered: float = 0.0  #: when its last connection that stood was made, as it said
 
     @classmethod
     async def start(cls, command: Sequence[str], lock: int | None) -> WorkerProcess:

@@ -24,7 +24,7 @@ STOREYS = (
         "crawler.errors",
     }
     | {"crawler.row_weights", "crawler.reporting", "crawler.declared_limits", "crawler.memory_limit"}
-    | {"crawler.setting_groups", "crawler.run_settings", "crawler.three_valued"}
+    | {"crawler.setting_groups", "crawler.run_settings", "crawler.watch_settings", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.guard", "crawler.der", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
@@ -45,7 +45,7 @@ STOREYS = (
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.opt_out_file", "crawler.outage"}
+    | {"crawler.opt_out_file", "crawler.outage", "crawler.witnesses"}
     | {"crawler.budgets", "crawler.network_time", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
     | {
         "crawler.files",
@@ -84,6 +84,7 @@ STOREYS = (
         "crawler.pool",
         "crawler.pool_limits",
         "crawler.resolver_watch",
+        "crawler.lookout",
         "crawler.scan_request",
         "crawler.instruments",
         "crawler.worker",

@@ -7,20 +7,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crawler.config import Watch
 from crawler.lab.accuracy import compare_run
+from crawler.lookout import Lookout
 from crawler.outage import FailureWindow, suspicions
+from crawler.pacing import network_of
 from crawler.records import Endpoint, Host, LookupStatus, Outcome, Probe, Stage
 from crawler.shard_output import ShardOutput, lookup_of
 from crawler.steps import HOSTS
 from crawler.storage import Run
+from crawler.witnesses import Witnesses, provider_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +39,8 @@ SETTINGS = Watch(connections=20, networks=10, answering=0.1, asked_again=5)
 def tried(window: FailureWindow, number: int, outcome: Outcome, now: float = 0.0) -> bool:
     stage = Stage.DONE if outcome is Outcome.OK else Stage.CONNECT
     address = f"192.{number // 250}.{number % 250}.1"
-    return window.note(Endpoint("smtp", f"mx{number}.example", address, 25), Probe(stage=stage, outcome=outcome), now)
+    endpoint = Endpoint("smtp", f"mx.example{number}.test", address, 25, weight=1.0)
+    return window.note(endpoint, Probe(stage=stage, outcome=outcome), now)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE])
@@ -58,13 +66,161 @@ def test_a_host_that_greets_and_then_fails_is_there() -> None:
         assert not window.note(Endpoint("smtp", "mx.example", f"192.0.{number}.1", 25), probe, 0.0)
 
 
-def test_those_that_answered_are_asked_again_once_each_one_a_network() -> None:
+def test_a_connection_that_ends_late_is_an_answer_of_when_it_was_made() -> None:
     window = FailureWindow(SETTINGS)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    probe = Probe(stage=Stage.DONE, outcome=Outcome.OK, started_at=began, connect_ms=500.0)
+    window.note(Endpoint("smtp", "mx.example", "192.0.2.1", 25), probe, began.timestamp() + 60)
+    assert window.last_answer == began.timestamp() + 0.5
+
+
+# --- strangers ----------------------------------------------------------------------------------------
+
+ENDPOINTS = 128
+"""What one listed domain may have, in networks and registrable domains of its choice."""
+
+
+def honest(number: int) -> Endpoint:
+    address = f"10.{number // 250}.{number % 250}.1"
+    return Endpoint("smtp", f"mx.honest{number}.test", address, 25, weight=1.0)
+
+
+def of_strangers(count: int, hosts: int) -> list[Endpoint]:
+    """The endpoints of so many listed domains with so many mail hosts each, so that those of one do not follow each other."""
+    return [
+        Endpoint("smtp", f"mx.evil{number}x{n % hosts}.test", f"2001:db8:{number * ENDPOINTS + n:x}::1", 25, weight=1 / hosts)
+        for n in range(ENDPOINTS)
+        for number in range(count)
+    ]  # fmt: skip
+
+
+class Watched:
+    """Attempts told to a lookout, and who is there when it asks again."""
+
+    def __init__(self, **watch: Any) -> None:
+        self.said: list[str] = []
+        self.asked: list[str | None] = []
+        self.is_there = lambda endpoint: True
+        watch = {"pause": 0.05, "patience": 0.1, **watch}
+        self.lookout = Lookout(Watch(**watch), self.ask, self.hear)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        self.said += {message["event"]} - {"doubt", "calm"}
+
+    async def ask(self, endpoint: Endpoint) -> tuple[Probe, None]:
+        self.asked.append(endpoint.host)
+        return self.probe(self.is_there(endpoint)), None
+
+    @staticmethod
+    def probe(answers: bool) -> Probe:
+        if answers:
+            return Probe(stage=Stage.DONE, outcome=Outcome.OK)
+        return Probe(stage=Stage.CONNECT, outcome=Outcome.CONNECTION_REFUSED)
+
+    def tried(self, endpoint: Endpoint, answers: bool) -> None:
+        self.lookout.hear(endpoint, self.probe(answers))
+
+    def goes_on(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
+        """What was said after that time."""
+
+        async def main() -> None:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.lookout.watch)
+                await anyio.sleep(0.02)
+                meanwhile()
+                await anyio.sleep(seconds)
+                tasks.cancel_scope.cancel()
+
+        anyio.run(main)
+        return self.said
+
+
+@pytest.mark.parametrize("strangers", [1, 5, 10])
+@pytest.mark.parametrize("hosts", [1, 8, 100])
+@pytest.mark.parametrize("before", [0, 60, 900])
+def test_strangers_among_a_thousand_domains_make_no_alarm_whenever_they_answer_and_refuse(
+    strangers: int, hosts: int, before: int
+) -> None:
+    night = Watched()
+    for number in range(before):
+        night.tried(honest(number), number % 10 != 0)
+    mine = of_strangers(strangers, hosts)
+    for number, endpoint in enumerate(mine):
+        night.tried(endpoint, number < len(mine) // 4)
+    assert night.goes_on(0.1) == [] and night.asked == []
+
+
+@pytest.mark.parametrize("strangers", [30, 100])
+def test_an_alarm_of_many_strangers_does_not_hold_as_witnesses_are_drawn_from_the_whole_run(strangers: int) -> None:
+    night = Watched()
     for number in range(1_000):
-        tried(window, number % 40, Outcome.OK)
-    first = window.to_ask()
-    assert len({endpoint.address for endpoint in first}) == len(first) == 5
-    assert not {endpoint.address for endpoint in first} & {endpoint.address for endpoint in window.to_ask()}
+        night.tried(honest(number), number % 10 != 0)
+    mine = of_strangers(strangers, 1)
+    for number, endpoint in enumerate(mine):
+        night.tried(endpoint, number < len(mine) // 4)
+    night.is_there = lambda endpoint: "honest" in str(endpoint.host)
+    assert night.goes_on(0.2) == []
+    assert 3 <= len(night.asked) <= 20, "there was an alarm"
+
+
+def test_an_alarm_with_nobody_but_strangers_to_ask_does_not_hold_while_somebody_else_answers() -> None:
+    """At the beginning of a run, when dead hosts and a stranger's are the first whose attempts have ended."""
+    night = Watched(pause=0.1)
+    for endpoint in of_strangers(1, 8)[:4]:
+        night.tried(endpoint, True)
+    for number in range(60):
+        night.tried(honest(number), False)
+    night.is_there = lambda endpoint: False
+    assert night.goes_on(0.3, lambda: night.tried(honest(100), True)) == []
+    assert len(night.asked) >= 3, "there was an alarm"
+
+
+@pytest.mark.parametrize("before", [10, 1_000])
+def test_an_outage_is_one_and_witnesses_are_drawn_anew_but_not_more_than_may_be(before: int) -> None:
+    night = Watched(patience=1.5)
+    for number in range(before):
+        night.tried(honest(number), True)
+    for number in range(60):
+        night.tried(honest(2_000 + number), False)
+    night.is_there = lambda endpoint: False
+    assert night.goes_on(3.5) == ["outage", "gone"]
+    assert len(set(night.asked)) == min(before, 20) and len(night.asked) > len(set(night.asked))
+
+
+def test_an_outage_is_over_when_a_witness_is_back() -> None:
+    night = Watched(patience=5.0)
+    for number in range(100):
+        night.tried(honest(number), True)
+    for number in range(60):
+        night.tried(honest(2_000 + number), False)
+    night.is_there = lambda endpoint: len(night.asked) > 15
+    assert night.goes_on(2.0) == ["outage", "over"]
+
+
+@given(shares=st.lists(st.integers(1, 40), min_size=1, max_size=5), seed=st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_witnesses_have_providers_and_networks_of_their_own(shares: list[int], seed: int) -> None:
+    witnesses = Witnesses(16)
+    for number in range(200):
+        host, network = f"mx{number}.p{number % sum(shares)}.test", (number * 7 + seed) % 50
+        witnesses.note(Endpoint("smtp", host, f"10.0.{network}.{number}", 25, weight=1.0))
+    drawn = witnesses.draw(5)
+    drawn += witnesses.draw(5, drawn)
+    assert len({provider_of(endpoint) for endpoint in drawn}) == len(drawn)
+    assert len({network_of(str(endpoint.address)) for endpoint in drawn}) == len(drawn)
+
+
+def test_who_answers_often_under_many_names_is_drawn_no_more_than_the_weight_of_one_domain() -> None:
+    """100 strangers of 1,000 who answer ten times each: one in ten of those drawn, and not nearly all."""
+    found = 0
+    for _ in range(20):
+        witnesses = Witnesses(100)
+        for number in range(900):
+            witnesses.note(honest(number))
+        for endpoint in of_strangers(100, 8):
+            witnesses.note(endpoint)
+        found += sum("evil" in str(endpoint.host) for endpoint in witnesses.draw(20))
+    assert found < 100, "of 400; forty are expected"
 
 
 # --- results that cannot be right -------------------------------------------------------------------
@@ -77,6 +233,7 @@ def test_those_that_answered_are_asked_again_once_each_one_a_network() -> None:
         ({"outcomes": {"timeout": 60}}, "is port 25 open"),
         ({"routes": {"unknown": 60, "explicit": 40}}, "60 of 100 domains"),
         ({"host_lookups": {"timeout": 60, "ok": 19}}, "60 of 79 mail hosts"),
+        ({"outages": [{"stand": 2}, {"stand": 1}, {}]}, "what 3 shards found in outages stands"),
     ],
 )
 def test_counts_that_cannot_be_right_are_suspect_with_the_reason(counts: dict[str, Any], words: str) -> None:

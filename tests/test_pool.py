@@ -187,3 +187,73 @@ class SlowToClose:
     async def aclose(self) -> None:
         await anyio.sleep(1)
         await self._process.aclose()
+
+
+#: A worker that sees an outage after every shard, which is over at once; and one of two that does, as the other has answers.
+ALARMED = """
+import json, os, sys, time
+def say(event, **more):
+    print(json.dumps({{"event": event, **more}}), flush=True)
+sys.stdin.readline()
+say("ready")
+try:
+    open({first!r}, "x")
+    alarmed = True
+except FileExistsError:
+    alarmed = {both}
+for line in sys.stdin:
+    job = json.loads(line)
+    if "shard" in job:
+        if alarmed:
+            with open({journal!r}, "a") as journal:
+                journal.write("shard\\n")
+            say("doubt")
+            say("done", **job, rows={{"domains": 1}})
+            looked = time.time()
+            time.sleep(0.1)
+            say("outage", since=0, looked=looked, asked=[["mx.example", "192.0.2.1"]])
+        else:
+            for _ in range(40):
+                say("idle", answered=time.time())
+                time.sleep(0.05)
+            say("done", **job, rows={{"domains": 1}})
+    elif "hold" in job:
+        say("over", asked=[["mx2.example", "192.0.2.2"]])
+        say("calm")
+        say("idle", answered=0.0)
+    elif "calm" in job:
+        with open({journal!r}, "a") as journal:
+            journal.write("calm\\n")
+        say("calm")
+        say("idle", answered=0.0)
+"""
+
+
+def alarmed(tmp_path: Path, size: int) -> tuple[Pool, list[str]]:
+    """A pool whose first process sees an outage after every shard, once its shards are done; and what became of it."""
+    for folder in ("_work/done", "domains"):
+        (tmp_path / folder).mkdir(parents=True)
+    journal = tmp_path / "journal"
+    code = ALARMED.format(first=str(tmp_path / "first"), both=size == 1, journal=str(journal))
+    found = Pool(Run(tmp_path), Config(), size, command=[sys.executable, "-c", code], on_rows=lambda rows: None)
+
+    async def main() -> None:
+        with anyio.fail_after(30):
+            async with found.running():
+                await found.do(DOMAINS, list(range(size)), 0)
+
+    anyio.run(main)
+    return found, journal.read_text().split()
+
+
+def test_a_shard_is_withdrawn_for_outages_as_often_as_may_be_and_then_stands(tmp_path: Path) -> None:
+    """Or alarms without end would be contacts of honest hosts without end."""
+    found, journal = alarmed(tmp_path, 1)
+    assert journal.count("shard") == 1 + Config().watch.withdrawals
+    assert [(outage["withdrawn"], outage["stand"]) for outage in found.outages] == [(1, 0), (1, 0), (0, 1)]
+    assert found.outages[0]["asked"] == [["mx.example", "192.0.2.1"], ["mx2.example", "192.0.2.2"]]
+
+
+def test_one_process_that_sees_an_outage_holds_nobody_while_another_makes_connections(tmp_path: Path) -> None:
+    found, journal = alarmed(tmp_path, 2)
+    assert found.outages == [] and "calm" in journal
