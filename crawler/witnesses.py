@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from heapq import nsmallest
 
@@ -74,5 +75,9 @@ class Witnesses:
 
 def provider_of(endpoint: Endpoint) -> str:
     """Registrable domain of the host."""
-    host = endpoint.host or ""
+    return _registrable(endpoint.host or "")
+
+
+@lru_cache(1_024)  # the hosts of a window are looked at again for each failure
+def _registrable(host: str) -> str:
     return suffixes(host)[0] or host
