@@ -18,7 +18,8 @@ such a run measures one family.
 hosts, with the host's `preference` and `is_primary` (the lowest preference published).  So does
 `null_mx_invalid` where hosts stand beside the null MX, for senders deliver to them all the same (RFC 7505 §3
 speaks of a null MX that stands alone).  MX records that were dropped beyond the cap are one more unknown
-delivery.  A host named twice counts once, at its better preference.  The other routes deliver nothing:
+delivery.  The cap drops the last by preference, so some of them may be primary where those kept have all the
+same preference.  A host named twice counts once, at its better preference.  The other routes deliver nothing:
 `null_mx`, `no_mail_host` and `nxdomain` take no mail, `invalid` and `opted_out` were not asked.
 
 **Domains** that figures count: those with a delivery, and those with route `unknown` (DNS failed), which
@@ -104,10 +105,11 @@ _DELIVERED = ("explicit", "implicit", "null_mx_invalid")
 
 _ROUTES = f"""
 CREATE VIEW mail_routes AS
-SELECT * EXCLUDE (best, mail_host),
-    mail_host.host AS host, mail_host.preference AS preference, mail_host.preference = best AS is_primary
+SELECT * EXCLUDE (best, worst, mail_host), mail_host.host AS host, mail_host.preference AS preference,
+    mail_host.preference = best AS is_primary, worst = best AS dropped_are_primary
 FROM (
     SELECT * EXCLUDE (mx), list_min(list_transform(mx, lambda entry: entry.preference)) AS best,
+        list_max(list_transform(mx, lambda entry: entry.preference)) AS worst,
         -- sorted by host, then preference: the first of its name has the better one
         unnest(list_filter(mx, lambda entry, place: place = 1 OR mx[place - 1].host <> entry.host)) AS mail_host
     FROM (
@@ -169,7 +171,7 @@ SELECT * REPLACE (seen | {_sets(senders.CRITERIA)} AS seen), {senders.VERDICTS} 
     )
 )
 UNION ALL BY NAME
-SELECT DISTINCT domain, rank, public_suffix, false AS is_primary, mx_secure, mta_sts_enforced,
+SELECT DISTINCT domain, rank, public_suffix, dropped_are_primary AS is_primary, mx_secure, mta_sts_enforced,
     getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred, {_UNKNOWN} AS seen
 FROM mail_routes WHERE mx_dropped > 0
 """

@@ -77,7 +77,7 @@ _ADDRESS_FACTS = (
 )  # fmt: skip
 
 #: Facts that depend on the name: those of a representative of the same registrable domain.
-_NAME_FACTS = ("chain_trusted", "chain_error_code", "chain_error", "within_validity", "received_chain")
+_NAME_FACTS = ("chain_trusted", "chain_error_code", "chain_error", "chain_dropped", "within_validity", "received_chain")
 
 #: Facts of an endpoint that its own probe supplies, or what is inferred.
 _FACTS = ", ".join(("stage", "outcome", "conclusive", "started_at", *_ADDRESS_FACTS, *_NAME_FACTS))
@@ -107,6 +107,9 @@ _BY_DIGEST = """
         WHEN only_digests AND received_chain[1] IS NOT NULL AND (key_digests = [] OR spki_sha256 IS NOT NULL)
         THEN 'mismatch' END
 """
+
+#: What a chain is that known intermediates do not complete: of one that was cut, what was left out might.
+_NOT_COMPLETED = "CASE WHEN coalesce(chain_dropped, 0) = 0 THEN false END"
 
 MACROS = (
     # SHA-256, hex, of the DANE-EE records of one selector; none where SHA-512 outdoes them (RFC 7671 §9).
@@ -167,7 +170,8 @@ WITH probed AS (
             CASE WHEN inferred THEN by_digest ELSE dane END AS dane,
             CASE WHEN NOT inferred THEN dane_error WHEN by_digest = 'mismatch' THEN 'no_match' END AS dane_error
         ),
-        CASE WHEN chain_error_code IN {MISSING_ISSUER} THEN completed ELSE chain_trusted END AS trusted_with_known,
+        CASE WHEN chain_error_code IN {MISSING_ISSUER} THEN completed OR {_NOT_COMPLETED} ELSE chain_trusted END
+            AS trusted_with_known,
         CASE WHEN completed THEN {_AT} BETWEEN valid_from AND valid_until ELSE within_validity END AS within_validity_with_known
     FROM (SELECT *, {_BY_DIGEST} AS by_digest FROM facts LEFT JOIN ({_RRSET}) USING (host))
     LEFT JOIN (

@@ -17,6 +17,7 @@ from analysis.endpoints import CRITERIA
 from crawler.certificates import name_match
 from crawler.mta_sts import is_allowed
 from crawler.records import Outcome, Route
+from crawler.route import by_mx
 from tests.small_runs import KINDS, LEAF, certificate, domain, host, known, opened, probe
 
 Y, N, U = True, False, None
@@ -184,13 +185,28 @@ def test_an_address_without_a_probe_is_an_unknown_delivery() -> None:
         assert values(run, "SELECT address, basis, offered FROM deliveries") == [("192.0.2.1", "unknown", None)]
 
 
-def test_mail_hosts_beyond_the_cap_are_one_more_unknown_delivery_but_never_primary() -> None:
+def test_mail_hosts_beyond_the_cap_are_one_more_unknown_delivery_and_not_primary_behind_a_worse_one() -> None:
     with opened(
-        domain("a.example", "mx.example", mx_dropped=7),
+        domain("a.example", ("mx.example", 10), ("mx2.example", 20), mx_dropped=7),
         host("mx.example", "192.0.2.1"),
+        host("mx2.example", "192.0.2.2"),
         probe("mx.example", "192.0.2.1"),
+        probe("mx2.example", "192.0.2.2"),
     ) as run:
         assert verdicts(run, "a.example") == {"any": Y, "all": U, "primary_any": Y, "primary_all": Y, "worst": U}
+        assert values(run, "SELECT parts, strict_valid FROM primary_parts") == [(1, True)]
+
+
+def test_mail_hosts_beyond_the_cap_may_be_primary_where_all_that_are_kept_have_one_preference() -> None:
+    kept = by_mx([(10, f"mx{number}.example") for number in range(4)], 3)
+    names = [entry["host"] for entry in kept.mx or ()]
+    with opened(
+        domain("a.example", *names, mx_dropped=kept.mx_dropped),
+        *(row for name in names for row in (host(name, "192.0.2.1"), probe(name, "192.0.2.1"))),
+    ) as run:
+        assert verdicts(run, "a.example") == {"any": Y, "all": U, "primary_any": Y, "primary_all": U, "worst": U}
+        parts = values(run, "SELECT parts, strict_valid, count(*) FROM primary_parts GROUP BY ALL ORDER BY ALL")
+        assert parts == [(4, True, 3), (4, None, 1)]
 
 
 def test_a_host_named_twice_counts_once_at_its_better_preference() -> None:

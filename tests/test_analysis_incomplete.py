@@ -38,6 +38,14 @@ def test_a_chain_that_lacks_an_issuer_is_what_the_table_says(word: bool | None, 
     assert judged(lacking(), incomplete(word)) == (wanted, wanted)
 
 
+@pytest.mark.parametrize(("word", "wanted"), [(True, True), (False, None), (None, None)])
+def test_a_chain_that_was_cut_is_unknown_where_no_known_intermediate_completes_it(
+    word: bool | None, wanted: bool | None
+) -> None:
+    cut = lacking(chain_dropped=1, chain_trusted=None, within_validity=None)
+    assert judged(cut, incomplete(word)) == (wanted, wanted)
+
+
 def test_a_run_without_the_table_does_not_know(tmp_path: Path) -> None:
     """An older one: what was not judged is unknown, and everything else is as it was."""
     path = write_run(tmp_path, [*SCENE, lacking()])

@@ -107,7 +107,7 @@ def deliveries() -> dict[str, list[dict[str, Any]]]:
                 found.append(judged(None))
             ways += [{**one, "primary": preference == best} for one in found]
         if row["mx_dropped"]:
-            ways.append({**judged(None), "primary": False})
+            ways.append({**judged(None), "primary": all(entry["preference"] == best for entry in row["mx"])})
         if ways:
             made[row["domain"]] = ways
     return made
