@@ -31,12 +31,14 @@ What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in 
 
 **Basis.**  `observed`: the endpoint's own probe was conclusive.  `inferred`: it was `sampled_out`, and
 the probe of its representative (another name at the same address, port and protocol) was conclusive.
-Else `unknown`.  A representative without a probe of its own leaves everything null.
+Else `unknown`, and then nothing is inferred.  `stage` and `outcome` are the representative's all the same: they say why.
+A representative without a probe of its own leaves everything null.
 
 What is inferred depends on what the fact depends on:
 
 - On the address: whether STARTTLS is offered, whether TLS is negotiated, version, cipher, group.  It is inferred where
-  all names that were probed at the address agree, be it yes or no; where they do not, it is unknown.
+  all names that were contacted at the address agree, be it yes or no.  Where they do not, or where it is unknown of one of
+  them (a time-out in the handshake, say), it is unknown.
 - On the name, as the host chooses a certificate by it: the chain and every verdict on it.  It is inferred from a
   representative of the same registrable domain (`representative_related`) alone.  Across registrable domains it is
   unknown, neither yes nor no, as anybody can point a name at an address of somebody else.
@@ -82,8 +84,14 @@ _NAME_FACTS = ("chain_trusted", "chain_error_code", "chain_error", "chain_droppe
 #: Facts of an endpoint that its own probe supplies, or what is inferred.
 _FACTS = ", ".join(("stage", "outcome", "conclusive", "started_at", *_ADDRESS_FACTS, *_NAME_FACTS))
 
-_AGREED = ", ".join(f"CASE WHEN min({fact}) = max({fact}) THEN min({fact}) END AS {fact}" for fact in _ADDRESS_FACTS)
-_OF_RELATED = ", ".join(f"CASE WHEN sample.representative_related THEN {fact} END AS {fact}" for fact in _NAME_FACTS)
+#: What is unknown of one name agrees with nothing.
+_AGREED = ", ".join(
+    f"CASE WHEN count({fact}) = count(*) AND min({fact}) = max({fact}) THEN min({fact}) END AS {fact}"
+    for fact in _ADDRESS_FACTS
+)
+_OF_RELATED = ", ".join(
+    f"CASE WHEN conclusive AND sample.representative_related THEN {fact} END AS {fact}" for fact in _NAME_FACTS
+)
 
 #: When certificates were held against their dates: at the probe, unless a run was judged again for another time.
 _AT = "coalesce(getvariable('judged_at')::TIMESTAMPTZ, started_at)"
@@ -139,9 +147,9 @@ WITH probed AS (
     FROM probes WHERE outcome = 'sampled_out'
 ), agreed AS (
     SELECT protocol, address, port, {_AGREED}
-    FROM probed SEMI JOIN sample USING (protocol, address, port) GROUP BY ALL
+    FROM probed SEMI JOIN sample USING (protocol, address, port) WHERE stage IS NOT NULL GROUP BY ALL
 ), inferred AS (
-    SELECT sample.protocol, sample.host, sample.address, sample.port, representative.outcome IS NOT NULL AS inferred,
+    SELECT sample.protocol, sample.host, sample.address, sample.port, coalesce(conclusive, false) AS inferred,
         coalesce(representative.outcome, sample.outcome) AS outcome, stage, conclusive, started_at,
         agreed.* EXCLUDE (protocol, address, port), {_OF_RELATED}
     FROM sample
@@ -151,7 +159,7 @@ WITH probed AS (
         ON representative.host = sample.representative_host AND representative.address = sample.address
         AND representative.port = sample.port AND representative.protocol = sample.protocol
     LEFT JOIN agreed
-        ON representative.address = agreed.address
+        ON representative.conclusive AND representative.address = agreed.address
         AND representative.port = agreed.port AND representative.protocol = agreed.protocol
 ), asked AS (
     SELECT DISTINCT received_chain[1] AS leaf, host FROM inferred

@@ -368,8 +368,11 @@ def test_without_tls_at_an_address_no_name_there_has_a_valid_certificate() -> No
     ("others", "truth"),
     [
         (["strict", "strict"], (Y, Y, "TLSv1.3")),
-        (["strict", "greeting_timeout"], (Y, Y, "TLSv1.3")),
-        (["strict", "not_offered"], (U, U, "TLSv1.3")),
+        (["strict", "greeting_timeout"], (U, U, U)),  # what is unknown of one agrees with nothing
+        (["strict", "handshake_timeout"], (Y, U, U)),
+        (["strict", "connect_timeout"], (U, U, U)),
+        (["strict", "opted_out", "over_budget", "not_run"], (Y, Y, "TLSv1.3")),  # nobody was contacted by these names
+        (["strict", "not_offered"], (U, U, U)),
         (["not_offered", "not_offered"], (N, N, U)),
     ],
 )
@@ -382,6 +385,21 @@ def test_an_address_is_what_all_names_probed_there_agree_on(others: list[str], t
         probe("left.example", "192.0.2.1", "sampled_out", representative_host=names[0]),
     ) as run:
         assert values(run, "SELECT offered, negotiated, tls_version FROM deliveries") == [truth]
+
+
+@pytest.mark.parametrize("kind", ["handshake_timeout", "silent_after_tls", "not_now"])
+def test_nothing_is_inferred_from_a_representative_that_was_not_probed_conclusively(kind: str) -> None:
+    with opened(
+        domain("a.example", "left.example"),
+        host("left.example", "192.0.2.1"),
+        probe("tls.example", "192.0.2.1"),
+        probe("unclear.example", "192.0.2.1", kind),
+        probe("left.example", "192.0.2.1", "sampled_out", representative_host="unclear.example"),
+        certificate(LEAF, "left.example"),
+    ) as run:
+        columns = "basis, inferred, offered, negotiated, chain_trusted, name_match, leaf, strict_valid"
+        assert values(run, f"SELECT {columns} FROM candidates") == [("unknown", False, U, U, U, U, U, U)]
+        assert values(run, "SELECT negotiated_any FROM domain_units") == [(U,)]
 
 
 def test_a_verdict_is_inferred_only_where_observation_alone_does_not_decide_it() -> None:
