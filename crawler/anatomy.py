@@ -33,6 +33,8 @@ _STATUS_REQUEST = b"\x02\x01\x05"
 
 #: YYYYMMDDHHMMSSZ and YYMMDDHHMMSSZ: the two forms that there are (§4.1.2.5).
 _TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z").fullmatch
+#: Extensions of a certificate, and parts of one that has few: real ones have twenty, and three.
+_MOST_EXTENSIONS, _MOST_PARTS = 1_000, 64
 _ANY_TIME = b"\x30\x1e" + 2 * (b"\x17\x0d" + b"500101000000Z")
 
 
@@ -181,12 +183,20 @@ def _extensions(der: bytes) -> Iterator[tuple[bytes, bytes]]:
     if outer is None:
         return
     listed = only(der, outer.content, outer.end, _SEQUENCE)
-    for extension in elements(der, listed.content, listed.end):
+    for extension in _few(elements(der, listed.content, listed.end), _MOST_EXTENSIONS):
         oid, *critical, value = elements(der, extension.content, extension.end)
         flags = [(flag.tag, flag.end - flag.content) for flag in critical]
         if (extension.tag, oid.tag, value.tag) != (_SEQUENCE, _OID, _OCTETS) or flags not in ([], [(_BOOLEAN, 1)]):
             raise ValueError("no extension")
         yield der[oid.content : oid.end], der[value.content : value.end]
+
+
+def _few(found: Iterator[Element], most: int = _MOST_PARTS) -> Iterator[Element]:
+    """The elements, if there are no more than a few: of tens of thousands each costs a microsecond and more."""
+    for number, one in enumerate(found):
+        if number == most:
+            raise ValueError(f"more than {most} of what there are few")
+        yield one
 
 
 def _dns_names(value: bytes) -> list[bytes]:
@@ -221,7 +231,7 @@ def _constraint_count(value: bytes) -> int:
 
 def _is_ca(value: bytes) -> bool:
     constraints = only(value, 0, len(value), _SEQUENCE)
-    parts = [*elements(value, constraints.content, constraints.end)]
+    parts = [*_few(elements(value, constraints.content, constraints.end))]
     ca = parts.pop(0) if parts and parts[0].tag == _BOOLEAN else None
     if [part.tag for part in parts] not in ([], [_INTEGER]) or (ca and ca.end - ca.content != 1):
         raise ValueError("no basicConstraints")
@@ -245,7 +255,7 @@ def _sct_count(value: bytes) -> int:
 
 def _must_staple(value: bytes) -> bool:
     features = only(value, 0, len(value), _SEQUENCE)
-    parts = [*elements(value, features.content, features.end)]
+    parts = [*_few(elements(value, features.content, features.end))]
     if any(part.tag != _INTEGER for part in parts):
         raise ValueError("no TLS feature")
     return any(value[part.start : part.end] == _STATUS_REQUEST for part in parts)

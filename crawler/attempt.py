@@ -14,8 +14,10 @@ import anyio
 import anyio.lowlevel
 
 from crawler import dane
-from crawler.certificates import LARGE, Known
+from crawler.certificate_limits import LARGE
+from crawler.certificates import Known
 from crawler.config import Config
+from crawler.constraints import path_work
 from crawler.conversation import Conversation, Identity
 from crawler.dialogs import protocol
 from crawler.exclusions import Exclusions
@@ -32,6 +34,9 @@ log = logging.getLogger(__name__)
 
 Finding = tuple[Probe, list[Known]]  #: a row, and the certificates received, leaf first
 Took = Callable[[float], None]
+
+
+_LONG = 2_000.0  # from which on, by `effort`, a verdict has a turn of the event loop for itself; usual ones cost 200
 
 
 def _ignore(seconds: float) -> None:
@@ -94,11 +99,11 @@ class Attempts:
             return probe, []
         chain: list[Known] = []
         try:
-            chain = self._judge(probe, conversation)
-            if any(len(known.der) > LARGE for known in chain):
-                await (
-                    anyio.lowlevel.checkpoint()
-                )  # each of the verdicts may take long; together they are no single turn
+            chain = await self._read(conversation)
+            if chain:
+                self._judge(probe, chain)
+            if path_work(chain) > _LONG:
+                await anyio.lowlevel.checkpoint()
             self._hold_against_tlsa(probe, endpoint, chain)
         except Exception:  # our bug, and it must not pass for a finding, nor cost another endpoint
             log.exception("judging %s at %s failed", endpoint.host, address)
@@ -136,18 +141,25 @@ class Attempts:
         probe.attempts = attempts
         return probe, chain
 
-    def _judge(self, probe: Probe, conversation: Conversation) -> list[Known]:
-        """Write the three verdicts on the chain received, each for itself."""
-        if not conversation.chain:
-            return []
+    async def _read(self, conversation: Conversation) -> list[Known]:
+        """The certificates received with their facts; of large ones in several turns of the event loop."""
+        chain, size = [], 0
         try:
-            chain = [self.trust.known(certificate) for certificate in conversation.chain]
+            for certificate in conversation.chain:
+                chain.append(self.trust.known(certificate))
+                size += len(chain[-1].der)
+                if size > LARGE:
+                    size = 0
+                    await anyio.lowlevel.checkpoint()
         except Unreadable:  # then nobody can say what was received
             return []
+        return chain
+
+    def _judge(self, probe: Probe, chain: list[Known]) -> None:
+        """Write the three verdicts on the chain received, each for itself."""
         probe.received_chain = [known.row.sha256 or "" for known in chain]
         judge_chain(probe, chain, self.trust.judge, probe.started_at or datetime.now(UTC))
         judge_names(probe, chain[0])
-        return chain
 
     def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
         names = {endpoint.base_domain or "", endpoint.host or ""}

@@ -20,37 +20,12 @@ from OpenSSL import crypto
 from service_identity.hazmat import DNS_ID, DNSPattern
 
 from crawler.anatomy import Anatomy, Extensions, anatomy_of, validity_of, without_oddities
-from crawler.declared_limits import limit
+from crawler.certificate_limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
+from crawler.effort import ELEMENT, TooCostly, meter_of_facts, reading_names, signature_under
 from crawler.guard import Unreadable, guarded
 from crawler.records import Certificate, printable, within
 from crawler.signatures import is_signed_by
 from crawler.three_valued import any_of
-
-LARGE = limit(
-    8 << 10,
-    "bytes of a certificate from which on OpenSSL's form of it is not kept",
-    protects="our memory",
-    cut="nothing is cut: it is made anew where it is needed",
-)
-"""Bytes of DER from which on a certificate is hostile rather than rich (real ones have 1 to 6 KiB).
-
-OpenSSL's form of it, which takes up to fifty times as much, is then not kept but made anew where a chain is judged;
-and its extensions are read by `anatomy`, as the library makes an object of each name.
-"""
-
-NAMES_KEPT, NAME_BYTES_KEPT = 1_000, 64 << 10
-"""DNS names stored of one certificate, and characters of them; CAs put 100 to 250 names into one.
-
-A match is asked of all names where a certificate is received; of those that are stored nobody can say *no* for the rest.
-"""
-
-TEXT_KEPT = limit(
-    4_096,
-    "characters stored of a subject's or an issuer's name",
-    protects="the disk",
-    cut="the stored text has exactly so many",
-)
-"""Characters stored of the name of a subject or an issuer."""
 
 _ELEMENTS = bytes([0x06, 0x30, 0x31, *range(0x80, 0x89), *range(0xA0, 0xA9)])
 _OBJECTS, _STRING, _ELEMENT_BYTES = 2_500, 60, 110
@@ -68,6 +43,9 @@ class Known:
     names: bytes | None  #: all its DNS names for `_is_among`; None if they could not be read
     kept: crypto.X509 | None  #: OpenSSL's form of it, if it is not too large to be kept
     weight: int  #: bytes that it takes in memory, about
+    effort: float  #: what it costs to try a path through it, names and constraints apart
+    name_count: int | None = None  #: once `constraints` has counted them
+    constraint_count: int | None = None
 
     @property
     def openssl(self) -> crypto.X509:
@@ -150,16 +128,20 @@ def parse(certificate: crypto.X509, der: bytes) -> Known:
     anatomy = anatomy_of(der)
     row, names = _facts(der, anatomy)
     kept = certificate if len(der) <= LARGE else None
-    return Known(row, anatomy, names, kept, _weight(row, anatomy, names, kept))
+    elements = len(der) - len(der.translate(None, _ELEMENTS))
+    effort = ELEMENT * elements + signature_under(anatomy.public_key if anatomy else b"")
+    return Known(row, anatomy, names, kept, _weight(row, anatomy, names, kept, elements), effort)
 
 
-def _weight(row: Certificate, anatomy: Anatomy | None, names: bytes | None, kept: crypto.X509 | None) -> int:
+def _weight(
+    row: Certificate, anatomy: Anatomy | None, names: bytes | None, kept: crypto.X509 | None, elements: int
+) -> int:
     der = row.der or b""
     weight = _OBJECTS + len(der) + sum(map(len, anatomy or ())) + len(names or b"")
     weight += sum(map(len, row.names or ())) + _STRING * len(row.names or ())
     weight += sum(len(text or "") for text in (row.subject, row.issuer, row.issuer_organization, row.common_name))
     if kept is not None:
-        weight += len(der) + _ELEMENT_BYTES * (len(der) - len(der.translate(None, _ELEMENTS)))
+        weight += len(der) + _ELEMENT_BYTES * elements
     return weight
 
 
@@ -180,6 +162,7 @@ def facts(der: bytes) -> Certificate:
 def _facts(der: bytes, anatomy: Anatomy | None) -> tuple[Certificate, bytes | None]:
     """The facts, and all DNS names for `_is_among`."""
     row = Certificate(sha256=hashlib.sha256(der).hexdigest(), der=der)
+    meter = meter_of_facts(der)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the library deplores oddities that we are here to count
         certificate = _loaded(row, der)
@@ -193,11 +176,17 @@ def _facts(der: bytes, anatomy: Anatomy | None) -> tuple[Certificate, bytes | No
         plain = certificate
         if certificate is None and (known := without_oddities(der)) is not None:
             plain = _loaded(row, known)
-        for fill in (_fill_subject, _fill_issuer, _fill_signature, _fill_key):
+        try:
+            meter.take(reading_names(der) if anatomy is None else reading_names(anatomy.issuer, anatomy.subject))
+            _fill(row, _fill_subject, plain)
+            _fill(row, _fill_issuer, plain)
+        except TooCostly:
+            row.parse_error = row.parse_error or "subject and issuer: to read them would cost too much (our limit)"
+        for fill in (_fill_signature, _fill_key):
             _fill(row, fill, plain)
     if anatomy is not None:
         row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
-        row.self_signed = anatomy.issuer == anatomy.subject and is_signed_by(der, anatomy.public_key)
+        row.self_signed = anatomy.issuer == anatomy.subject and is_signed_by(der, anatomy.public_key, meter)
     names = row.names
     if names is None:
         return row, None

@@ -1,44 +1,48 @@
-"""How much work the name constraints of a chain are: whoever makes both names and constraints makes it any amount.
+"""How much work a path through certificates is, and how much of it their name constraints are.
 
-This module is pure.  OpenSSL holds each name of each certificate against each constraint of every CA above it (RFC
-5280 §6.1.3 (b), (c)), which takes 0.01 to 0.4 µs.  It stops at a million for one certificate and one CA; a chain of
-sixteen, each with 600 names and as many constraints, would be forty million.
+This module is pure.  Whoever makes both names and constraints makes it any amount.  OpenSSL holds each name of each certificate against each constraint of every CA above it (RFC
+5280 §6.1.3 (b), (c)): the subject and what it has of mail addresses and common names, and every name of the
+subjectAltName.  It stops at a million for one certificate and one CA; a chain of sixteen, each with 600 names and as
+many constraints, would be forty million.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from crawler.anatomy import Extensions
 from crawler.certificates import Known
-from crawler.declared_limits import limit
-
-MOST_COMPARISONS = limit(
-    1 << 16,
-    "comparisons of names with name constraints for one verdict",
-    protects="our processor time",
-    cut="`probes.chain_trusted` is null and `chain_error` says that it would cost too much; `dane_error` is `too_costly`",
-)
-"""For one verdict: 25 ms at most.  A certificate of 1,000 names, which no CA issues, may be under 65 constraints."""
-
-_HAS_CONSTRAINTS = bytes.fromhex("0603551d1e")
+from crawler.effort import COMPARISON
 
 
-def comparisons(certificates: Iterable[Known]) -> int:
+def path_work(certificates: Sequence[Known]) -> float:
+    """What it costs to look for a path through certificates, whichever of them are on it, in the unit of `effort`."""
+    return sum(known.effort for known in certificates) + COMPARISON * comparisons(certificates)
+
+
+def comparisons(certificates: Sequence[Known]) -> int:
     """An upper bound of the comparisons for a path through these certificates."""
-    ders = [known.der for known in certificates]
-    constrained = [der for der in ders if _HAS_CONSTRAINTS in der]
-    if not constrained:
-        return 0
-    return sum(map(_name_count, ders)) * sum(map(_constraint_count, constrained))
+    constraints = sum(map(constraint_count, certificates))
+    return constraints and constraints * sum(map(name_count, certificates))
 
 
-def _name_count(der: bytes) -> int:
-    """The names of a certificate; of one whose names cannot be read, as many as there is room for."""
-    count = Extensions(der).name_count()
-    return 1 + (len(der) // 2 if count is None else count)  # the subject is one more
+def name_count(known: Known) -> int:
+    """The names of a certificate that constraints are held against; where they cannot be read, as many as there is room for."""
+    if known.name_count is None:
+        names, room = Extensions(known.der).name_count(), len(known.der) // 2
+        subject = room if known.anatomy is None else known.anatomy.subject.count(_OID)
+        known.name_count = 1 + subject + (room if names is None else names)
+    return known.name_count
 
 
-def _constraint_count(der: bytes) -> int:
-    count = Extensions(der).constraint_count()
-    return len(der) // 2 if count is None else count
+def constraint_count(known: Known) -> int:
+    """The name constraints of a certificate; where they cannot be read, as many as there is room for."""
+    if known.constraint_count is None:
+        count = Extensions(known.der).constraint_count() if _NAME_CONSTRAINTS in known.der else 0
+        known.constraint_count = len(known.der) // 2 if count is None else count
+    return known.constraint_count
+
+
+_OID = 0x06
+#: What their OID contains, in whichever form its length is written.
+_NAME_CONSTRAINTS = bytes.fromhex("551d1e")

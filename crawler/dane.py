@@ -16,14 +16,14 @@ from typing import Any, NamedTuple, Protocol
 from OpenSSL import crypto
 
 from crawler.certificates import Known, load, names_any
-from crawler.constraints import MOST_COMPARISONS, comparisons
-from crawler.declared_limits import limit
+from crawler.chain_verdict import ChainVerdict
+from crawler.effort import Meter, TooCostly, signature_under
 from crawler.guard import Unreadable, guarded
 from crawler.recent import Recent
 from crawler.records import DaneError, DaneStatus, TlsaStatus
 from crawler.signatures import is_signed_by
 from crawler.three_valued import all_of
-from crawler.trust import ChainVerdict
+from crawler.trust import work_below
 
 
 class PathTo(Protocol):
@@ -132,20 +132,6 @@ _WITHOUT_CHAIN = {
     TlsaStatus.UNUSABLE: DaneStatus.UNUSABLE,
 }
 _FURTHEST = [DaneError.NO_MATCH, DaneError.PATH, DaneError.EXPIRED, DaneError.NAME]
-#: Signatures checked under bare keys, and anchors tried, for one chain; a hostile key makes each cost 5 ms and more.
-#: Two keys against the longest chain that is kept are within it; of 32 anchors no honest chain has more than a few.
-_MAX_CHECKS = limit(
-    64,
-    "checks of signatures by bare keys of DANE-TA records for one verdict",
-    protects="our processor time",
-    cut="`probes.dane` is `unknown`, `dane_error` is `too_costly`",
-)
-_MAX_ANCHORS = limit(
-    8,
-    "anchors of DANE-TA records tried for one verdict",
-    protects="our processor time",
-    cut="`probes.dane` is `unknown`, `dane_error` is `too_costly`",
-)
 
 
 def verdict(
@@ -175,19 +161,26 @@ def verdict(
     }
     if (index := next(_found(wanted, DANE_EE, chain[0]), None)) is not None:
         return Verdict(DaneStatus.MATCH, index, 0)  # neither name nor expiry count (RFC 7671 §5.1)
-    if sum(kind[:3] == (DANE_TA, PUBLIC_KEY, FULL) for kind in wanted) * len(chain) > _MAX_CHECKS:
-        return _TOO_COSTLY
-    names, error, work = list(names), DaneError.NO_MATCH, 0
     unknown = Verdict(DaneStatus.UNKNOWN) if dropped or _is_key_unread(wanted, chain) else None
-    for tried, anchor in enumerate(_anchors(wanted, chain)):
-        work += comparisons([anchor.certificate, *chain] if anchor.certificate is not None else chain)
-        if tried == _MAX_ANCHORS or work > MOST_COMPARISONS:
-            return _TOO_COSTLY
+    try:
+        return _of_anchors(wanted, chain, list(names), at, path_to, unknown)
+    except TooCostly:
+        return _TOO_COSTLY
+
+
+def _of_anchors(
+    wanted: _Wanted, chain: list[Known], names: list[str], at: datetime, path_to: PathTo, unknown: Verdict | None
+) -> Verdict:
+    """The verdict by DANE-TA; `unknown` is what it is where none vouches.  Raises `TooCostly`."""
+    meter, error = Meter(), DaneError.NO_MATCH
+    for anchor in _anchors(wanted, chain, meter):
+        if anchor.certificate is not None:
+            meter.take(work_below(anchor.certificate, chain, at))
         holds, problem = _vouches(anchor, chain, names, at, path_to)
         if holds:
             return Verdict(DaneStatus.MATCH, anchor.record, anchor.depth)
         if holds is None:
-            unknown = _TOO_COSTLY if problem is DaneError.TOO_COSTLY else unknown or Verdict(DaneStatus.UNKNOWN)
+            unknown = unknown or Verdict(DaneStatus.UNKNOWN)
         elif problem is not None:
             error = max(error, problem, key=_FURTHEST.index)
     return unknown or Verdict(DaneStatus.MISMATCH, error=error)
@@ -250,7 +243,7 @@ class _Anchor(NamedTuple):
     is_named: bool | None = True  #: the record is for it; None: that could not be found out
 
 
-def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
+def _anchors(wanted: _Wanted, chain: list[Known], meter: Meter) -> Iterator[_Anchor]:
     """Every trust anchor that DANE-TA records name; the leaf, which it is to vouch for (RFC 6698 §2.1.1), is none.
 
     An anchor that was not sent is known from a full record only (RFC 7671 §5.2.2); for a bare key
@@ -266,6 +259,7 @@ def _anchors(wanted: _Wanted, chain: list[Known]) -> Iterator[_Anchor]:
             continue
         if selector == PUBLIC_KEY:
             for signed in chain:
+                meter.take(signature_under(data))
                 if (is_signed := _is_signed_by(signed, data)) is not False:
                     yield _Anchor(index, None, signed, True, is_signed)
         elif data != leaf.der:
@@ -304,7 +298,7 @@ def _vouches(
     if in_force is False:
         return False, DaneError.EXPIRED
     if path.trusted is None or in_force is None:
-        return None, DaneError.TOO_COSTLY if path.too_costly else None
+        return None, None
     if (is_named := names_any(chain[0], names)) is False:
         return False, DaneError.NAME
     return all_of(is_named, anchor.is_named), None

@@ -3,9 +3,7 @@
 This module is pure.  *No* is the verdict of a library that could check; a certificate, key or algorithm that it
 cannot read or does not verify is unknown.  OpenSSL's own `X509_verify` is not to be had from Python.
 
-What a key costs is bounded: OpenSSL takes RSA keys of 16,384 bits with exponents of 64, and of 3,072 bits with exponents
-as long as themselves, under which one signature costs 8 and 12 ms of processor time, and a chain of 32 of them 0.4 s in
-one turn of the event loop.
+What it costs is of the key's choice; `effort` says how much, and whoever asks here has asked there before.
 """
 
 from __future__ import annotations
@@ -20,35 +18,20 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from crawler.anatomy import anatomy_of, signed_parts, without_oddities
-from crawler.declared_limits import limit
+from crawler.effort import Meter, TooCostly, signature_under
 from crawler.guard import Unreadable, guarded
 
-#: Bits of the modulus, squared, times those of the exponent.  16,384 bits with the usual exponent are within it, at 2 ms.
-_MOST_WORK = limit(
-    16_384**2 * 17,
-    "bits of an RSA modulus, squared, times those of its exponent, for a signature that is checked",
-    protects="our processor time",
-    cut="`probes.chain_trusted` is null and `chain_error` says that it would cost too much; `dane_error` is `too_costly`; `certificates.self_signed` is null",
-)
 
+def is_signed_by(certificate: bytes, public_key: bytes, meter: Meter | None = None) -> bool | None:
+    """Whether a certificate (DER) is signed by the owner of a key (SubjectPublicKeyInfo, DER).
 
-def is_costly(public_key: bytes) -> bool:
-    """Whether a signature under this key (SubjectPublicKeyInfo, DER) would cost more to check than it may."""
+    Unknown, too, where that costs more than the meter gives.
+    """
     try:
-        return _is_costly(guarded(load_der_public_key, public_key))
-    except Unreadable:
-        return False  # nothing is checked under it
-
-
-def _is_costly(key: object) -> bool:
-    return isinstance(key, rsa.RSAPublicKey) and key.key_size**2 * key.public_numbers().e.bit_length() > _MOST_WORK
-
-
-def is_signed_by(certificate: bytes, public_key: bytes) -> bool | None:
-    """Whether a certificate (DER) is signed by the owner of a key (SubjectPublicKeyInfo, DER)."""
-    try:
+        if meter is not None:
+            meter.take(signature_under(public_key))
         return guarded(_verifies, certificate, public_key)
-    except Unreadable:
+    except (TooCostly, Unreadable):
         return None
 
 
@@ -83,8 +66,6 @@ def _verifies(certificate: bytes, public_key: bytes) -> bool:
         raise UnsupportedAlgorithm(f"signature algorithm {read.signature_algorithm_oid.dotted_string}")
     if not isinstance(key, kind):
         return False
-    if _is_costly(key):
-        raise UnsupportedAlgorithm("a key under which a signature costs too much to check")
     how = [scheme] if scheme is not None else []
     if kind in (rsa.RSAPublicKey, dsa.DSAPublicKey):
         how.append(read.signature_hash_algorithm)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from itertools import islice, pairwise
@@ -27,14 +27,16 @@ from OpenSSL._util import ffi, lib
 
 from crawler.anatomy import instants_of
 from crawler.certificates import Known, load, parse
+from crawler.chain_verdict import ChainVerdict
 from crawler.config import ConfigError
-from crawler.constraints import MOST_COMPARISONS, comparisons
+from crawler.constraints import path_work
 from crawler.declared_limits import limit, read_bounded
+from crawler.effort import MOST
 from crawler.guard import Unreadable, guarded
 from crawler.recent import KEPT_CERTIFICATES, KEPT_CHAINS, Recent
 from crawler.records import MISSING_ISSUER
 from crawler.server_purpose import NO_CHECK_TIME, check_purpose_is_enforced, enforce_server_purpose
-from crawler.signatures import is_costly, is_issued_by
+from crawler.signatures import is_issued_by
 from crawler.strength import weakness
 from crawler.three_valued import all_of, any_of
 from crawler.validity import Window, dates_of
@@ -48,24 +50,6 @@ _ADDED = limit(
     protects="our processor time",
     cut="`incomplete_chains.trusted_if_known` is by what was added, and `error` says what is still missing",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ChainVerdict:
-    """What OpenSSL says of a chain, dates apart, and between which instants its dates hold."""
-
-    trusted: bool | None  #: None: OpenSSL could not judge
-    error_code: int | None
-    error_depth: int | None
-    error: str | None
-    window: Window
-    ordered: bool | None  #: as received, each certificate is followed by one with its issuer's name
-    added: tuple[str, ...] = ()  #: SHA-256 (hex) of what is on the path, was known and was not sent
-    too_costly: bool = False  #: not judged, as that would have cost more than it may
-
-    def within_validity(self, at: datetime) -> bool | None:
-        """Whether the dates hold; None where one that cannot be read decides."""
-        return self.window.holds(at)
 
 
 Issuers = Callable[[bytes], Iterable[Known]]
@@ -182,8 +166,6 @@ def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
 
 def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expires: bool) -> ChainVerdict:
     """The verdict of a store with this one anchor, which a stranger chose; a path may end there wherever it stands."""
-    if any(known.anatomy is not None and is_costly(known.anatomy.public_key) for known in (anchor, *chain)):
-        return _without_path(_TOO_COSTLY, chain)
     store = crypto.X509Store()
     enforce_server_purpose(store)
     store.set_flags(NO_CHECK_TIME | crypto.X509StoreFlags.PARTIAL_CHAIN)
@@ -191,7 +173,23 @@ def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expi
         guarded(store.add_cert, anchor.openssl)
     except Unreadable as error:
         return _without_path(_Refusal(None, None, str(error)), chain)
-    return _judge(store, chain, at, anchor_expires=anchor_expires)
+    return _judge(store, chain, at, anchor_expires=anchor_expires, work=work_below(anchor, chain, at))
+
+
+def work_below(anchor: Known, chain: list[Known], at: datetime) -> float:
+    """What it may cost to find a path from a chain to an anchor, which may have been sent as well."""
+    return path_work([anchor, *chain]) * len(_tries(chain, at))
+
+
+def _tries(chain: list[Known], at: datetime) -> list[list[Known]]:
+    """What is offered beside the leaf, in turn, until there is a path.
+
+    With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on, as
+    every sender has them, it would not.  So first without what is expired, and if that leads nowhere, with it.
+    """
+    others = chain[1:]
+    current = [known for known in others if _is_current(known, at)]
+    return [others] if len(current) == len(others) else [current, others]
 
 
 def _key(at: datetime, *chains: list[Known]) -> bytes:
@@ -215,16 +213,22 @@ def _judge(
     *,
     anchor_expires: bool = True,
     sent: list[Known] | None = None,
+    work: float | None = None,
 ) -> ChainVerdict:
     """The verdict of a store; where not all of the chain was `sent`, it says what of the rest is on the path."""
-    if comparisons(chain) > MOST_COMPARISONS and any(_may_lead_up(store, known) for known in chain):
-        return _without_path(_TOO_COSTLY, chain)
-    leaf, *others = chain
-    # With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on,
-    # as every sender has them, it would not.  So first without what is expired, and if that leads nowhere, with it.
-    current = [known for known in others if _is_current(known, at)]
-    for offered in [others] if len(current) == len(others) else [current, others]:
-        path = _path(store, leaf, offered)
+    try:
+        chain = [
+            known if known.kept else replace(known, kept=known.openssl) for known in chain
+        ]  # opened once for all tries
+    except Unreadable as error:
+        return _without_path(_Refusal(None, None, str(error)), chain)
+    tries = _tries(chain, at)
+    if (work or path_work(chain) * len(tries)) > MOST:
+        if any(_may_lead_up(store, known) for known in chain):
+            return _without_path(_TOO_COSTLY, chain)
+        tries = tries[-1:]  # where no path is, nobody checks a signature or compares names
+    for offered in tries:
+        path = _path(store, chain[0], offered)
         if not isinstance(path, _Refusal):
             break
     if isinstance(path, _Refusal):

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crawler.certificates import Known, common_name_match, name_match
+from crawler.chain_verdict import ChainVerdict
 from crawler.records import Probe
 from crawler.three_valued import all_of
-from crawler.trust import ChainVerdict
 
 Judge = Callable[[list[Known], datetime], ChainVerdict]
 """The verdict on a chain at a time: `TrustStore.judge`, or `judge_with` and certain issuers."""

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
+from crawler.anatomy import anatomy_of
 from crawler.certificates import Known, load
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
@@ -133,3 +134,40 @@ def der(certificate: Certificate) -> bytes:
 def pem(*certificates: x509.Certificate) -> str:
     """The certificates as text, one behind the other."""
     return "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in certificates)
+
+
+# --- by hand: what no library would issue -----------------------------------------------------------
+
+
+def element(tag: int, content: bytes) -> bytes:
+    """A DER element."""
+    length = len(content)
+    octets = length.to_bytes((length.bit_length() + 7) // 8) if length >= 0x80 else b""
+    return bytes([tag, 0x80 | len(octets) if octets else length]) + octets + content
+
+
+def rebuilt(
+    *,
+    subject: bytes | None = None,
+    issuer: bytes | None = None,
+    public_key: bytes | None = None,
+    extensions: Iterable[bytes] = (),
+) -> Known:
+    """A certificate of parts in DER, under a signature that is none: names as their RDNs, extensions each without its own
+    SEQUENCE."""
+    base = anatomy_of(der(Subject("leaf").root()))
+    assert base is not None
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    names = [
+        whole if rdns is None else element(0x30, rdns)
+        for rdns, whole in ((issuer, base.issuer), (subject, base.subject))
+    ]
+    body = b"\xa0\x03\x02\x01\x02" + b"\x02\x01\x07" + algorithm + names[0] + base.validity + names[1]
+    body += base.public_key if public_key is None else public_key
+    listed = element(0x30, b"".join(element(0x30, extension) for extension in extensions))
+    whole = (
+        element(0x30, body + element(0xA3, listed))
+        + algorithm
+        + element(0x03, b"\0" + bytes.fromhex("3006020101020101"))
+    )
+    return load(element(0x30, whole))

@@ -13,9 +13,9 @@ from analysis.figures import Figure, figures, figures_by
 from analysis.shares import Distribution, Share
 from analysis.weights import load_weights
 from crawler.certificates import Known
+from crawler.chain_verdict import ChainVerdict
 from crawler.dane import Rdata, records_of, status_of, verdict
 from crawler.senders import Delivery, Sender, deliveries
-from crawler.trust import ChainVerdict
 from crawler.validity import Window
 from tests import chains
 from tests.figure_runs import values

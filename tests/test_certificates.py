@@ -16,9 +16,10 @@ from OpenSSL import crypto
 
 from crawler import certificates
 from crawler.certificates import Known, facts, name_match
+from crawler.chain_verdict import ChainVerdict
 from crawler.config import ConfigError
 from crawler.recent import Recent
-from crawler.trust import ChainVerdict, TrustStore
+from crawler.trust import TrustStore
 from tests.kit import ROOT, Authority, Leaf
 
 NOW = datetime.now(UTC)

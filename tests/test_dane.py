@@ -22,9 +22,10 @@ from OpenSSL import SSL
 
 from crawler import dane
 from crawler.certificates import Known, load
+from crawler.chain_verdict import ChainVerdict
 from crawler.records import DaneError, DaneStatus, TlsaStatus
 from crawler.signatures import is_signed_by
-from crawler.trust import ChainVerdict, TrustStore
+from crawler.trust import TrustStore
 from tests.chains import START, Subject, der, known, pem
 
 HOST = "mx.example"
@@ -257,13 +258,13 @@ def test_a_full_certificate_of_a_record_is_parsed_once(trust: TrustStore, monkey
 
 def test_what_costs_too_much_to_find_out_is_unknown_and_no_mismatch(trust: TrustStore) -> None:
     """A name server chooses the keys and a mail host the chain: 32 of each would stop the event loop for seconds."""
-    bare = [record(TA, SPKI, FULL, Subject(f"Key {n}").root()) for n in range(22)]
-    assert judge(trust, bare, *CHAIN).status is DaneStatus.UNKNOWN
-    assert judge(trust, bare[:21], *CHAIN).status is DaneStatus.MISMATCH
-    assert judge(trust, [*bare, record(EE, SPKI, SHA256, LEAF)], *CHAIN).status is DaneStatus.MATCH
-    full = [record(TA, CERT, FULL, Subject(f"Anchor {n}").root()) for n in range(9)]
-    assert judge(trust, full, *CHAIN).status is DaneStatus.UNKNOWN
-    assert judge(trust, full[:8], *CHAIN).status is DaneStatus.MISMATCH
+    crowd = [*CHAIN, *(Subject(f"Stranger {n}").root() for n in range(25))]
+    too_costly = dane.Verdict(DaneStatus.UNKNOWN, error=DaneError.TOO_COSTLY)
+    for selector, error in ((SPKI, DaneError.NO_MATCH), (CERT, DaneError.PATH)):
+        records = [record(TA, selector, FULL, Subject(f"Anchor {n}").root()) for n in range(20)]
+        assert judge(trust, records, *crowd) == too_costly
+        assert judge(trust, records, *CHAIN) == dane.Verdict(DaneStatus.MISMATCH, error=error)
+        assert judge(trust, [*records, record(EE, SPKI, SHA256, LEAF)], *crowd).status is DaneStatus.MATCH
 
 
 def test_five_hundred_records_cost_no_five_hundred_paths(trust: TrustStore) -> None:

@@ -18,7 +18,8 @@ from OpenSSL import crypto
 
 from crawler import certificates, parts
 from crawler.anatomy import Extensions
-from crawler.certificates import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT, facts, load, name_match
+from crawler.certificate_limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
+from crawler.certificates import facts, load, name_match
 from crawler.config import Limits
 from crawler.parts import PartWriter, batches, read_rows
 from crawler.records import TABLES, Certificate, Domain, Endpoint, Host, MailHost, Policy, Probe, Target, Tlsa

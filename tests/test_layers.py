@@ -28,9 +28,11 @@ STOREYS = (
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
     {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
     | {"crawler.guard", "crawler.der", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
-    | {"crawler.constraints", "crawler.server_purpose"}
+    | {"crawler.constraints", "crawler.effort", "crawler.server_purpose"}
     | {
         "crawler.certificates",
+        "crawler.certificate_limits",
+        "crawler.chain_verdict",
         "crawler.dane",
         "crawler.mta_sts",
         "crawler.tlsrpt",

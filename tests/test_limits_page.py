@@ -37,7 +37,7 @@ def test_no_group_of_settings_is_forgotten_and_no_entry_is_left_over() -> None:
 
 def test_every_declared_limit_is_on_the_page_and_says_what_happens() -> None:
     limits = declared()
-    assert {"crawler.pool_limits", "crawler.constraints", "crawler.list_forms", "analysis.limits"} <= {
+    assert {"crawler.pool_limits", "crawler.effort", "crawler.list_forms", "analysis.limits"} <= {
         limit.module for limit in limits
     }
     for limit in limits:

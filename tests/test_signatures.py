@@ -8,10 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crawler import dane, signatures
+from crawler import dane, effort
 from crawler.certificates import load
-from crawler.records import DaneStatus, TlsaStatus
-from crawler.signatures import is_costly, is_signed_by
+from crawler.records import DaneError, DaneStatus, TlsaStatus
 from crawler.trust import TrustStore
 from tests.chains import START, Subject, der, known, pem
 
@@ -27,34 +26,9 @@ def with_exponent(e: int) -> rsa.RSAPrivateKey:
     return private.private_key()
 
 
-def spki(bits: int, e: int) -> bytes:
-    """A public key with a modulus of so many bits."""
-    key = rsa.RSAPublicNumbers(e, 1 << (bits - 1) | 12_345).public_key()
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 LARGE = with_exponent((1 << 3_000) + 3)
 COSTLY = Subject("Costly", LARGE)
-
-
-@pytest.mark.parametrize(
-    ("bits", "exponent", "costly"),
-    [
-        (2_048, 65_537, False),
-        (16_384, 65_537, False),
-        (4_096, (1 << 64) - 1, False),
-        (8_192, (1 << 64) - 1, False),
-        (16_384, (1 << 64) - 1, True),
-        (3_072, (1 << 3_071) + 1, True),
-        (2_048, (1 << 2_047) + 1, True),
-    ],
-)
-def test_an_rsa_key_is_costly_by_its_size_and_its_exponent(bits: int, exponent: int, costly: bool) -> None:
-    assert is_costly(spki(bits, exponent)) is costly
-
-
-def test_other_keys_and_what_is_no_key_are_not_costly() -> None:
-    assert not is_costly(b"no key") and not is_costly(known(Subject("Root").root())[0].anatomy.public_key)  # type: ignore[union-attr]
+TOO_COSTLY = dane.Verdict(DaneStatus.UNKNOWN, error=DaneError.TOO_COSTLY)
 
 
 def test_a_signature_under_a_costly_key_is_not_checked_and_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,11 +36,11 @@ def test_a_signature_under_a_costly_key_is_not_checked_and_unknown(monkeypatch: 
     usual, large = Subject("Usual", with_exponent((1 << 32) + 15)), COSTLY
     assert load(der(usual.root())).row.self_signed is True
     assert load(der(large.root())).row.self_signed is None
-    monkeypatch.setattr(signatures, "_MOST_WORK", 1 << 60)
+    monkeypatch.setattr(effort, "_FACTS", 1e9)
     assert load(der(large.root())).row.self_signed is True, "it is the cost alone"
 
 
-def test_a_path_that_needs_a_costly_key_is_unknown_and_no_mismatch(tmp_path: Path) -> None:
+def test_a_path_that_needs_costly_keys_is_unknown_and_no_mismatch(tmp_path: Path) -> None:
     """The anchor is of a stranger's choice: OpenSSL would check every signature below it, for each of eight anchors."""
     (tmp_path / "roots.pem").write_text(pem(Subject("Elsewhere").root()))
     trust = TrustStore(str(tmp_path / "roots.pem"))
@@ -74,15 +48,26 @@ def test_a_path_that_needs_a_costly_key_is_unknown_and_no_mismatch(tmp_path: Pat
     anchor, usual = root.root(), root.issue(middle, ca=True)
     costly = root.issue(COSTLY, ca=True)
 
-    def verdict(*chain: object) -> DaneStatus:
+    def verdict(*chain: object) -> dane.Verdict:
         records = dane.records_of([(dane.DANE_TA, dane.CERTIFICATE, dane.FULL, der(anchor))])
         made = known(*chain)  # type: ignore[arg-type]
-        return dane.verdict(TlsaStatus.USABLE, records, made, ["mx.example"], START, trust.path_to).status
+        return dane.verdict(TlsaStatus.USABLE, records, made, ["mx.example"], START, trust.path_to)
 
-    assert verdict(middle.leaf("mx.example"), usual) is DaneStatus.MATCH
-    assert verdict(COSTLY.leaf("mx.example"), costly) is DaneStatus.UNKNOWN
+    assert verdict(middle.leaf("mx.example"), usual).status is DaneStatus.MATCH
+    leaf = COSTLY.leaf("mx.example")
+    assert verdict(leaf, costly).status is DaneStatus.MATCH, "one signature costs 6 ms"
+    assert verdict(leaf, *[costly] * 8) == TOO_COSTLY
 
 
-def test_a_costly_bare_key_of_a_record_signs_nothing_that_is_known() -> None:
+def test_bare_keys_of_records_are_weighed_with_all_that_they_are_held_against(tmp_path: Path) -> None:
+    (tmp_path / "roots.pem").write_text(pem(Subject("Elsewhere").root()))
+    trust = TrustStore(str(tmp_path / "roots.pem"))
     public = LARGE.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    assert is_signed_by(der(COSTLY.leaf("mx.example")), public) is None
+    records = dane.records_of([(dane.DANE_TA, dane.PUBLIC_KEY, dane.FULL, public)])
+    chain = known(Subject("Root").leaf("mx.example"), *(Subject(str(n)).root() for n in range(7)))
+
+    def verdict(most: int) -> dane.Verdict:
+        return dane.verdict(TlsaStatus.USABLE, records, chain[:most], ["mx.example"], START, trust.path_to)
+
+    assert verdict(2) == dane.Verdict(DaneStatus.MISMATCH, error=DaneError.NO_MATCH)
+    assert verdict(8) == TOO_COSTLY

@@ -20,8 +20,9 @@ from OpenSSL import crypto
 
 from crawler.anatomy import instant
 from crawler.certificates import Known, common_name_match, facts, name_match
+from crawler.chain_verdict import ChainVerdict
 from crawler.config import Limits
-from crawler.trust import ChainVerdict, TrustStore, completed
+from crawler.trust import TrustStore, completed
 from tests.chains import (
     SERVER,
     START,
