@@ -161,7 +161,7 @@ def attacks(size: float) -> tuple[Attack, ...]:
             "eight trust anchors (DANE-TA) under name constraints for thousands of names: half just beyond the bound, half within",
             (
                 Server(tls=Tls(leaf=Leaf(names=unnamed, crowd=some(4_000), crowd_width=8, issuer=costly[0], chain=costly))),
-                Server(tls=Tls(leaf=Leaf(names=unnamed, crowd=900, crowd_width=8, issuer=cheap[0], chain=cheap))),
+                Server(tls=Tls(leaf=Leaf(names=unnamed, crowd=700, crowd_width=8, issuer=cheap[0], chain=cheap))),
             ),
             tlsa="anchors",
         ),
