@@ -154,6 +154,11 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
     assert duration(text) == seconds
 
 
+@pytest.mark.parametrize("text", ["9" * 400, f"{'9' * 400}h", "0", "soon"])
+def test_what_is_no_duration_is_one_line(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert "is no duration above zero" in complaint(capsys, "scan", "list", "--data", "d", "--max-runtime", text)
+
+
 def test_an_unwritable_data_directory_is_one_line(
     capsys: pytest.CaptureFixture[str], a_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
