@@ -6,6 +6,7 @@ A text becomes a value, or an `ArgumentTypeError` that shows how it is written.
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -33,6 +34,6 @@ def duration(text: str) -> float:
     seconds = (
         sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0
     )
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration above zero, e.g. 90m, 8h or 1h30m")
+    if not seconds or not math.isfinite(seconds):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no duration above zero, e.g. 90m, 8h or 1h30m")
     return seconds

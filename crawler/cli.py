@@ -25,7 +25,7 @@ from typing import Any
 from crawler import __version__
 from crawler.commands import doctor, probe, rejudge, scan
 from crawler.config import UsageError
-from crawler.console import PROGRAM, Parser, complain, examples
+from crawler.console import PROGRAM, Parser, check_text, complain, examples
 from crawler.errors import CommandFailed
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        options = build_parser().parse_args(arguments)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        check_text(words)
+        options = build_parser().parse_args(words)
         code = int(options.run(options))
         sys.stdout.flush()  # here, so that a full device is noticed in time
         return code

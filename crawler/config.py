@@ -67,14 +67,16 @@ class Config:
     ipv4: bool = setting(True, "ask for and probe IPv4 addresses")
     ipv6: bool = setting(True, "ask for and probe IPv6 addresses")
     post_quantum: bool = setting(True, "offer post-quantum hybrid groups; the hello grows to about 1,600 bytes")
-    limit: int = setting(0, "the first N names of the list; 0: all", low=0)
+    limit: int = setting(0, "the first N names of the list; 0: all", low=0, high=1_000_000_000_000)
     workers: int = setting(
         0,
         "processes; 0: one per core; never more than pacing.per_provider, which they divide among them",
         low=0,
         high=1_024,
     )
-    max_runtime: float = setting(0.0, "seconds after which the run stops by itself, to be resumed; 0: none", low=0)
+    max_runtime: float = setting(
+        0.0, "seconds after which the run stops by itself, to be resumed; 0: none", low=0, high=1e9
+    )
     contact: str = setting("", "URL or mail address in the User-Agent of HTTPS fetches")
     dns: DnsSettings = setting(DnsSettings, "how questions are asked")
     timeouts: Timeouts = setting(Timeouts, "how long each step may take")
@@ -152,7 +154,7 @@ class Config:
                 raise ConfigError(f"{path}: cannot be read ({error.strerror}); check --config") from error
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{path}: is not UTF-8 text; --config takes a TOML file") from error
-            except (tomllib.TOMLDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
                 words = " ".join(str(error).split())[:200]
                 raise ConfigError(f"{path}: is not TOML ({words}); check --config") from error
             for name in ("ca_file", "exclude"):
@@ -184,6 +186,6 @@ def server_address(text: str) -> tuple[str, int]:
         ipaddress.ip_address(host)
     except ValueError as error:
         raise ConfigError(f"resolver: {text!r} is not ADDRESS[:PORT], e.g. 127.0.0.1:53 or [::1]:53") from error
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535):
         raise ConfigError(f"resolver: {text!r} has no port between 1 and 65535")
     return host, int(port)

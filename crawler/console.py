@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from crawler.config import UsageError
@@ -14,6 +15,14 @@ PROGRAM = "starttls-crawler"
 def complain(error: Exception, code: int) -> int:
     sys.stderr.write(f"{PROGRAM}: error: {' '.join(str(error).split())}\n")
     return code
+
+
+def check_text(words: Iterable[str]) -> None:
+    """Raises `UsageError` for a word of the command line that is no UTF-8: manifests, tables and pages could not hold it."""
+    for word in words:
+        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
+            shown = word.encode("ascii", "backslashreplace").decode()
+            raise UsageError(f"{shown}: is not UTF-8; give files and places names that are")
 
 
 class Parser(argparse.ArgumentParser):

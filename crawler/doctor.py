@@ -32,6 +32,7 @@ import dns.reversename
 from crawler.config import Config, UsageError, server_address
 from crawler.exclusions import Exclusions
 from crawler.named_host import Declined, greeting_of
+from crawler.names import InvalidName, a_label
 from crawler.preflight import Resolver, ask_resolver, check_identity, check_source_addresses, descriptors_needed
 from crawler.tls import offered
 from crawler.trust import TrustStore
@@ -67,7 +68,14 @@ class Questions:
 
 
 def run(config: Config, data: Path, questions: Questions, *, as_json: bool) -> int:
-    """Print every check; returns 1 if something stands in the way of a scan."""
+    """Print every check; returns 1 if something stands in the way of a scan.  Raises `UsageError` for a name that is none."""
+    _check_name("--secure-name", questions.secure_name)
+    _check_name("--bogus-name", questions.bogus_name)
+    if questions.connect is not None:
+        try:
+            ipaddress.ip_address(questions.connect)
+        except ValueError:
+            _check_name("--connect", questions.connect)
     checks = list(examine(config, data, questions))
     ready = all(check.state != FAILED for check in checks)
     if as_json:
@@ -79,6 +87,17 @@ def run(config: Config, data: Path, questions: Questions, *, as_json: bool) -> i
                 sys.stdout.write(f"{'':<24} -> {check.advice}\n")
         sys.stdout.write("ready to scan\n" if ready else "not ready: see what failed\n")
     return 0 if ready else 1
+
+
+def _check_name(option: str, name: str) -> None:
+    if name == ".":
+        return
+    try:
+        a_label(name)
+    except InvalidName as error:
+        raise UsageError(
+            f"{option}: {name[:300]!r} is no domain name ({error}); give one such as example.com"
+        ) from None
 
 
 def examine(config: Config, data: Path, questions: Questions) -> Iterator[Check]:

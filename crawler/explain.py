@@ -25,11 +25,11 @@ from crawler.endpoints import endpoints_of
 from crawler.explanation import WITHOUT_MAIL, Findings, judged, lines
 from crawler.instruments import Instruments
 from crawler.listed_domain import listing_of
-from crawler.names import InvalidName, a_label
+from crawler.names import InvalidName, a_label, suffixes
 from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
-from crawler.probed_shard import unprobed
-from crawler.records import Domain, Endpoint, Host, MailHost, Outcome, Target, Tlsa
+from crawler.probed_shard import is_deaf, unprobed
+from crawler.records import Domain, Endpoint, Host, MailHost, Outcome, Probe, Target, Tlsa
 
 
 def run(
@@ -98,16 +98,36 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
     def took(seconds: float) -> None:
         time.take(name, seconds)
 
+    asked: dict[str | None, list[Probe]] = {}  # by address
     for number, endpoint in enumerate(endpoints, 1):
+        here = asked.setdefault(endpoint.address, [])
         if endpoint.over_budget or time.is_spent(name):
             findings.probes.append((unprobed(endpoint, Outcome.OVER_BUDGET), []))
+            continue
+        if here and (len(here) >= config.pacing.names_per_address or is_deaf(here[-1])):
+            findings.probes.append((_represented(endpoint, here[0]), []))
             continue
         if len(endpoints) > 1 and not prober.exclusions.endpoint(
             endpoint
         ):  # which may take a while, as silent ones are waited for
             say(f"{number} of {len(endpoints)}: {endpoint.host} at {endpoint.address}, port {endpoint.port}")
-        findings.probes.append(await prober.probe_one(endpoint, took))  # one after the other: this is no scan
+        if here:
+            await anyio.sleep(config.pacing.address_pause)
+        found = await prober.probe_one(endpoint, took)  # one after the other: this is no scan
+        findings.probes.append(found)
+        if found[0].stage is not None:  # it was contacted
+            here.append(found[0])
     return findings
+
+
+def _represented(endpoint: Endpoint, probe: Probe) -> Probe:
+    """The row of a name at an address that was asked under as many names as may be, or does not answer; `probe` stands for it."""
+    row = unprobed(endpoint, Outcome.SAMPLED_OUT)
+    row.representative_host = probe.host
+    row.representative_related = (suffixes(probe.host or "")[0] or probe.host) == (
+        suffixes(endpoint.host or "")[0] or endpoint.host
+    )
+    return row
 
 
 def say(line: str) -> None:

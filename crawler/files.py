@@ -71,8 +71,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The same for a JSON document."""
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """The same for a JSON document.  A name of a file that is no text stays what it is, by escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_whole(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def digest(path: Path) -> str:

@@ -94,12 +94,12 @@ class PolicyFetcher:
     async def _text(self, row: Domain) -> bytes:
         host = f"mta-sts.{row.domain}"
         self._ask_consent([host])
-        names, addresses = await self._addresses(row, host)
+        names, addresses, left_out = await self._addresses(row, host)
         owner = row.registrable_domain or str(row.domain)
         left = self._settings.timeout
-        unconnected: list[_Unconnected] = []
+        unconnected = [_Unconnected(None, why) for why in left_out]  # first, so that no length of the others hides them
         try:
-            for address in addresses[: self._settings.addresses]:
+            for address in addresses:
                 if left <= 0:
                     raise _NoPolicy(MtaStsFetch.TIMEOUT, self._timed_out)
                 async with self._pace.room(address):
@@ -120,8 +120,6 @@ class PolicyFetcher:
                         left -= anyio.current_time() - began
         finally:
             self._pace.took(owner, self._settings.timeout - left)
-        if (more := len(addresses) - self._settings.addresses) > 0:
-            unconnected.append(_Unconnected(None, f"{more} more addresses were not tried"))
         # An address that was not tried might have answered; one that was silent is another matter than one that refuses.
         fetches = {reason.fetch for reason in unconnected}
         fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
@@ -158,8 +156,8 @@ class PolicyFetcher:
         if address is not None and self._exclusions.address(address) is not None:
             raise _NoPolicy(MtaStsFetch.OPTED_OUT, f"{address} may not be contacted any more")
 
-    async def _addresses(self, row: Domain, host: str) -> tuple[list[str], list[str]]:
-        """The host with all its aliases, and the addresses that may be contacted, IPv4 first."""
+    async def _addresses(self, row: Domain, host: str) -> tuple[list[str], list[str], list[str]]:
+        """The host with all its aliases, the addresses to try, IPv4 first, and why one that may be as good is not among them."""
         asked = [self._dns.begin(host, A)] if self._config.ipv4 else []
         asked += [self._dns.begin(host, AAAA)] if self._config.ipv6 else []
         answers = [await answer for answer in asked]
@@ -177,7 +175,16 @@ class PolicyFetcher:
             blocked = Outcome.ADDRESS_NOT_ALLOWED in verdicts.values()
             fetch = MtaStsFetch.ADDRESS_NOT_ALLOWED if blocked else MtaStsFetch.OPTED_OUT
             raise _NoPolicy(fetch, f"may not contact {', '.join(verdicts)}")
-        return names, allowed
+        left_out = [
+            f"lookup of {'IPv4' if answer.rdtype == A else 'IPv6'} addresses: {answer.status}"
+            for answer in answers
+            if answer.status not in (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN)
+        ]
+        opted_out = sum(verdict is Outcome.OPTED_OUT for verdict in verdicts.values())
+        untried = len(allowed) - self._settings.addresses
+        left_out += [f"addresses that asked not to be contacted: {opted_out}"] if opted_out else []
+        left_out += [f"addresses not tried: {untried}"] if untried > 0 else []
+        return names, allowed[: self._settings.addresses], left_out
 
     async def _get(self, host: str, address: str) -> bytes:
         """The body of a good response."""

@@ -25,7 +25,7 @@ from crawler.declared_limits import limit
 from crawler.names import suffixes
 from crawler.network_time import NetworkTime
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
-from crawler.probed_shard import Emit, ProbedShard, key_of, unprobed
+from crawler.probed_shard import Emit, ProbedShard, is_deaf, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
 from crawler.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
 from crawler.tls import Offer
@@ -37,7 +37,6 @@ Heard = Callable[[Endpoint, Probe], None]
 
 _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
 _HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
-_DEAF = frozenset({Outcome.TIMEOUT, Outcome.UNREACHABLE})
 _ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
 _STARTED_IN_ONE_GO = 20  # connections begun in one turn of the event loop; each takes about half a millisecond
 #: names kept of an address for each that may be probed: strangers in front must not hide its owner
@@ -185,12 +184,12 @@ class Prober:
         again = []
         most = self._config.pacing.names_per_address
         spoken = 0
-        is_deaf = False
+        is_silent = False
         waiting = deque(lane)
         while waiting:
             item = waiting.popleft()
             endpoint = item.endpoint
-            if item.before is None and (is_deaf or spoken >= most):
+            if item.before is None and (is_silent or spoken >= most):
                 continue  # its row comes with those of all others that were not probed
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
@@ -210,8 +209,7 @@ class Prober:
                 self._heard(endpoint, probe)
             if probe.greeting_code is not None:
                 self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
-            if probe.outcome in _DEAF and probe.stage in (Stage.CONNECT, Stage.GREETING):
-                is_deaf = True
+            is_silent = is_silent or is_deaf(probe)
             if spoken == 1 and len(waiting) >= most:
                 waiting = deque(in_turns_with(owners(probe, chain), waiting, lambda other: other.provider))
             if not last and (offer := self._second_try(probe, item)) is not None:

@@ -14,7 +14,7 @@ from crawler.budgets import StoredBudget
 from crawler.certificates import Known
 from crawler.network_time import NetworkTime
 from crawler.pacing import Lot
-from crawler.records import Certificate, Endpoint, Outcome, Probe
+from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.row_weights import WEIGHTS
 from crawler.sampling import Candidate
 
@@ -70,6 +70,11 @@ def without_text(row: Certificate) -> Certificate:
         row, over_budget=True, der=None, names=None, names_dropped=None, parse_error=None,
         subject=None, issuer=None, issuer_organization=None, common_name=None,
     )  # fmt: skip
+
+
+def is_deaf(probe: Probe) -> bool:
+    """Whether an address did not answer at all, so that it is not asked under another name."""
+    return probe.stage in (Stage.CONNECT, Stage.GREETING) and probe.outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE)
 
 
 def key_of(row: Endpoint | Probe) -> EndpointKey:

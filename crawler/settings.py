@@ -7,6 +7,7 @@ and what would be right.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import field, fields
 from functools import lru_cache
@@ -56,20 +57,32 @@ def _coerced(kind: Any, value: Any, where: str) -> Any:
     if text.startswith("tuple"):
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, (list, tuple)) or not all(isinstance(item, str) for item in values):
-            raise ConfigError(f"{where} must be a list of strings, not {value!r}")
+            raise ConfigError(f"{where} must be a list of strings, not {_shown(value)}")
         return tuple(values)
     if text.startswith("dict"):
         if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
             raise ConfigError(f"{where} must be a table of whole numbers, e.g. {{smtp = 2525}}")
         return dict(value)
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where} is too large: {_shown(value)}") from None
     if type(value) is not kind:
-        raise ConfigError(f"{where} must be {_WORDS[kind]}, not {value!r}")
+        raise ConfigError(f"{where} must be {_WORDS[kind]}, not {_shown(value)}")
     return value
 
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+
+
+def _shown(value: object) -> str:
+    """A value for a message; Python writes out no number of thousands of digits."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def check_ranges(settings: Any, prefix: str = "") -> None:
@@ -78,11 +91,13 @@ def check_ranges(settings: Any, prefix: str = "") -> None:
         value = getattr(settings, f.name)
         if dataclasses.is_dataclass(value):
             check_ranges(value, f"{prefix}{f.name}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{prefix}{f.name}={_shown(value)} is no finite number")
         low, high = f.metadata["low"], f.metadata["high"]
         # `not >=` instead of `<`, so that NaN is refused too.
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"between {low:g} and {high:g}" if high is not None else f"at least {low:g}"
-            raise ConfigError(f"{prefix}{f.name}={value} is out of range; it must be {bounds}")
+            raise ConfigError(f"{prefix}{f.name}={_shown(value)} is out of range; it must be {bounds}")
 
 
 def check_form(parse: Callable[[str], object], text: str, name: str, wanted: str) -> None:

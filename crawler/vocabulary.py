@@ -147,7 +147,7 @@ class MtaStsFetch(StrEnum):
     OK = "ok"
     NO_HOST = "no_host"  #: the policy host does not exist, or has no address
     DNS = "dns"  #: whether it has an address is not known: a lookup failed, or one family was not asked
-    CONNECT = "connect"  #: none of its addresses takes a connection
+    CONNECT = "connect"  #: none of its addresses takes a connection; where one was left out, it is null
     TLS = "tls"  #: the handshake failed; so does one without a valid certificate for the policy host
     HTTP = "http"  #: not a 200 with text/plain; redirects are not followed
     TIMEOUT = "timeout"

@@ -154,6 +154,39 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: float) -> N
     assert duration(text) == seconds
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scan", "list-\udcff.txt", "--data", "d"],
+        ["scan", "list", "--data", "d", "--vantage", "\udce9"],
+        ["scan", "list", "--data", "d-\udcff"],
+        ["rejudge", "--data", "d", "--out", "\udcff"],
+        ["stats", "--data", "\udcff"],
+        ["lab", "--dir", "\udcff"],
+    ],
+)
+def test_what_is_no_text_is_refused_at_the_door_and_leaves_nothing_behind(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """A name of a file that is not UTF-8 left half a run behind, and a traceback."""
+    monkeypatch.chdir(tmp_path)
+    assert "\\udc" in (error := complaint(capsys, *arguments)) and "is not UTF-8" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--secure-name", "--bogus-name", "--connect"])
+@pytest.mark.parametrize("name", ["a..b", "x" * 300, f"{'x' * 100}.example", ""])
+def test_names_for_doctor_that_are_none_are_one_line(
+    capsys: pytest.CaptureFixture[str], option: str, name: str
+) -> None:
+    assert f"{option}: " in (error := complaint(capsys, "doctor", option, name)) and "is no domain name" in error
+
+
+@pytest.mark.parametrize("text", ["9" * 400, f"{'9' * 400}h", "0", "soon"])
+def test_what_is_no_duration_is_one_line(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert "is no duration above zero" in complaint(capsys, "scan", "list", "--data", "d", "--max-runtime", text)
+
+
 def test_an_unwritable_data_directory_is_one_line(
     capsys: pytest.CaptureFixture[str], a_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -324,8 +324,8 @@ def test_a_domain_has_no_more_endpoints_and_time_than_in_a_scan(
         emit(Domain(domain="bad.example", route=Route.EXPLICIT, mx=mx))
 
     async def resolved(rows: Any, dns: Any, config: Any, emit: Any) -> None:
-        for row in rows:
-            emit(Host(host=row.host, addresses=[f"192.0.2.{n}" for n in range(1, 33)]))
+        for number, row in enumerate(rows):
+            emit(Host(host=row.host, addresses=[f"192.0.{number}.{n}" for n in range(1, 33)]))
 
     async def once(self: Any, endpoint: Endpoint, took: Any) -> tuple[Probe, list[Any]]:
         asked.append(endpoint)
@@ -343,3 +343,41 @@ def test_a_domain_has_no_more_endpoints_and_time_than_in_a_scan(
     assert len({endpoint.host for endpoint in asked}) == contacted, "each host has its share"
     assert len(rows) == 64 * 32, "nothing is left out in silence"
     assert sum(row["outcome"] == "over_budget" for row in rows) == len(rows) - contacted
+
+
+@pytest.mark.parametrize(("outcome", "contacted"), [(Outcome.REJECTED, 4), (Outcome.TIMEOUT, 1)])
+def test_names_that_all_point_at_one_address_are_asked_there_as_a_scan_would(
+    outcome: Outcome, contacted: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hundred names at an address of somebody else's made a hundred connections in half a second."""
+    asked: list[str | None] = []
+    slept: list[float] = []
+
+    async def resolved_domain(rows: Any, dns: Any, config: Any, emit: Any, **_: Any) -> None:
+        mx = [{"preference": 10, "host": f"mx{number}.bad.example"} for number in range(20)]
+        emit(Domain(domain="bad.example", route=Route.EXPLICIT, mx=mx))
+
+    async def resolved(rows: Any, dns: Any, config: Any, emit: Any) -> None:
+        for row in rows:
+            emit(Host(host=row.host, addresses=["192.0.2.1"]))
+
+    async def once(self: Any, endpoint: Endpoint, took: Any) -> tuple[Probe, list[Any]]:
+        asked.append(endpoint.host)
+        return Probe(host=endpoint.host, address=endpoint.address, outcome=outcome, stage=Stage.GREETING), []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("crawler.instruments.resolve_domains", resolved_domain)
+    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.attempt.Attempts.once", once)
+    monkeypatch.setattr("crawler.explain.anyio.sleep", sleep)
+    pacing = Pacing(names_per_address=4, address_pause=7.0)
+    config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",), pacing=pacing)
+    assert run(config, "bad.example", as_host=False, address=None, as_json=True) == 1
+    rows = json.loads(capsys.readouterr().out)["probes"]
+    assert len(asked) == contacted and slept.count(7.0) == contacted - 1
+    left = [row for row in rows if row["outcome"] == "sampled_out"]
+    assert len(left) == 20 - contacted, "nothing is left out in silence"
+    assert {row["representative_host"] for row in left} == {asked[0]}
+    assert all(row["representative_related"] for row in left)
