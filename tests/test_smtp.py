@@ -89,6 +89,31 @@ def test_502_to_starttls_is_conclusive() -> None:
     assert probe.outcome is Outcome.UPGRADE_REFUSED and probe.conclusive and probe.negotiated is False
 
 
+@pytest.mark.parametrize("code", [200, 221, 250, 299])
+def test_any_code_of_success_is_a_go_ahead_as_for_postfix(code: int) -> None:
+    """It was a conclusive *no TLS*, of a host to which Postfix sends inside TLS."""
+    inside = f"TLS\nC: EHLO probe.example\nS: {code} mx.example\nC: QUIT\n"
+    probe = play(OFFER + f"S: {code} go ahead\n" + inside).probe
+    assert (probe.stage, probe.outcome, probe.starttls_code) == (Stage.DONE, Outcome.OK, code)
+    assert probe.negotiated and probe.tls_version == "TLSv1.3"
+    greeted = OFFER.replace("220 mx", f"{code} mx").replace("250", str(code))
+    probe = play(greeted + "S: 220 go ahead\n" + inside).probe
+    assert (probe.outcome, probe.greeting_code, probe.starttls_offered) == (Outcome.OK, code, True)
+
+
+def test_a_code_of_success_without_tls_behind_it_is_conclusive_by_what_follows() -> None:
+    probe = play(OFFER + "S: 250 fine\nS: 500 what is that?\n").probe
+    assert (probe.stage, probe.outcome, probe.negotiated) == (Stage.HANDSHAKE, Outcome.TLS_ERROR, False)
+    probe = play(OFFER + "S: 250 fine\nFIN\n").probe
+    assert (probe.outcome, probe.conclusive, probe.negotiated) == (Outcome.CLOSED, False, None)
+
+
+@pytest.mark.parametrize("code", [300, 354])
+def test_a_code_that_asks_for_more_is_no_go_ahead(code: int) -> None:
+    stage, outcome, probe = end(OFFER + f"S: {code} go on\n")
+    assert (stage, outcome, probe.conclusive) == (Stage.UPGRADE, Outcome.PROTOCOL_ERROR, True)
+
+
 def test_a_masked_keyword_is_kept() -> None:
     stage, outcome, probe = end(GREETING + "S: 250-mx\nS: 250-XXXXXXXA\nS: 250 SIZE\nC: QUIT\n")
     assert (outcome, probe.starttls_masked, probe.starttls_offered) == (Outcome.NOT_OFFERED, "XXXXXXXA", False)

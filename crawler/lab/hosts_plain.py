@@ -15,6 +15,7 @@ from crawler.lab.behaviours import (
     Step,
     ended,
     host,
+    secured,
 )
 from crawler.records import Outcome, Stage
 
@@ -129,8 +130,12 @@ _greeting("greeting-cut", "closes in the middle of its greeting", 1, Outcome.CLO
 _greeting(
     "garbage-greeting", "greets with bytes that are no protocol", 1, Outcome.PROTOCOL_ERROR, b"\x00\xf7\x13\x01\n"
 )
-_greeting(
-    "greeting-250", "greets with the wrong code", 0.5, Outcome.PROTOCOL_ERROR, b"250 mx.lab.example\r\n", code=250
+host(
+    "greeting-250",
+    "greets with another code than 220",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519", greeting_code=250),
+    greeting=(b"250 mx.lab.example\r\n",),
 )
 _greeting("ssh", "an SSH server", 1, Outcome.WRONG_PROTOCOL, b"SSH-2.0-OpenSSH_9.9\r\n")
 _greeting(
@@ -194,7 +199,14 @@ _upgrade(
     code=502,
     final=True,
 )
-_upgrade("starttls-250", "agrees with the wrong code", 0.5, Outcome.PROTOCOL_ERROR, b"250 OK\r\n", code=250, final=True)
+host(
+    "starttls-250",
+    "agrees with another code than 220, and does TLS",
+    share=0.5,
+    truth=secured("TLSv1.3", "x25519", starttls_code=250),
+    plain={"STARTTLS": (b"250 OK\r\n", Act.START_TLS)},
+)
+_upgrade("starttls-354", "asks for more", 0.5, Outcome.PROTOCOL_ERROR, b"354 Go on\r\n", code=354, final=True)
 _upgrade("starttls-garbage", "answers in no grammar", 0.5, Outcome.PROTOCOL_ERROR, b"TLS? What TLS?\r\n", final=True)
 _upgrade("starttls-silence", "never answers STARTTLS", 1, Outcome.TIMEOUT, Act.SILENCE)
 _upgrade("starttls-close", "closes on STARTTLS", 1, Outcome.CLOSED, Act.CLOSE)
