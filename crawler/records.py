@@ -239,7 +239,10 @@ class Probe:
     )
     tls_bytes: int | None = column(INT, "bytes received during the handshake")
     negotiated: bool | None = column(
-        FLAG, "the protocol was answered inside TLS; false after a conclusive failure; null: unknown"
+        FLAG,
+        "the protocol was answered inside TLS; false after a conclusive failure, also where the handshake stood and the host "
+        "then ended it by an alert, as TLS 1.3 has it for a client certificate that is demanded: in TLS 1.2 the handshake itself "
+        "fails then, and a sender gets no further in either (`stage` is `after_tls`, `tls_version` is known); null: unknown",
     )
     forward_secret: bool | None = column(
         FLAG,

@@ -7,12 +7,13 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from crawler.config import Limits
 from crawler.dialogs import Ended
 from crawler.dialogs.replies import ThreeDigitReplies
 from crawler.records import Outcome, Probe, Stage
-from tests.kit import play, play_whole
+from tests.kit import LEAF, play, play_whole
 
 GREETING = "S: 220 mx.example ESMTP\nC: EHLO probe.example\n"
 OFFER = GREETING + "S: 250-mx.example\nS: 250-SIZE 1000\nS: 250 STARTTLS\nC: STARTTLS\n"
@@ -112,6 +113,21 @@ def test_a_code_of_success_without_tls_behind_it_is_conclusive_by_what_follows()
 def test_a_code_that_asks_for_more_is_no_go_ahead(code: int) -> None:
     stage, outcome, probe = end(OFFER + f"S: {code} go on\n")
     assert (stage, outcome, probe.conclusive) == (Stage.UPGRADE, Outcome.PROTOCOL_ERROR, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "stage"), [(SSL.TLS1_2_VERSION, Stage.HANDSHAKE), (SSL.TLS1_3_VERSION, Stage.AFTER_TLS)]
+)
+def test_a_host_that_demands_a_client_certificate_does_no_tls_with_us_in_whichever_version(
+    version: int, stage: Stage
+) -> None:
+    """In TLS 1.3 its alert comes when the handshake stands for us; a sender gets no further in either."""
+    context = LEAF.context()
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+    context.set_max_proto_version(version)
+    probe = play_whole(OFFER + "S: 220 go\nTLS\n", context=context).probe
+    assert (probe.stage, probe.outcome, probe.conclusive) == (stage, Outcome.TLS_ALERT, True)
+    assert probe.negotiated is False and (probe.tls_version is None) == (stage is Stage.HANDSHAKE)
 
 
 def test_a_masked_keyword_is_kept() -> None:
