@@ -6,11 +6,20 @@ No cell is fatal: what is no domain name is a `Target` with a `problem`.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from crawler.declared_limits import limit
 from crawler.names import InvalidName, a_label, is_top_level_domain
 from crawler.records import Target
 
-_MAX_RANK = 10**18
+_MOST_DIGITS = 18  # of a rank, which has 64 bits where it is stored
+
+KEPT = limit(
+    1_024,
+    "characters kept of what a list writes for a name",
+    protects="the disk, and our memory",
+    cut="the text ends in how many characters were left out",
+)
 
 #: The host of a URL, with or without a scheme; of a mail address what is behind its `@` (RFC 3986 §3.2, RFC 5321 §4.1.2).
 _URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//([^/?#]*)|([^/?#@:\s]+)/").match
@@ -18,12 +27,11 @@ _MAILBOX = re.compile(r"(?:mailto:)?<?[^@\s<>]+@([^@\s<>]+?)>?", re.IGNORECASE).
 
 
 def target_of(written: str, rank: int | None = None, *, is_owner: bool = False) -> Target:
-    """One cell as a list has it; a rank that is none is left out.
+    """One cell as a list has it.
 
     A single label is a word, unless it is a top-level domain that the Public Suffix List knows; or the `is_owner` of a
     record of a zone.
     """
-    rank = rank if rank is not None and 0 <= rank < _MAX_RANK else None
     try:
         name = a_label(written)
         if "." not in name and not is_owner and not is_top_level_domain(name):
@@ -38,6 +46,25 @@ def target_of(written: str, rank: int | None = None, *, is_owner: bool = False) 
             if "." in name:
                 return Target(name, written, rank)
         return Target(None, written, rank, str(error))
+
+
+def rank_of(cell: str | int | None) -> int | None:
+    """The rank that a cell states, in up to 18 digits; None for anything else."""
+    text = str(cell).strip().strip('"')
+    return int(text) if len(text) <= _MOST_DIGITS and is_number(text) else None
+
+
+def kept(target: Target) -> Target:
+    """The target with what is stored of its texts; what was cut off is said in its place."""
+    if len(target.input or "") <= KEPT and len(target.problem or "") <= KEPT:
+        return target
+    return replace(target, input=_cut(target.input), problem=_cut(target.problem))
+
+
+def _cut(text: str | None) -> str | None:
+    if text is None or len(text) <= KEPT:
+        return text
+    return f"{text[:KEPT]}… ({len(text) - KEPT:,} more characters)"
 
 
 def is_from_url(target: Target) -> bool:

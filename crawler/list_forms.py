@@ -14,7 +14,7 @@ from itertools import chain, islice
 from typing import BinaryIO, ClassVar, Protocol
 
 from crawler.declared_limits import limit
-from crawler.list_cells import is_domain, is_number, target_of
+from crawler.list_cells import KEPT, is_domain, is_number, rank_of, target_of
 from crawler.list_zone import zone_of
 from crawler.records import Target
 
@@ -22,7 +22,7 @@ MAX_LINE = limit(
     16_384,
     "bytes of a line of a list, or of a name in Parquet",
     protects="our memory",
-    cut="the row in `domains` is `invalid`, and has the line's beginning",
+    cut="the row in `domains` is `invalid`, and has the first 1,024 bytes of the line",
 )
 """Bytes of a line that are read; a name has at most 253 octets, the rest is room for a CSV's other columns."""
 
@@ -35,14 +35,6 @@ RANK_COLUMNS = ("rank", "globalrank", "global_rank", "position")
 
 _SAMPLE = 200
 """Lines by which the form is told."""
-
-_KEPT = limit(
-    256,
-    "characters kept of a line of a list that is too long",
-    protects="the disk",
-    cut="the row in `domains` has so many in `input`",
-)
-"""Characters kept of a line that is too long."""
 
 _CLEARLY = 0.5
 """Share of a column's cells that must hold a domain name."""
@@ -76,7 +68,7 @@ def targets_of(stream: BinaryIO, told: Told = _ignore) -> Iterator[Target]:
 def text_of(line: bytes) -> str | Target:
     """A line without its end; a target with a problem if it is too long or no text."""
     if len(line) > MAX_LINE:
-        text = line[: 4 * _KEPT].decode("utf-8", "backslashreplace")[:_KEPT]
+        text = line[:KEPT].decode("utf-8", "backslashreplace")
         return Target(input=text, problem=f"longer than {MAX_LINE} bytes")
     try:
         return line.decode().rstrip()
@@ -254,8 +246,8 @@ class _Columns:
             return [target_of(text)]
         if len(cells) <= self.domain:
             return [Target(input=text, problem="no column with a name")]
-        rank = cells[self.rank].strip() if self.rank is not None and self.rank < len(cells) else ""
-        return [target_of(cells[self.domain].strip(), int(rank) if is_number(rank) else None)]
+        rank = rank_of(cells[self.rank]) if self.rank is not None and self.rank < len(cells) else None
+        return [target_of(cells[self.domain].strip(), rank)]
 
 
 def _spelt(delimiter: str) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from crawler.config import Lists
 from crawler.list_bounds import InputError, Unpacked, too_costly
-from crawler.list_cells import target_of
+from crawler.list_cells import rank_of, target_of
 from crawler.list_containers import reading
 from crawler.list_forms import Told, text_of
 from crawler.parquet_names import DAMAGED, REFUSED, TOO_COSTLY
@@ -50,18 +50,18 @@ def parquet_targets(path: Path, told: Told, lists: Lists) -> Iterator[Target]:
     unpacked, found = Unpacked(path, lists), 0
     with _stream(path, lists, only_count=False) as stream:
         claimed = _claimed(path, stream.schema, lists)
-        column, rank = (stream.schema.metadata[key].decode() for key in (b"name", b"rank"))
-        told(f"Parquet, names in column `{column}`" + (f", ranks in column `{rank}`" if rank else ""))
+        name, of_ranks = (stream.schema.metadata[key].decode() for key in (b"name", b"rank"))
+        told(f"Parquet, names in column `{name}`" + (f", ranks in column `{of_ranks}`" if of_ranks else ""))
         for batch in stream:
             names, ranks = batch.column("name").to_pylist(), batch.column("rank").to_pylist()
-            unpacked.add(len(names) + sum(len(name) for name in names if name))
+            unpacked.add(len(names) + sum(len(written) for written in names if written))
             found += len(names)
             for written, place in zip(names, ranks, strict=True):
-                text = text_of(written or b"")
+                text, rank = text_of(written or b""), rank_of(place)
                 if isinstance(text, Target):
-                    yield replace(text, rank=place)
+                    yield replace(text, rank=rank)
                 elif text.strip():
-                    yield target_of(text.strip(), place)
+                    yield target_of(text.strip(), rank)
     if found != claimed:
         raise _damaged(path, f"it has {found:,} rows and says that it has {claimed:,}")
 

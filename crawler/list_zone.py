@@ -4,6 +4,9 @@ The rules are those of RFC 1035 §5.1: fields are divided by any white space, an
 `$ORIGIN` completes relative names, `;` begins a comment, and parentheses let a record go over several lines.  Other
 files are never included.  A zone as registries publish it (ICANN's base registry agreement, specification 4 §2.1.4) is
 a case of that.
+
+A name that `$ORIGIN` makes longer than any name may be is a problem at once: origins that complete each other would grow
+without an end.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from typing import ClassVar
 import dns.rdatatype
 
 from crawler.list_cells import target_of
+from crawler.names import InvalidName
 from crawler.records import Target
 
+_LONGEST = 255  # characters of a name, and so octets at least (RFC 1035 §2.3.4)
 _CLASSES = frozenset({"IN", "CH", "HS", "CS"})
 # A unit stands between numbers: were it optional there, a name of forty digits would be tried in a million million ways.
 _TTL = re.compile(r"[0-9]+(?:[smhdw][0-9]+)*[smhdw]?", re.IGNORECASE).fullmatch
@@ -55,8 +60,8 @@ class Zone:
 
     def __init__(self, apex: str | None = None) -> None:
         self.apex = apex  #: absolute, lower case, without its last dot; None: not yet known
-        self._origin = ""
-        self._owner = ""
+        self._origin: str | None = ""  # None, here and below: too long
+        self._owner: str | None = ""
         self._last = ""
         self._open = 0  # parentheses
 
@@ -68,6 +73,12 @@ class Zone:
 
     def targets(self, line: str) -> list[Target]:
         """The name that a line delegates; none for other records."""
+        try:
+            return self._delegated(line)
+        except InvalidName as error:
+            return [Target(None, line.strip(), problem=str(error))]
+
+    def _delegated(self, line: str) -> list[Target]:
         if ";" in line or '"' in line or "(" in line or ")" in line or self._open:
             line = self._plain(line)
         if not line.strip():
@@ -78,7 +89,10 @@ class Zone:
         if kind is None:
             return [Target(None, line.strip(), problem="not a record of a zone file")]
         if owner:
-            self._owner = self._absolute(owner)
+            self._owner = None
+            self._owner = _completed(owner, self._origin)
+        if self._owner is None:
+            raise InvalidName(f"of an owner that is longer than {_LONGEST} characters")
         if kind == "SOA" and self.apex is None:
             self.apex = self._owner
         if kind != "NS" or self._owner in (self.apex, self._last):
@@ -99,17 +113,24 @@ class Zone:
     def _directive(self, line: str) -> list[Target]:
         word, *rest = line.split()
         if word.upper() == "$ORIGIN" and rest:
-            self._origin = self._absolute(rest[0])
+            before, self._origin = self._origin, None
+            self._origin = _completed(rest[0], before)
         elif word.upper() != "$TTL":
             return [Target(None, line.strip(), problem=f"{word} is not followed; give one file with the whole zone")]
         return []
 
-    def _absolute(self, name: str) -> str:
-        if name.endswith("."):
-            return name[:-1].lower()
-        if name == "@":
-            return self._origin
-        return f"{name}.{self._origin}".lower().removesuffix(".")
+
+def _completed(name: str, origin: str | None) -> str:
+    """An absolute name, lower case, without its last dot.  Raises `InvalidName` for what is too long to be one."""
+    if name.endswith("."):
+        made = name[:-1]
+    elif origin is None:
+        raise InvalidName(f"below an $ORIGIN that is longer than {_LONGEST} characters")
+    else:
+        made = origin if name == "@" else f"{name}.{origin}".removesuffix(".")
+    if len(made) > _LONGEST:
+        raise InvalidName(f"longer than {_LONGEST} characters")
+    return made.lower()
 
 
 def _fields(line: str) -> tuple[str, str | None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,6 +62,8 @@ def _columns(file: pq.ParquetFile) -> tuple[str, str | None]:
     schema = file.schema_arrow
     if len(schema) > _MOST_COLUMNS:
         raise _Refused(f"it has {len(schema):,} columns; give one with the names alone")
+    if twice := next((name for name, count in Counter(schema.names).items() if count > 1), None):
+        raise _Refused(f"it has several columns `{repr(twice[:60])[1:-1]}`; give each a name of its own")
     texts = [field.name for field in schema if _is_text(field.type)]
     numbers = [field.name for field in schema if pa.types.is_integer(field.type)]
     _, by_rank = columns_of(numbers)
@@ -110,6 +113,8 @@ def main(path: str, memory: str, only_count: str) -> int:
         code = TOO_COSTLY
     except BrokenPipeError:
         pass  # enough was read
+    except UnicodeDecodeError:
+        code, words = REFUSED, "the name of one of its columns is not UTF-8; call the one with the names `domain`"
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
         code, words = DAMAGED, str(error) or type(error).__name__
     try:

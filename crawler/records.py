@@ -100,7 +100,9 @@ class Domain:
     """One name of the list: where its mail goes and what it publishes (table `domains`)."""
 
     domain: str | None = column(TEXT, "the name as A-label, lower case; null if `route` is `invalid`")
-    input: str | None = column(TEXT, "the name as the list writes it")
+    input: str | None = column(
+        TEXT, "the name as the list writes it; of more than 1,024 characters the beginning, and how many are left out"
+    )
     rank: int | None = column(LONG, "rank in the list, 1 first; null if the list has no ranks")
     registrable_domain: str | None = column(TEXT, "public suffix plus one label; null for a public suffix itself")
     public_suffix: str | None = column(TEXT, "longest match in the Public Suffix List")

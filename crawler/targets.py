@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from crawler.config import Lists
 from crawler.list_bounds import InputError
+from crawler.list_cells import kept
 from crawler.list_containers import OPENERS, looks_binary, must_be_file, opened, reading
 from crawler.list_forms import targets_of
 from crawler.list_parquet import MAGIC, is_parquet, parquet_targets, row_count
@@ -71,10 +72,10 @@ def read_targets(
     """
     must_be_file(path)
     if is_parquet(path):
-        yield from islice(parquet_targets(path, told, lists), limit or None)
+        yield from map(kept, islice(parquet_targets(path, told, lists), limit or None))
         return
     with opened(path, lists) as stream:
-        yield from islice(targets_of(stream, told), limit or None)
+        yield from map(kept, islice(targets_of(stream, told), limit or None))
 
 
 def _line_count(path: Path, lists: Lists) -> int:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from crawler.list_forms import MAX_LINE
 from crawler.list_survey import ListContents, contents_of
 from crawler.records import Target
+from crawler.row_weights import WEIGHTS
 from crawler.targets import InputError, comes_once, read_targets, spool, survey
 
 
@@ -88,7 +89,7 @@ def test_bad_lines_are_targets_with_a_problem_and_never_fatal(tmp_path: Path) ->
         None,
     ]
     assert got[2].input == "caf\\xe9.example"
-    assert got[4].input == "a" * 256
+    assert got[4].input == "a" * 1_024
 
 
 def test_bad_lines_of_a_csv_keep_what_they_say(tmp_path: Path) -> None:
@@ -530,3 +531,66 @@ def test_a_parquet_list_is_told_by_the_content_of_its_columns_too(tmp_path: Path
     path = stored(tmp_path / "list.parquet", name=["Acme Inc.", "Foo"], site=["https://a.example/", "b.example"])
     assert [target.domain for target in read_targets(path)] == ["a.example", "b.example"]
     assert survey(path).contents.form == "Parquet, names in column `site`"
+
+
+@pytest.mark.parametrize("lines", [1_000, 4_000])
+def test_origins_that_complete_each_other_do_not_grow_beyond_a_name(tmp_path: Path, lines: int) -> None:
+    head = "$ORIGIN com.\n@ SOA a b 1 1 1 1 1\nx NS y\n"
+    found = targets_of(tmp_path, head + "$ORIGIN abc\n" * lines + "x NS y\n NS z\nz.net. NS y\n$ORIGIN com.\ny NS y\n")
+    assert [target.domain for target in found if target.domain] == ["x.com", "y.com"]
+    assert sum(len(target.input or "") for target in found) < 20 * (lines + 10)
+    assert any("longer than 255" in str(target.problem) for target in found)
+    assert [(t.input, t.problem) for t in found if t.input and "NS" in t.input] == [
+        ("x NS y", "below an $ORIGIN that is longer than 255 characters"),
+        ("NS z", "of an owner that is longer than 255 characters"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.example\n" + "x" * 9_000 + "\n",  # no name
+        "a.example\nhttps://b.example/" + "x" * 9_000 + "\n",  # a name from a long URL
+        "a.example\n" + "x" * 20_000 + "\n",  # beyond what is read of a line
+        "a.example\n" + "\u4e00" * 3_000 + "\n",
+        "$ORIGIN com.\n@ SOA a b 1 1 1 1 1\n" + "x" * 9_000 + " NS y\n",
+    ],
+)
+def test_of_a_long_text_the_beginning_is_kept_and_what_is_left_out_is_said(tmp_path: Path, text: str) -> None:
+    found = targets_of(tmp_path, text)[-1]
+    assert found.input is not None and len(found.input) < 1_100 and len(found.problem or "") < 1_100
+    assert found.input.endswith("more characters)") or "longer than 16384 bytes" in str(found.problem)
+    assert WEIGHTS[Target](found) >= len(found.input)
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks"),
+    [
+        ('"1" a.example\n"2" b.example\n', [1, 2]),
+        ('1,a.example\n2,b.example\n"""3""",c.example\n', [1, 2, 3]),
+        ("1,a.example\n2,b.example\n" + "9" * 5_000 + ",c.example\n", [1, 2, None]),
+        ("1,a.example\n2,b.example\n" + "9" * 19 + ",c.example\n", [1, 2, None]),
+        ("1,a.example\n2,b.example\n\u0663,c.example\n", [1, 2, None]),
+    ],
+)
+def test_a_rank_is_up_to_eighteen_digits_and_anything_else_is_none(
+    tmp_path: Path, text: str, ranks: list[int | None]
+) -> None:
+    assert [(target.problem, target.rank) for target in targets_of(tmp_path, text)] == [(None, rank) for rank in ranks]
+
+
+def test_a_rank_of_parquet_that_cannot_be_stored_is_none_for_bad_names_too(tmp_path: Path) -> None:
+    ranks = pa.array([2**64 - 1, 2**64 - 1, 7], pa.uint64())
+    path = stored(tmp_path / "list.parquet", domain=["x" * 20_000, "a.example", "b.example"], rank=ranks)
+    assert [target.rank for target in read_targets(path)] == [None, None, 7]
+
+
+def test_parquet_columns_of_one_name_or_of_no_text_are_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "list.parquet"
+    pq.write_table(pa.table([pa.array(["a.example"]), pa.array(["b.example"])], names=["domain", "domain"]), path)
+    with pytest.raises(InputError, match="several columns `domain`"):
+        survey(path)
+    pq.write_table(pa.table({"domainXY": ["a.example"]}), path)
+    path.write_bytes(path.read_bytes().replace(b"domainXY", b"domain\xff\xfe"))
+    with pytest.raises(InputError, match="columns is not UTF-8"):
+        survey(path)
