@@ -10,9 +10,10 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, BinaryIO, TextIO
 
 from analysis.dataset import Run
 from crawler.config import UsageError
@@ -52,10 +53,8 @@ def load_weights(path: Path, run: Run) -> Weights:
     run.execute("CREATE OR REPLACE TABLE weights_read (domain VARCHAR, messages DOUBLE)")
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as binary:
-            for block in iter(lambda: binary.read(1 << 20), b""):
-                digest.update(block)
-        with path.open(encoding="utf-8-sig", newline="") as text:
+        with path.open("rb") as binary:  # read once: it may be a pipe
+            text = TextIOWrapper(BufferedReader(_Hashed(binary, digest), 1 << 20), "utf-8-sig", newline="")
             rows = csv.reader(_lines(text, path))
             header = [name.strip().lower() for name in next(rows, [])]
             if header[:2] != ["domain", "messages"]:
@@ -103,6 +102,23 @@ def _lines(text: TextIO, path: Path) -> Iterator[str]:
                 f"{path}:{number}: is longer than {_LONGEST_LINE:,} characters; --weights takes a CSV domain,messages"
             )
         yield line
+
+
+class _Hashed(RawIOBase):
+    """A file of which all that is read is hashed."""
+
+    def __init__(self, binary: BinaryIO, digest: hashlib._Hash) -> None:
+        self._binary = binary
+        self._digest = digest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._binary.read(len(buffer))
+        self._digest.update(block)
+        buffer[: len(block)] = block
+        return len(block)
 
 
 def _row(row: list[str], path: Path, line: int) -> tuple[str, float]:

@@ -24,6 +24,7 @@ from crawler.exclusions import Exclusions
 from crawler.guard import Unreadable
 from crawler.names import InvalidName, a_label
 from crawler.network import converse
+from crawler.opt_out_file import OptOuts
 from crawler.pacing import Budget
 from crawler.records import DaneStatus, Endpoint, Outcome, Probe, Stage
 from crawler.tls import Afford, Offer, TlsClient, TlsContexts
@@ -49,8 +50,8 @@ class Attempts:
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """
 
-    def __init__(self, config: Config, budget: Budget) -> None:
-        self.exclusions = Exclusions(config)
+    def __init__(self, config: Config, budget: Budget, opt_outs: OptOuts | None = None) -> None:
+        self.exclusions = Exclusions(config, opt_outs)
         self.trust = TrustStore(config.ca_file)
         self._config = config
         self._budget = budget

@@ -6,16 +6,10 @@ cannot be found out without contacting others is `unknown`, never `ok`.
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import json
-import os
-import resource
-import shutil
 import socket
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,31 +25,16 @@ import dns.reversename
 
 from crawler.config import Config, UsageError, server_address
 from crawler.exclusions import Exclusions
+from crawler.machine_checks import FAILED, OK, UNKNOWN, WARNING, Check, clock, disk, open_files
 from crawler.named_host import Declined, greeting_of
 from crawler.names import InvalidName, a_label
-from crawler.preflight import Resolver, ask_resolver, check_identity, check_source_addresses, descriptors_needed
+from crawler.preflight import Resolver, ask_resolver, check_identity, check_source_addresses
 from crawler.tls import offered
 from crawler.trust import TrustStore
 
-OK, WARNING, FAILED, UNKNOWN = "ok", "warning", "failed", "unknown"
-
 _PATIENCE = 3.0
-_LOW_DISK = 2 << 30  # a million domains take some 0.2 GB
-_TIME_ERROR = 5  # of adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 256
-_NEWEST_RELEASE = 1_700_000_000  # 2023-11-14; a clock before it is wrong
 #: Documentation networks: a route is looked up towards them, and no packet is sent.
 _ELSEWHERE = {"IPv4": (socket.AF_INET, "192.0.2.1"), "IPv6": (socket.AF_INET6, "2001:db8::1")}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing a scan depends on."""
-
-    name: str
-    state: str
-    finding: str
-    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +82,11 @@ def _check_name(option: str, name: str) -> None:
 def examine(config: Config, data: Path, questions: Questions) -> Iterator[Check]:
     """All checks, in the order in which a scan would meet their subjects."""
     resolvers = [ask_resolver(text, config) for text in config.resolver]
+    exclusions: Exclusions | UsageError
+    try:
+        exclusions = Exclusions(config)  # once, as it may be a pipe
+    except UsageError as error:
+        exclusions = error
     yield from map(_answers, resolvers)
     alive = next((resolver for resolver in resolvers if resolver.answers), None)
     yield _validates(alive, questions)
@@ -110,14 +94,14 @@ def examine(config: Config, data: Path, questions: Questions) -> Iterator[Check]
     yield _forward_confirmed(config, alive)
     yield _settled("source address", lambda: check_source_addresses(config), _sources(config))
     yield from _routes(config)
-    yield _port_25(config, questions.connect)
-    yield _descriptors(config)
-    yield _opt_outs(config)
+    yield _port_25(config, questions.connect, exclusions)
+    yield open_files(config)
+    yield _opt_outs(config, exclusions)
     yield _allowed(config)
     yield _settled("trust anchors", lambda: TrustStore(config.ca_file), config.ca_file or "certifi's")
     yield Check("TLS library", OK, offered()["library"])
-    yield _clock()
-    yield _disk(data)
+    yield clock()
+    yield disk(data)
 
 
 # --- resolver --------------------------------------------------------------------------------------
@@ -238,19 +222,19 @@ def _source_towards(family: int, address: str) -> str | None:
         return None if ipaddress.ip_address(source).is_unspecified else source
 
 
-def _port_25(config: Config, host: str | None) -> Check:
+def _port_25(config: Config, host: str | None, exclusions: Exclusions | UsageError) -> Check:
     """Many networks block outgoing port 25, which would read as a world without mail hosts."""
     port = config.port_of("smtp")
     name = f"port {port} out"
     if host is None:
         advice = "name a mail host of your own, elsewhere, by --connect HOST"
         return Check(name, UNKNOWN, "cannot be told without contacting a mail host", advice)
+    if isinstance(exclusions, UsageError):
+        return Check(name, UNKNOWN, "nobody is contacted before the opt-outs can be read")
     try:
-        greets = greeting_of(config, host, port).startswith(b"220")
+        greets = greeting_of(config, exclusions, host, port).startswith(b"220")
     except Declined:
         return Check(name, UNKNOWN, f"{host} asked not to be contacted", "name another by --connect HOST")
-    except UsageError:
-        return Check(name, UNKNOWN, "nobody is contacted before the opt-outs can be read")
     except OSError as error:
         advice = "ask your network's operator whether outgoing port 25 is blocked; no scan is possible without it"
         return Check(name, FAILED, f"{host} cannot be reached ({error.strerror or error})", advice)
@@ -262,25 +246,13 @@ def _port_25(config: Config, host: str | None) -> Check:
 # --- this machine ----------------------------------------------------------------------------------
 
 
-def _descriptors(config: Config) -> Check:
-    needed = descriptors_needed(config)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        advice = "raise it (ulimit -Hn, LimitNOFILE=) or lower pacing.in_flight by --config"
-        return Check(
-            "open files", FAILED, f"limit {hard}, needed {needed} for {config.pacing.in_flight} connections", advice
-        )
-    return Check("open files", OK, f"{needed} needed in one process, which the limit allows")
-
-
-def _opt_outs(config: Config) -> Check:
+def _opt_outs(config: Config, exclusions: Exclusions | UsageError) -> Check:
     name = "opt-outs"
     if not config.exclude:
         return Check(name, WARNING, "no file", "name the file of those who asked not to be probed by --exclude")
-    try:
-        found = Exclusions(config).opt_outs
-    except UsageError as error:
-        return Check(name, FAILED, " ".join(str(error).split()))
+    if isinstance(exclusions, UsageError):
+        return Check(name, FAILED, " ".join(str(exclusions).split()))
+    found = exclusions.opt_outs
     if found.warnings:
         more = f" (and {len(found.warnings) - 1:,} more)" if len(found.warnings) > 1 else ""
         return Check(name, WARNING, str(found), found.warnings[0] + more)
@@ -292,32 +264,6 @@ def _allowed(config: Config) -> Check:
         return Check("address guard", OK, "no special-purpose address is contacted")
     networks = ", ".join(config.allow_network)
     return Check("address guard", WARNING, f"may be contacted: {networks}", "right in a lab, wrong on the Internet")
-
-
-def _clock() -> Check:
-    if time.time() < _NEWEST_RELEASE:
-        return Check(
-            "clock", FAILED, f"says {time.strftime('%Y-%m-%d', time.gmtime())}", "set it; certificates have dates"
-        )
-    state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
-    if state == _TIME_ERROR:
-        advice = "run a time service (chrony, systemd-timesyncd); validity of certificates is judged by this clock"
-        return Check("clock", WARNING, "the system does not know whether it is right", advice)
-    return Check("clock", UNKNOWN if state < 0 else OK, "synchronised" if state >= 0 else "its state cannot be read")
-
-
-def _disk(data: Path) -> Check:
-    place = next(path for path in (data.absolute(), *data.absolute().parents) if path.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        return Check("disk", FAILED, f"{place} cannot be written", "name another place by --data")
-    try:  # asking for permission is not enough: /proc grants it and takes nothing
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        return Check("disk", FAILED, f"{place} cannot be written ({error.strerror})", "name another place by --data")
-    free = shutil.disk_usage(place).free
-    words = f"{free / (1 << 30):.1f} GiB free at {place}"
-    return Check("disk", OK, words) if free >= _LOW_DISK else Check("disk", WARNING, words, "make room")
 
 
 def _settled(name: str, check: Callable[[], Any], finding: str, state: str | None = None) -> Check:

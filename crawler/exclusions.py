@@ -75,22 +75,21 @@ class AddressSet:
 class Exclusions:
     """The address guard and the opt-outs of one run.
 
-    Raises `ConfigError` when the opt-out file cannot be read or understood.
+    `opt_outs` are those that were read already; without them the file is read, which may be possible only once.
+    Raises `ConfigError` when it cannot be read or understood.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._path = Path(config.exclude) if config.exclude else None
+    def __init__(self, config: Config, opt_outs: OptOuts | None = None) -> None:
         self._special = AddressSet([ip_network(text) for text in SPECIAL_PURPOSE])
         self._allowed = AddressSet(list(config.allowed_networks()))
-        self.opt_outs = OptOuts()
-        self._networks = AddressSet([])
-        self.reload()
+        if opt_outs is None:
+            opt_outs = read_opt_outs(Path(config.exclude)) if config.exclude else OptOuts()
+        self.use(opt_outs)
 
-    def reload(self) -> None:
-        """Read the opt-out file again; on an error the entries in force stay in force."""
-        if self._path is not None:
-            self.opt_outs = read_opt_outs(self._path)
-            self._networks = AddressSet(list(self.opt_outs.networks))
+    def use(self, opt_outs: OptOuts) -> None:
+        """Have these in force from now on."""
+        self.opt_outs = opt_outs
+        self._networks = AddressSet(list(opt_outs.networks))
 
     def domain(self, name: str) -> bool:
         """Whether the domain, or one above it, opted out."""
@@ -133,6 +132,11 @@ def _as_listed(name: str) -> str:
         return a_label(name)
     except InvalidName:  # an address, or what only a resolver on this machine knows
         return name.lower()
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address and no name."""
+    return _parse(text) is not None
 
 
 def _parse(text: str) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from crawler.config import Config
 from crawler.dns.client import DnsClient
 from crawler.lookups import Emit
+from crawler.opt_out_file import OptOuts
 from crawler.policy_fetch import PolicyFetcher
 from crawler.probe import Heard, Prober
 from crawler.records import MailHost, Target
@@ -20,11 +21,21 @@ class Instruments:
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """
 
-    def __init__(self, config: Config, dns: DnsClient, processes: int = 1, heard: Heard | None = None) -> None:
-        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt of PROBE."""
+    def __init__(
+        self,
+        config: Config,
+        dns: DnsClient,
+        processes: int = 1,
+        heard: Heard | None = None,
+        opt_outs: OptOuts | None = None,
+    ) -> None:
+        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt of PROBE.
+
+        `opt_outs` are those that were read already.
+        """
         self._config = config
         self._dns = dns
-        self.prober = Prober(config, processes, heard)
+        self.prober = Prober(config, processes, heard, opt_outs)
         self._policies = PolicyFetcher(config, dns, self.prober.exclusions, self.prober.trust.path, processes)
 
     async def resolve_domains(self, targets: Iterable[Target], emit: Emit) -> None:

@@ -1,4 +1,4 @@
-"""A mail host that the operator named, for `doctor`: resolved by the machine's own means, and greeted by it or not.
+"""A mail host that the operator named, for `doctor`: resolved as a scan would resolve it, and greeted by it or not.
 
 Whoever opted out is not contacted, even if named.  Special-purpose addresses are, as it is the
 operator who gave the name.
@@ -9,8 +9,14 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
+import anyio
+
 from crawler.config import Config
-from crawler.exclusions import Exclusions
+from crawler.dns.client import DnsClient
+from crawler.exclusions import Exclusions, is_address
+from crawler.lookups import ask_addresses
+from crawler.names import InvalidName, a_label
+from crawler.records import LookupStatus
 
 _CONNECT = 10.0  # seconds for each address
 
@@ -19,19 +25,37 @@ class Declined(Exception):
     """The host opted out, under one of its names or by all of its addresses."""
 
 
-def greeting_of(config: Config, host: str, port: int) -> bytes:
+def greeting_of(config: Config, exclusions: Exclusions, host: str, port: int) -> bytes:
     """The first bytes that the host sends.
 
-    Raises `Declined`, `OSError` as the last of its addresses has it, and `ConfigError` if the opt-outs cannot be read.
+    Raises `Declined`, and `OSError` as the last of its addresses has it.
     """
-    exclusions = Exclusions(config)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)
-    addresses = exclusions.consenting({host, *(one[3] for one in found)}, [str(one[4][0]) for one in found])
+    # First by what is known before anybody is asked about it; `host` may be an address.
+    if not exclusions.consenting([host], [host]):
+        raise Declined(host)
+    names, addresses = [host], [host]
+    if not is_address(host):
+        names, addresses = anyio.run(_resolved, config, host)
+        if not addresses:
+            raise OSError("no address of it was found")
+        addresses = exclusions.consenting(names, addresses)
     if not addresses:
         raise Declined(host)
     with _connected(addresses, port) as connection:
         connection.settimeout(config.timeouts.greeting)
         return connection.recv(512)
+
+
+async def _resolved(config: Config, host: str) -> tuple[list[str], list[str]]:
+    """Every name on the way to the addresses of a host, and these."""
+    try:
+        name = a_label(host)
+    except InvalidName as error:
+        raise OSError(f"it is no host name: {error}") from None
+    async with DnsClient(config) as dns:
+        answers = await ask_addresses(name, dns, config)
+    found = [str(address) for answer in answers if answer.status is LookupStatus.OK for address in answer.records]
+    return [name, *(alias for answer in answers for alias in answer.cnames)], found
 
 
 def _connected(addresses: list[str], port: int) -> socket.socket:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -78,6 +78,7 @@ class OptOuts:
     networks: tuple[Network, ...] = ()
     entries: int = 0  #: addresses, networks and ranges, each of which may be several networks
     warnings: tuple[str, ...] = ()
+    content: bytes = field(default=b"", repr=False)  #: the file as it is
 
     def __str__(self) -> str:
         domains = f"{len(self.names):,} domain{'s' * (len(self.names) != 1)}"
@@ -113,9 +114,15 @@ def read_opt_outs(path: Path) -> OptOuts:
     """Read the file.  Raises `ConfigError` with the first line that cannot be an opt-out, and how many there are."""
     try:
         data = read_bounded(path, _MOST_BYTES, "a file of opt-outs that is read here")
-        text = data.decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: opt-outs cannot be read ({error.strerror}); check --exclude") from error
+    return parse_opt_outs(data, path)
+
+
+def parse_opt_outs(data: bytes, path: Path) -> OptOuts:
+    """The same for what was read already of the file of that name."""
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: opt-outs cannot be read (they are not UTF-8 text); check --exclude") from error
     names: dict[str, None] = {}
@@ -147,7 +154,7 @@ def read_opt_outs(path: Path) -> OptOuts:
         more = f" (and {len(problems) - 1:,} more such lines)" if len(problems) > 1 else ""
         raise ConfigError(f"{problems[0]}{more}; nobody was contacted")
     digest = hashlib.sha256(data).hexdigest()
-    return OptOuts(str(path), digest, frozenset(names), tuple(networks), entries, tuple(warnings))
+    return OptOuts(str(path), digest, frozenset(names), tuple(networks), entries, tuple(warnings), data)
 
 
 class _Unreadable(ValueError):

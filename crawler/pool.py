@@ -44,13 +44,16 @@ class Pool:
         command: Sequence[str] = COMMAND,
         on_rows: Callable[[int], None],
         say: Callable[[str], None] = lambda words: None,
+        opt_outs: dict[str, str] | None = None,
     ) -> None:
-        """`on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work."""
+        """`opt_outs` is the run's copy of those in force (`kept_opt_outs`).
+
+        `on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work."""
         self.size = size
         # A run is judged by the trust anchors it was begun with, though certifi was upgraded since.
         config = replace(config, ca_file=str(run.trust_anchors))
         self._config = config
-        self._greeting = {"run": str(run.path), "config": config.as_dict(), "processes": size}
+        self._greeting = {"run": str(run.path), "config": config.as_dict(), "processes": size, "opt_outs": opt_outs}
         self._command = command
         self._on_rows = on_rows
         self._say = say
@@ -180,10 +183,11 @@ class Pool:
         if shard not in self._waiting:
             self._waiting.append(shard)
 
-    async def reload(self) -> None:
-        """Have every process read the opt-outs again."""
+    async def reload(self, opt_outs: dict[str, str] | None) -> None:
+        """Have other opt-outs in force in every process, those to come too."""
+        self._greeting["opt_outs"] = opt_outs
         for worker in self._workers:
-            await worker.tell({"reload": "opt-outs"})
+            await worker.tell({"reload": opt_outs})
 
     # --- one process ---
 
@@ -283,6 +287,8 @@ class Pool:
             if event == "gone":
                 raise ScanFailed(message["problem"])
             await self.release()
+        elif event == "fatal":
+            raise ScanFailed(message["problem"])
         elif event == "failed":
             worker.active.discard(shard)
             if message["fatal"]:

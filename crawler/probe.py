@@ -24,6 +24,7 @@ from crawler.config import Config
 from crawler.declared_limits import limit
 from crawler.names import suffixes
 from crawler.network_time import NetworkTime
+from crawler.opt_out_file import OptOuts
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probed_shard import Emit, ProbedShard, is_deaf, key_of, unprobed
 from crawler.records import Endpoint, Outcome, Probe, Stage
@@ -73,15 +74,20 @@ class Prober:
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """
 
-    def __init__(self, config: Config, processes: int = 1, heard: Heard | None = None) -> None:
-        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt."""
+    def __init__(
+        self, config: Config, processes: int = 1, heard: Heard | None = None, opt_outs: OptOuts | None = None
+    ) -> None:
+        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt.
+
+        `opt_outs` are those that were read already.
+        """
         self._heard = heard
         self._config = config
         self._budget = Budget(config.pacing, processes)
         self._room = Room(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
         self._efforts = EffortBudget(config.limits, processes)
-        self._attempts = Attempts(config, self._budget)
+        self._attempts = Attempts(config, self._budget, opt_outs)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
 

@@ -24,6 +24,7 @@ from crawler.errors import ScanFailed, disk_trouble, foremost
 from crawler.exclusions import Exclusions
 from crawler.files import Damaged
 from crawler.incomplete import judge_incomplete
+from crawler.kept_opt_outs import remove_copies
 from crawler.lots import divided_networks, lot_of
 from crawler.manifest import amend, note_resumption, timestamp
 from crawler.merging import merge
@@ -107,8 +108,17 @@ class _Scan:
         self._lines = lines
         self._progress = progress
         self._consent = Consent(run, request.config, opt_outs, progress.say)
+        remove_copies(run)
         self._copy = copy
-        self._pool = Pool(run, request.config, size, command=request.command, on_rows=progress.reach, say=progress.say)
+        self._pool = Pool(
+            run,
+            request.config,
+            size,
+            command=request.command,
+            on_rows=progress.reach,
+            say=progress.say,
+            opt_outs=self._consent.keep(),
+        )
         self._is_resolving = False
         self._suspicions: list[str] = []
         self._signal: int | None = None

@@ -7,6 +7,7 @@ was merged as it was written; doing a shard again replaces the same names, so it
     DIR/run=ID/manifest.json, trust-anchors.pem
     DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet
     DIR/run=ID/_work/{targets,hosts,endpoints}/NNNN.parquet   input of the three steps, cut into shards
+    DIR/run=ID/_work/opt-outs-SHA256                          copies of the opt-outs in force (`crawler.kept_opt_outs`)
     DIR/run=ID/_work/done/STEP-NNNN.json                      markers, with counts and digests
     DIR/run=ID/_work/done/divided-STEP_NNNN.json              the two shards that one was divided into (`crawler.division`)
     DIR/run=ID/_work/done/merged-TABLE[_NNNN].json            what was merged into what, a file for each time

@@ -12,6 +12,7 @@ A chain is judged once per distinct chain.
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -139,6 +140,8 @@ class TrustStore:
 def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
     store = crypto.X509Store()
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise ConfigError(f"{path}: is a pipe, and trust anchors are read more than once; give a file by --ca-file")
         read_bounded(path, _MOST_ANCHORS, "a file of trust anchors that is read here")
         store.load_locations(str(path))
     except OSError as error:

@@ -3,17 +3,18 @@
 This module decides nothing; it does the shards it is handed, several at once, and says
 what became of them.  One JSON object a line:
 
-    in    {"run": …, "config": {…}, "processes": 2}   first
+    in    {"run": …, "config": {…}, "processes": 2, "opt_outs": {…}}   first
           {"step": "domains", "shard": 3}      then any number
           {…, "give_up": true}                 measure nothing of it, and give each row the outcome `gave_up`
           {"hold": true, "keep": [4]}          give up the shards in hand but these: there is an outage
           {"calm": true}                       there is none, or it is over
-          {"reload": "opt-outs"}
+          {"reload": {"path": …, "kept": …, "sha256": …}}    opt-outs that the run has a copy of
     out   {"event": "ready"}
           {"event": "rows", "step": …, "shard": 3, "rows": {"domains": 120, …}}
           {"event": "idle", "answered": 1.7e9} each second: another shard would not slow the others; the last connection that stood
           {"event": "busy", …}                 each second: it would
           {"event": "done", "step": …, "shard": 3, "rows": {…}}
+          {"event": "fatal", "problem": "…"}  it can do nothing
           {"event": "failed", "step": …, "shard": 3, "problem": "…", "fatal": false}
           {"event": "doubt"}                   it asks witnesses whether there is an outage, until it says "calm"
           {"event": "outage", "since": 1.7e9, "looked": 1.7e9, "asked": [["mx.example", "192.0.2.1"], …]}
@@ -35,6 +36,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,11 @@ from crawler.errors import disk_trouble, foremost, is_disk_trouble
 from crawler.files import Damaged
 from crawler.given_up import rows_of
 from crawler.instruments import Instruments
+from crawler.kept_opt_outs import kept
 from crawler.lean_process import NoPandas, busy_time, calm_garbage_collector
 from crawler.lookout import Lookout
 from crawler.lots import lot_of
+from crawler.opt_out_file import OptOuts
 from crawler.parts import StoredRows, distinct, read_rows, row_count
 from crawler.shard_output import ShardOutput
 from crawler.steps import DOMAINS, HOSTS, STEPS
@@ -70,10 +74,12 @@ Say = Callable[[dict[str, Any]], None]
 class Worker:
     """The shards under way in this process, and what they share."""
 
-    def __init__(self, run: Run, config: Config, processes: int, dns: DnsClient, say: Say) -> None:
+    def __init__(
+        self, run: Run, config: Config, processes: int, dns: DnsClient, say: Say, opt_outs: OptOuts | None = None
+    ) -> None:
         self._run = run
         self._config = config
-        self._instruments = Instruments(config, dns, processes, lambda *tried: self.lookout.hear(*tried))
+        self._instruments = Instruments(config, dns, processes, lambda *tried: self.lookout.hear(*tried), opt_outs)
         self._prober = self._instruments.prober
         self.lookout = Lookout(config.watch, lambda endpoint: self._prober.probe_one(endpoint), say)
         self._say = say
@@ -107,12 +113,13 @@ class Worker:
             if shard not in keep:
                 scope.cancel()
 
-    def reload(self) -> None:
-        """Read the opt-outs again; those in force stay in force if the file cannot be used."""
+    def reload(self, entry: dict[str, str]) -> None:
+        """Have other opt-outs in force, of which the run has a copy; without them no work goes on."""
         try:
-            self._prober.exclusions.reload()
+            self._prober.exclusions.use(kept(entry))
         except UsageError as error:
-            log.error("%s; the opt-outs in force stay in force", error)
+            self._say({"event": "fatal", "problem": str(error)})
+            self.hold(())
 
     async def watch(self) -> None:
         """Report progress for ever, and each second whether there is time for another shard."""
@@ -186,8 +193,18 @@ async def serve() -> None:
         return
     config = Config.from_mapping(first["config"])
     say = _speaker()
-    async with DnsClient(config) as dns, anyio.create_task_group() as tasks:
-        worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say)
+    async with AsyncExitStack() as stack:
+        try:
+            opt_outs = kept(first["opt_outs"])
+            dns = await stack.enter_async_context(DnsClient(config))
+            worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say, opt_outs)
+        except (
+            UsageError,
+            OSError,
+        ) as error:  # such as a file that is gone: in words, and another process has no more luck
+            say({"event": "fatal", "problem": str(error)})
+            return
+        tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(worker.watch)
         tasks.start_soon(worker.lookout.watch)
         if path := os.environ.get(turns.VARIABLE):
@@ -207,7 +224,7 @@ def _listen(worker: Worker, tasks: TaskGroup) -> None:
             anyio.from_thread.run_sync(worker.lookout.calm)
             continue
         if "reload" in job:
-            anyio.from_thread.run_sync(worker.reload)
+            anyio.from_thread.run_sync(worker.reload, job["reload"])
             continue
         anyio.from_thread.run_sync(tasks.start_soon, worker.work, job["step"], job["shard"], "give_up" in job)
     os._exit(0)

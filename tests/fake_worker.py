@@ -28,6 +28,9 @@ from typing import Any
 import anyio
 
 from crawler import instruments, worker
+from crawler.config import Config
+from crawler.exclusions import Exclusions
+from crawler.opt_out_file import OptOuts
 from crawler.records import (
     Certificate,
     Domain,
@@ -61,7 +64,12 @@ async def pause() -> None:
 
 
 async def resolve_domains(
-    targets: Iterable[Target], dns: object, config: object, emit: Emit, **options: object
+    targets: Iterable[Target],
+    dns: object,
+    config: object,
+    emit: Emit,
+    excluded: Callable[[str], bool] = lambda name: False,
+    **options: object,
 ) -> None:
     for target in targets:
         await pause()
@@ -69,6 +77,8 @@ async def resolve_domains(
         row = Domain(domain=target.domain, input=target.input, rank=target.rank, resolved_at=EPOCH)
         if target.domain is None:
             row.route = Route.INVALID
+        elif excluded(target.domain):
+            row.route = Route.OPTED_OUT
         elif number(target.domain) % 10 == 0:
             row.route = Route.NULL_MX
         else:
@@ -98,8 +108,8 @@ def note(line: str) -> None:
 
 
 class Prober:
-    def __init__(self, config: object, processes: int, heard: object = None) -> None:
-        self.exclusions = SimpleNamespace(domain=lambda name: False, reload=lambda: None)
+    def __init__(self, config: object, processes: int, heard: object = None, opt_outs: OptOuts | None = None) -> None:
+        self.exclusions = Exclusions(Config(), opt_outs)
         self.trust = SimpleNamespace(path=Path())
 
     async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: object = None) -> None:
@@ -118,6 +128,8 @@ class Prober:
                     emit(Certificate(sha256=key, der=key.encode() * 20, not_before=EPOCH))
             row = Probe(protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port)
             row.stage, row.outcome, row.received_chain, row.started_at = Stage.DONE, Outcome.OK, chain, EPOCH
+            if self.exclusions.endpoint(endpoint):
+                row.stage, row.outcome, row.received_chain, row.started_at = None, Outcome.OPTED_OUT, None, None
             emit(row)
 
 

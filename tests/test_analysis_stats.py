@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,21 @@ def test_a_share_with_nothing_unknown_is_called_exact_and_one_of_nothing_is_none
         weights.write_text(f"domain,messages\n{name},10\n", "utf-8")
         run_stats("--data", str(tmp_path), "--weights", str(weights))
         assert words in capsys.readouterr().out
+
+
+def test_weights_may_come_by_a_pipe_and_have_the_digest_of_all_that_was_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As by `--weights <(command)`: what is read once cannot be read again."""
+    write_run(tmp_path, ROWS)
+    content = b"\xef\xbb\xbfdomain,messages\na.example,97\nb.example,3\n"
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    run_stats("--data", str(tmp_path), "--format", "json", "--weights", f"/dev/fd/{reader}")
+    os.close(reader)
+    met = json.loads(capsys.readouterr().out)["weights"]
+    assert (met["messages"], met["sha256"]) == (100, sha256(content).hexdigest())
 
 
 def at_width(run: Run, width: int, by: str | None = None) -> list[str]:

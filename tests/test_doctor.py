@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -17,7 +19,8 @@ import pytest
 
 from crawler.cli import main
 from crawler.config import Config
-from crawler.doctor import FAILED, OK, UNKNOWN, WARNING, Check, Questions, _disk, examine
+from crawler.doctor import Questions, examine
+from crawler.machine_checks import FAILED, OK, UNKNOWN, WARNING, Check, disk
 from crawler.preflight import Unready, ask_resolvers, raise_descriptor_limit
 
 Answer = Callable[[str, str], tuple[str, bool, list[str]]]
@@ -47,7 +50,10 @@ class Resolver:
             reply.set_rcode(dns.rcode.from_text(code))
             if authentic:
                 reply.flags |= dns.flags.AD
-            if records:
+            for text in (record for record in records if record.count(" ") == 2):
+                owner, of_kind, data = text.split()
+                reply.answer.append(dns.rrset.from_text(owner, 60, "IN", of_kind, data))
+            if records and not reply.answer:
                 reply.answer.append(dns.rrset.from_text_list(question.name, 60, "IN", kind, records))
             self._socket.sendto(reply.to_wire(), peer)
 
@@ -131,22 +137,49 @@ def test_port_25_is_tried_only_with_a_host_that_was_named(resolver: Resolver, tm
     assert found[f"port {port} out"].state == FAILED
 
 
-@pytest.mark.parametrize("entry", ["127.0.0.1", "own.example", "mx.provider.example"])
+def through_aliases(name: str, kind: str) -> tuple[str, bool, list[str]]:
+    if name == "mx.own.example" and kind == "A":
+        return "NOERROR", False, [
+            "mx.own.example. CNAME gw.partner.example.", "gw.partner.example. CNAME MX.Provider.example.",
+            "mx.provider.example. A 127.0.0.1",
+        ]  # fmt: skip
+    return validating(name, kind)
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "own.example", "partner.example", "mx.provider.example", None])
 def test_a_mail_host_that_opted_out_is_not_contacted_even_if_it_was_named(
-    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str
+    resolver: Resolver, tmp_path: Path, entry: str | None
 ) -> None:
-    (tmp_path / "opt-outs").write_text(f"{entry}\n")
+    """By its name, by any alias on the way to its address, or by this."""
+    (tmp_path / "opt-outs").write_text(f"{entry}\n" if entry else "")
+    resolver.answer = through_aliases
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         port = server.getsockname()[1]
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "MX.Provider.example", ("127.0.0.1", port))]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        check = checks(
-            resolver, tmp_path, connect="mx.own.example", port={"smtp": port}, exclude=str(tmp_path / "opt-outs")
-        )[f"port {port} out"]
+        asked: dict[str, Any] = {"connect": "mx.own.example", "port": {"smtp": port}, "timeouts": {"greeting": 0.1}}
+        check = checks(resolver, tmp_path, exclude=str(tmp_path / "opt-outs"), **asked)[f"port {port} out"]
+        if entry is None:
+            assert check.state == FAILED
+            server.accept()[0].close()
+            return
         assert (check.state, check.finding) == (UNKNOWN, "mx.own.example asked not to be contacted")
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+def test_a_named_host_without_an_address_cannot_be_reached(resolver: Resolver, tmp_path: Path) -> None:
+    check = checks(resolver, tmp_path, connect="nowhere.example")["port 25 out"]
+    assert (check.state, check.finding) == (FAILED, "nowhere.example cannot be reached (no address of it was found)")
+
+
+def test_opt_outs_by_a_pipe_are_read_once_and_kept_to(resolver: Resolver, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"own.example\n")
+    os.close(writer)
+    found = checks(resolver, tmp_path, connect="mx.own.example", exclude=f"/dev/fd/{reader}")
+    os.close(reader)
+    assert found["opt-outs"].finding.startswith("1 domain")
+    assert found["port 25 out"].finding == "mx.own.example asked not to be contacted"
 
 
 def test_what_cannot_be_used_fails(resolver: Resolver, tmp_path: Path) -> None:
@@ -196,5 +229,5 @@ def test_more_connections_than_open_files_are_refused_and_fewer_raise_the_limit(
 
 
 def test_a_place_that_takes_no_file_is_no_place_for_data() -> None:
-    check = _disk(Path("/proc/no/such/run"))
+    check = disk(Path("/proc/no/such/run"))
     assert check.state == FAILED and "/proc cannot be written" in check.finding

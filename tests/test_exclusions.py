@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
+from typing import Any, cast
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.config import Config, ConfigError
+from crawler.config import Config, ConfigError, UsageError
+from crawler.consent import Consent
 from crawler.exclusions import SPECIAL_PURPOSE, AddressSet, Exclusions
+from crawler.kept_opt_outs import kept
+from crawler.opt_out_file import OptOuts, read_opt_outs
 from crawler.records import Outcome
+from crawler.storage import Run
 
 GUARD = Exclusions(Config())
 
@@ -130,17 +137,68 @@ def test_an_opt_out_also_covers_the_ipv4_address_inside_an_ipv6_one(tmp_path: Pa
     assert guard.address("2002:808:808::1") is Outcome.OPTED_OUT
 
 
-def test_a_reload_takes_new_entries_and_keeps_the_old_ones_when_the_file_is_broken(tmp_path: Path) -> None:
+def test_other_opt_outs_are_in_force_at_once(tmp_path: Path) -> None:
     path = tmp_path / "optouts"
     path.write_text("example.org\n")
     guard = Exclusions(Config(exclude=str(path)))
+    path.write_text("example.net\n192.0.2.0/24\n")
+    guard.use(read_opt_outs(path))
+    assert guard.domain("example.net") and not guard.domain("example.org")
+    assert guard.consenting(["mx.example"], ["192.0.2.1", "198.51.100.1"]) == ["198.51.100.1"]
+
+
+class Told:
+    """In place of a pool."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, str] | None] = []
+
+    async def reload(self, entry: dict[str, str] | None) -> None:
+        self.entries.append(entry)
+
+
+def reloaded(tmp_path: Path, first: OptOuts) -> tuple[Consent, Told, list[str]]:
+    """What a signal to read the opt-outs again comes to."""
+    run = Run(tmp_path / "run=test")
+    run.done.mkdir(parents=True)
+    run.write_manifest({"run": "test"})
+    said: list[str] = []
+    consent, pool = Consent(run, Config(exclude=first.path), first, said.append), Told()
+    anyio.run(consent.reload, cast(Any, pool))
+    return consent, pool, said
+
+
+def test_opt_outs_read_again_are_handed_on_as_a_copy_that_the_file_has_no_power_over(tmp_path: Path) -> None:
+    path = tmp_path / "optouts"
+    path.write_text("example.org\n")
+    first = read_opt_outs(path)
     path.write_text("example.org\nexample.net\n")
-    guard.reload()
-    assert guard.domain("example.net")
-    path.write_text("nonsense\n")
-    with pytest.raises(ConfigError, match=r"optouts:1: 'nonsense'"):
-        guard.reload()
-    assert guard.domain("example.net")
+    consent, pool, _ = reloaded(tmp_path, first)
+    path.write_text("")
+    (entry,) = pool.entries
+    assert entry and kept(entry) == consent.opt_outs and kept(entry).names == {"example.org", "example.net"}
+    Path(entry["kept"]).write_text("example.org\n")
+    with pytest.raises(UsageError, match="not what was announced"):
+        kept(entry)
+    Path(entry["kept"]).unlink()
+    with pytest.raises(UsageError, match="cannot be read"):
+        kept(entry)
+
+
+@pytest.mark.parametrize("what", ["broken", "gone", "pipe"])
+def test_opt_outs_that_cannot_be_read_again_change_nothing_anywhere(tmp_path: Path, what: str) -> None:
+    """A pipe that was read is empty: nobody would be opted out any more."""
+    path = tmp_path / "optouts"
+    path.write_text("example.org\n")
+    first = read_opt_outs(path)
+    path.unlink()
+    if what == "broken":
+        path.write_text("nonsense\n")
+    elif what == "pipe":
+        os.mkfifo(path)
+    consent, pool, said = reloaded(tmp_path, first)
+    assert pool.entries == [] and consent.opt_outs is first
+    assert len(said) == 1 and said[0].endswith("the opt-outs in force stay in force")
 
 
 def test_a_missing_file_is_one_clear_line(tmp_path: Path) -> None:

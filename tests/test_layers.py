@@ -47,7 +47,7 @@ STOREYS = (
     | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
     | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
     {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.opt_out_file", "crawler.outage", "crawler.witnesses"}
+    | {"crawler.opt_out_file", "crawler.kept_opt_outs", "crawler.outage", "crawler.witnesses"}
     | {"crawler.budgets", "crawler.network_time", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
     | {
         "crawler.files",
@@ -111,6 +111,7 @@ STOREYS = (
         "crawler.explained_endpoint",
         "crawler.explained_promises",
         "crawler.doctor",
+        "crawler.machine_checks",
         "crawler.named_host",
         "crawler.cluster",
         "crawler.lab",

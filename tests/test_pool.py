@@ -257,3 +257,36 @@ def test_a_shard_is_withdrawn_for_outages_as_often_as_may_be_and_then_stands(tmp
 def test_one_process_that_sees_an_outage_holds_nobody_while_another_makes_connections(tmp_path: Path) -> None:
     found, journal = alarmed(tmp_path, 2)
     assert found.outages == [] and "calm" in journal
+
+
+def test_a_process_that_can_do_nothing_ends_the_scan_with_what_it_said(tmp_path: Path) -> None:
+    found = pool(tmp_path, before="print(json.dumps({'event': 'fatal', 'problem': 'no opt-outs'}), flush=True)")
+
+    async def main() -> None:
+        with anyio.fail_after(30):
+            async with found.running():
+                await found.do(DOMAINS, [0], 0)
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ScanFailed, match="^no opt-outs$"), flatten_subgroups=True):
+        anyio.run(main)
+
+
+def test_a_process_that_comes_later_is_told_of_the_opt_outs_in_force(tmp_path: Path) -> None:
+    greetings = tmp_path / "greetings"
+    greetings.touch()
+    code = WORKER.format(before="sys.stdin.readline(); sys.exit()", after="").replace(
+        "sys.stdin.readline()", f"open({str(greetings)!r}, 'a').write(sys.stdin.readline())", 1
+    )
+    found = Pool(Run(tmp_path), Config(), 1, command=[sys.executable, "-c", code], on_rows=lambda rows: None)
+
+    async def main() -> None:
+        with anyio.fail_after(30):
+            async with found.running():
+                await found.start(1)
+                await found.reload({"path": "a", "kept": "b", "sha256": "c"})
+                while greetings.read_text().count("\n") < 2:  # noqa: ASYNC110 - another process writes it
+                    await anyio.sleep(0.02)
+
+    anyio.run(main)
+    told = [json.loads(line)["opt_outs"] for line in greetings.read_text().splitlines()]
+    assert told[1] == {"path": "a", "kept": "b", "sha256": "c"}

@@ -16,6 +16,7 @@ from crawler.budgets import StoredBudget
 from crawler.config import Config, Limits, Pacing
 from crawler.conversation import Conversation
 from crawler.network_time import NetworkTime
+from crawler.opt_out_file import read_opt_outs
 from crawler.pacing import Budget, Lanes, Lot, Room, network_of
 from crawler.probe import Prober
 from crawler.probed_shard import ProbedShard
@@ -248,8 +249,7 @@ def test_opted_out_names_take_no_place_among_those_probed(monkeypatch: pytest.Mo
     played = Played(monkeypatch, lambda *_: "554 no\r\n", names_per_address=1)
     opt_outs = tmp_path / "optouts"
     opt_outs.write_text("a.example\nb.example\n")
-    played.prober.exclusions._path = opt_outs
-    played.prober.exclusions.reload()
+    played.prober.exclusions.use(read_opt_outs(opt_outs))
     rows = played.probe(*((f"mx.{name}.example", "127.0.0.1") for name in "abc"))
     assert {row.host: row.outcome for row in rows} == {
         "mx.a.example": Outcome.OPTED_OUT, "mx.b.example": Outcome.OPTED_OUT, "mx.c.example": Outcome.REJECTED,
@@ -290,7 +290,7 @@ def test_who_opts_out_while_a_connection_waits_for_the_rate_is_not_contacted(
         connected.append(host)
         await anyio.sleep(0.01)  # meanwhile the others come to wait for their turn
         opt_outs.write_text("a.example\nmail.optout.test\n")
-        prober.exclusions.reload()
+        prober.exclusions.use(read_opt_outs(opt_outs))
         raise ConnectionRefusedError(111, "refused")
 
     monkeypatch.setattr("asyncio.base_events.BaseEventLoop.create_connection", create_connection)

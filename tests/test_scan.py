@@ -203,6 +203,20 @@ def test_opt_outs_are_said_and_read_again_in_mid_run_with_what_was_read_in_the_m
     assert kit.dataset("data") == undisturbed
 
 
+def test_opt_outs_are_read_once_and_a_process_that_comes_later_uses_those_that_were_announced(kit: Kit) -> None:
+    """By a pipe, which cannot be read a second time; a process dies and is replaced."""
+    reader, writer = os.pipe()
+    os.write(writer, b"name3.example\nmx1.example\nmx2.example\nmx3.example\nmx4.example\n")
+    os.close(writer)
+    _, err = kit.scan("data", "--exclude", f"/dev/fd/{reader}", environment={"FAKE_DIE_ONCE": str(kit.path / "died")})
+    os.close(reader)
+    assert (kit.path / "died").exists() and "Traceback" not in err
+    dataset, gone = kit.dataset("data"), {f"mx{n}.example" for n in range(1, 5)}
+    assert {row["route"] for row in dataset["domains"] if row["domain"] == "name3.example"} == {"opted_out"}
+    assert {row["outcome"] for row in dataset["probes"] if row["host"] in gone} == {"opted_out"}
+    assert {row["outcome"] for row in dataset["probes"] if row["host"] not in gone} == {"ok"}
+
+
 def test_opt_outs_that_cannot_be_read_end_a_scan_before_anything_is_there(kit: Kit) -> None:
     opt_outs = kit.path / "opt-outs.txt"
     opt_outs.write_text("a.example\n???\nb.example\n!!!\n")

@@ -14,7 +14,7 @@ from analysis.dataset import Run
 from analysis.figures import facebook, figures
 from crawler.cli import main
 from crawler.config import UsageError
-from crawler.doctor import _disk
+from crawler.machine_checks import disk
 from crawler.rejudge import Rule, rejudge
 from crawler.stored_runs import choose_run
 from tests.chain_runs import INTERMEDIATE, LEAF, stored
@@ -276,7 +276,7 @@ def test_nor_is_it_one_for_report_rejudge_and_doctor(tmp_path: Path, capsys: pyt
     assert (tmp_path / "site[1]" / "index.html").is_file()
     assert "run of-0" in (tmp_path / "site[1]" / "index.html").read_text("utf-8")
     capsys.readouterr()
-    assert _disk(tmp_path / "d[1]").finding.endswith(f"free at {data}")
+    assert disk(tmp_path / "d[1]").finding.endswith(f"free at {data}")
 
 
 @pytest.mark.parametrize("name", ["r[1]", "r*", "r\\1"])

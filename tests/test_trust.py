@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from OpenSSL import crypto
 from crawler.anatomy import instant
 from crawler.certificates import Known, common_name_match, facts, name_match
 from crawler.chain_verdict import ChainVerdict
-from crawler.config import Limits
+from crawler.config import ConfigError, Limits
 from crawler.trust import TrustStore, completed
 from tests.chains import (
     SERVER,
@@ -414,3 +415,9 @@ def test_must_staple_is_a_fact() -> None:
 )
 def test_a_date_that_is_not_in_the_form_of_the_standard_is_not_read(encoded: bytes, read: datetime | None) -> None:
     assert instant(encoded) == read
+
+
+def test_trust_anchors_by_a_pipe_are_refused_as_they_would_be_read_more_than_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="is a pipe"):
+        TrustStore(str(tmp_path / "pipe"))

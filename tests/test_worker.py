@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -151,3 +154,20 @@ def test_a_kernel_that_keeps_no_such_statistics_makes_no_worker_idle(monkeypatch
     before = busy_time()
     spin(0.1)
     assert busy_time() - before >= 0.09
+
+
+@pytest.mark.parametrize("what", ["opt-outs", "trust anchors"])
+def test_a_process_that_cannot_begin_says_so_in_one_line(run: Run, what: str) -> None:
+    config = Config(ehlo_name="probe.example", ca_file="/nowhere" if what == "trust anchors" else "").as_dict()
+    entry = {"path": "opt-outs.txt", "kept": str(run.work / "opt-outs-00"), "sha256": "00"}
+    greeting = {"run": str(run.path), "config": config, "processes": 1}
+    greeting["opt_outs"] = entry if what == "opt-outs" else None
+    done = subprocess.run(
+        [sys.executable, "-m", "crawler.worker"],
+        input=json.dumps(greeting) + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    message = json.loads(done.stdout)
+    assert message["event"] == "fatal" and f"{what} cannot be read" in message["problem"] and done.stderr == ""
