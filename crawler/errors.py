@@ -26,6 +26,10 @@ class ScanFailed(Exception):
     """The scan cannot go on; the message is one line.  Everything finished is kept."""
 
 
+class ListChanged(ScanFailed):
+    """The list was changed between being looked at and being cut; nothing was measured."""
+
+
 _DISK_TROUBLES = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.EACCES, errno.EPERM,
 )  # fmt: skip

@@ -25,15 +25,16 @@ from crawler.budgets import EndpointBudgets
 from crawler.config import Config
 from crawler.declared_limits import limit
 from crawler.endpoints import endpoints_of
-from crawler.files import hidden, publish, sync_directory
+from crawler.errors import ListChanged
+from crawler.files import digest, hidden, publish, sync_directory
 from crawler.lots import metadata_of
 from crawler.opt_out_reach import Reach
 from crawler.pacing import Lot, network_of
 from crawler.parts import PartWriter, opened, read_rows
-from crawler.records import Endpoint, Host, MailHost, Tlsa
+from crawler.records import Endpoint, Host, MailHost, Target, Tlsa
 from crawler.steps import DOMAINS, HOSTS, PROBES, Step
 from crawler.storage import Run
-from crawler.targets import read_targets
+from crawler.targets import InputError, read_targets
 
 MAX_SHARDS = limit(
     2_000, "shards of one step", protects="the disk", cut="nothing is cut: a longer list gets larger shards"
@@ -59,11 +60,35 @@ Tick = Callable[[int], None]
 
 
 def cut_targets(run: Run, source: Path, lines: int, config: Config, workers: int, tick: Tick) -> None:
-    """The list by A-label (what is no name by its text); `lines` is an upper bound of its length."""
+    """The list by A-label (what is no name by its text); `lines` is an upper bound of its length.
+
+    Raises `ListChanged` if it is not, or not any more, the one that the manifest vouches for; then there is no plan.
+    """
     count = min(lines, config.limit or lines)
     shards = shard_count(count, config.shards.domains, workers)
-    rows = read_targets(source, config.limit, lists=config.lists)
+    rows = _as_surveyed(source, config, (run.manifest().get("list") or {}).get("sha256"))
     _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
+
+
+def _as_surveyed(source: Path, config: Config, sha256: str | None) -> Iterator[Target]:
+    """The names of a list, and in the end whether it was one list from first to last, of this digest."""
+    changed = ListChanged(
+        f"{source}: the list was changed while it was read; nothing was measured, give the command again"
+    )
+    try:
+        before = _state(source)
+        yield from read_targets(source, config.limit, lists=config.lists)
+        # What was written there meanwhile has another digest now, and what was taken back another time of change.
+        if (sha256 is None or digest(source) == sha256) and _state(source) == before:
+            return
+    except (InputError, FileNotFoundError) as error:  # it was a list when it was looked at
+        raise changed from error
+    raise changed
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:

@@ -20,7 +20,7 @@ import anyio
 
 from crawler.consent import Consent
 from crawler.distrust import distrust
-from crawler.errors import ScanFailed, disk_trouble, foremost
+from crawler.errors import ListChanged, ScanFailed, disk_trouble, foremost
 from crawler.exclusions import Exclusions
 from crawler.files import Damaged
 from crawler.incomplete import judge_incomplete
@@ -83,6 +83,10 @@ def scan(request: Request) -> int:
         with working_copy(request.store, run, progress) as copy:
             code = anyio.run(_Scan(request, run, source, lines, progress, opt_outs, copy).go)
         return code or int(copy.is_behind)
+    except ListChanged:
+        if request.store is None:
+            shutil.rmtree(run.path)  # there is nothing in it, and no list to continue it with
+        raise
     finally:
         progress.close()
         run.unlock()

@@ -20,7 +20,7 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 import pytest
 
-from crawler import scan
+from crawler import plan, scan
 from crawler.config import Config
 from crawler.files import hidden, process_space
 from crawler.parts import row_count
@@ -201,6 +201,33 @@ def test_opt_outs_are_said_and_read_again_in_mid_run_with_what_was_read_in_the_m
     assert (reloaded["sha256"], reloaded["domains"], reloaded["networks"]) == (digests[1], 2, 0)
     assert manifest["opt_outs_that_reach_far"] == []
     assert kit.dataset("data") == undisturbed
+
+
+@pytest.mark.parametrize("how", ["rewritten", "replaced", "touched", "gone", "binary"])
+def test_a_list_that_is_changed_after_it_was_looked_at_is_not_scanned_and_leaves_nothing_behind(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Or the manifest would vouch for another list than was scanned."""
+
+    def change(*arguments: Any) -> Iterator[Any]:
+        if how == "replaced":
+            (kit.path / "other.txt").write_text("elsewhere.example\n")
+            (kit.path / "other.txt").rename(kit.list)
+        elif how == "rewritten":
+            kit.list.write_text("elsewhere.example\n")
+        elif how == "gone":
+            kit.list.unlink()
+        elif how == "binary":
+            kit.list.write_bytes(bytes(1_000))
+        yield from genuine(*arguments)
+        if how == "touched":
+            os.utime(kit.list, ns=(0, 0))
+
+    genuine = plan.read_targets
+    monkeypatch.setattr(plan, "read_targets", change)
+    _, err = kit.scan("data", code=1)
+    assert "the list was changed while it was read" in err.splitlines()[-1] and "Traceback" not in err
+    assert list((kit.path / "data").glob("run=*")) == [] and leftovers(kit.path / "data") == []
 
 
 def test_opt_outs_are_read_once_and_a_process_that_comes_later_uses_those_that_were_announced(kit: Kit) -> None:
