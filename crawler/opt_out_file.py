@@ -26,7 +26,7 @@ from typing import Any
 
 from crawler.declared_limits import limit, read_bounded
 from crawler.errors import ConfigError
-from crawler.names import InvalidName, a_label, suffixes
+from crawler.names import InvalidName, a_label, is_top_level_domain, suffixes
 
 Network = IPv4Network | IPv6Network
 
@@ -53,6 +53,17 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}").fullmatch
 _WORD = re.compile(r"[^\s,;]+").match
 _BEHIND = re.compile(r"[\s,;]*([^\s,;]*)").match
 _HOST_OF_URL = re.compile(r"https?://([^/?#\s]+)", re.IGNORECASE).match
+
+#: What joins an entry to the next one, and what joins the first address of a range, or a network, to the rest of it.
+_JOINING = frozenset(
+    {"also", "and", "e", "en", "et", "i", "oder", "och", "og", "or", "ou", "plus", "sowie", "und", "y"}
+)
+_SPANNING = frozenset(
+    {"a", "al", "bis", "hasta", "mask", "netmask", "through", "thru", "till", "to", "tot", "until", "\u00e0"}
+)
+_SIGNS = "&/+|\\<>=~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2192\u2026"
+_QUOTES = "\"'()"
+_RESERVED = frozenset({"example", "invalid", "test"})  # top-level domains of no list, RFC 2606
 
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _LARGE = {32: 2**8, 128: 2**16}  # an entry of more than this part of all addresses is worth a warning: /8, /16
@@ -182,6 +193,11 @@ def _entry(line: str) -> tuple[str | list[Network], str, str]:
     behind = following[1].strip("\"'") if following else ""
     if behind and _looks_like_entry(behind):
         raise _Unreadable(f"{behind[:80]!r} is a second entry, which would have no effect; give one a line")
+    if (joined := _joined(line[end:])) is not None:
+        raise _Unreadable(
+            f"{joined[:80]!r} is joined to the entry and would have no effect; give one entry a line, a range of addresses as FIRST-LAST, "
+            "a network as ADDRESS/LENGTH"
+        )
     return made, text, behind
 
 
@@ -210,6 +226,29 @@ def _looks_like_entry(word: str) -> bool:
     if isinstance(found, list):
         return True
     return found is not None and "@" not in word and found.rpartition(".")[2].isalpha() and not word.endswith(".")
+
+
+def _joined(rest: str) -> str | None:
+    """The first address, network or name behind the entry that is joined to it, or to what stands between, by a word or sign."""
+    before = ""
+    for word in re.split(r"[\s,;]+", rest):
+        bare = word.strip(_QUOTES)
+        entry = bare.lstrip(_SIGNS)
+        signs = bare != entry or (before and not before.strip(_SIGNS + ".:"))
+        found = _one(entry.rstrip(".:"))
+        if isinstance(found, list) and (signs or before in _JOINING or before in _SPANNING):
+            return entry
+        if isinstance(found, str) and "@" not in entry and (signs or before in _JOINING):
+            top = found.rpartition(".")[2]
+            if top in _RESERVED or is_top_level_domain(top):
+                return entry
+        if bare:
+            before = "&" if any(map(_is_joining, bare.split("/"))) else bare.lower()
+    return None
+
+
+def _is_joining(word: str) -> bool:
+    return word.lower() in _JOINING
 
 
 def _is_address(word: str) -> bool:
