@@ -177,7 +177,7 @@ def _facts(der: bytes, anatomy: Anatomy | None) -> tuple[Certificate, bytes | No
         if certificate is None and (known := without_oddities(der)) is not None:
             plain = _loaded(row, known)
         try:
-            meter.take(reading_names(der) if anatomy is None else reading_names(anatomy.issuer, anatomy.subject))
+            meter.take(reading_names(der if anatomy is None else anatomy.issuer + anatomy.subject))
             _fill(row, _fill_subject, plain)
             _fill(row, _fill_issuer, plain)
         except TooCostly:

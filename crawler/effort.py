@@ -33,11 +33,14 @@ _SEQUENCE, _OID = 0x30, 0x06
 _RSA = {bytes.fromhex("2a864886f70d010101"), bytes.fromhex("2a864886f70d01010a"), bytes.fromhex("55080101")}
 _DSA = {bytes.fromhex("2a8648ce380401"), bytes.fromhex("2a8648ce380403"), bytes.fromhex("2b0e03020c")}
 _EC = bytes.fromhex("2a8648ce3d0201")
+#: How the usual keys begin, whole with the lengths, so that everything behind is where it must be.
 _P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_RSA_2048 = bytes.fromhex("30820122300d06092a864886f70d01010105000382010f003082010a0282010100")
+_USUAL_EXPONENT = bytes.fromhex("0203010001")
 
 _RSA_BIT, _DSA_BIT, _EC_BIT = 3e-7, 4.1e-7, 2.2
 _CALL = 20.0
-_P256_SIGNATURE = 80.0
+_P256_SIGNATURE, _RSA_2048_SIGNATURE = 80.0, 42.0
 _LARGEST_DSA = 10_000**2 * 256  # OpenSSL takes none that is larger
 _OTHER_SIGNATURE = 2_000.0  # Ed25519 and Ed448 cost 120 and 240; hash-based ones have signatures of many thousand bytes
 
@@ -70,9 +73,9 @@ def meter_of_facts(der: bytes) -> Meter:
     return Meter(_FACTS + _FACTS_PER_BYTE * len(der))
 
 
-def reading_names(*names: bytes) -> float:
+def reading_names(names: bytes) -> float:
     """What it costs to make text of names (DER): each attribute has an object identifier."""
-    return _ATTRIBUTE * sum(name.count(_OID) for name in names)
+    return _ATTRIBUTE * names.count(_OID)
 
 
 def signature_under(public_key: bytes) -> float:
@@ -82,6 +85,8 @@ def signature_under(public_key: bytes) -> float:
     """
     if public_key.startswith(_P256):
         return _P256_SIGNATURE
+    if len(public_key) == 294 and public_key.startswith(_RSA_2048) and public_key.endswith(_USUAL_EXPONENT):
+        return _RSA_2048_SIGNATURE
     try:
         return _CALL + _signature_under(public_key)
     except (IndexError, ValueError):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from crawler import attempt, certificates, dane, signatures, trust
+from crawler import attempt, certificates, dane, effort, signatures, trust
 from crawler.certificates import Known, common_name_match, load
 from crawler.constraints import path_work
 from crawler.effort import MOST, Meter, TooCostly, meter_of_facts, reading_names, signature_under
@@ -90,6 +90,11 @@ def test_a_signature_costs_what_the_kind_and_the_size_of_its_key_make_it_cost(
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda data: dsa_key(1_024)[: len(data)] + data))
 def test_every_key_has_a_cost_whatever_its_bytes(data: bytes) -> None:
     assert 0 < signature_under(data) < 100_000
+
+
+def test_the_usual_key_that_is_known_by_its_beginning_costs_what_its_parts_say() -> None:
+    usual = rsa_key(2_048, 65_537)
+    assert signature_under(usual) == pytest.approx(effort._CALL + effort._signature_under(usual), abs=1)
 
 
 def test_a_meter_that_is_asked_for_more_than_is_left_gives_nothing() -> None:
