@@ -179,7 +179,6 @@ def _difference(manifest: dict[str, Any], config: Config, circumstances: Circums
 
 def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -> dict[str, Any]:
     """The manifest of a run that has just begun."""
-    facts = circumstances.list_facts
     return {
         "run": run_id,
         "state": "running",
@@ -190,13 +189,7 @@ def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -
         "resumed_with": [],
         "configuration": config.as_dict(),
         "config_sha256": config_sha256(config),
-        "list": {
-            "path": circumstances.list_path,
-            "sha256": facts.sha256,
-            "bytes": facts.size,
-            "lines": facts.lines,
-            **facts.contents.as_dict(),
-        },
+        "list": {"path": circumstances.list_path, **circumstances.list_facts.as_dict()},
         "vantage": config.vantage or None,
         "source_address": list(config.source_address),
         "host_name": platform.node(),

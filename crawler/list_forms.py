@@ -7,6 +7,7 @@ called `name` may well hold the names of companies.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from crawler.declared_limits import limit
 from crawler.list_cells import KEPT, is_domain, is_number, rank_of, target_of
 from crawler.list_zone import zone_of
 from crawler.records import Target
+from crawler.stored_runs import ONE_A_LINE
 
 MAX_LINE = limit(
     16_384,
@@ -41,6 +43,11 @@ _CLEARLY = 0.5
 
 Told = Callable[[str], None]
 
+#: No name has a `#` in it; a URL has, and so have the other columns of a list.
+_ANYWHERE = re.compile("#")
+_BEHIND_BLANK = re.compile(r"(?:^|\s)#")
+_AT_START = re.compile("^#")
+
 
 def _ignore(words: str) -> None:
     """For who does not want to know the form."""
@@ -59,8 +66,8 @@ def targets_of(stream: BinaryIO, told: Told = _ignore) -> Iterator[Target]:
             continue
         if not form.keeps_white_space:
             text = text.strip()
-        if form.has_comments and "#" in text:
-            text = text.partition("#")[0].rstrip()
+        if "#" in text and form.comment is not None and (found := form.comment.search(text)) is not None:
+            text = text[: found.start()].rstrip()
         if text:
             yield from form.targets(text)
 
@@ -103,7 +110,7 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
 class _Form(Protocol):
     """How a line is read."""
 
-    has_comments: ClassVar[bool]  #: from `#` to the end of the line
+    comment: ClassVar[re.Pattern[str] | None]  #: what begins a comment, which goes to the end of the line
     keeps_white_space: ClassVar[bool]  #: white space at the beginning of a line means something
 
     @property
@@ -118,11 +125,13 @@ def _recognised(sample: list[str]) -> _Form:
     """The form of a list by its first lines."""
     if (zone := zone_of(sample)) is not None:
         return zone
-    texts = [text for line in sample if (text := line.partition("#")[0].strip())]
+    lines = [text for line in sample if (text := line.strip()) and not _AT_START.search(text)]
+    texts = [line[: found.start()].rstrip() if (found := _BEHIND_BLANK.search(line)) else line for line in lines]
     delimiter = _delimiter(texts)
     if delimiter is None:
+        texts = [text for line in texts if (text := line.partition("#")[0].rstrip())]
         return _Plain(header=texts[0].lower() if texts and texts[0].lower() in DOMAIN_COLUMNS else None)
-    rows = [cells for text in texts if (cells := _cells(text, delimiter)) is not None]
+    rows = [cells for text in lines if (cells := _cells(text, delimiter)) is not None]
     return _columns(rows, delimiter)
 
 
@@ -182,12 +191,12 @@ class _Plain:
     """One name a line."""
 
     header: str | None = None  #: the first line, if it is the name of a column
-    has_comments: ClassVar[bool] = True
+    comment: ClassVar[re.Pattern[str] | None] = _ANYWHERE
     keeps_white_space: ClassVar[bool] = False
 
     @property
     def words(self) -> str:
-        return "one name a line"
+        return ONE_A_LINE
 
     def targets(self, text: str) -> list[Target]:
         if self.header is not None and text.lower() == self.header:
@@ -201,7 +210,7 @@ class _Several:
     """Names only, several a line."""
 
     delimiter: str
-    has_comments: ClassVar[bool] = True
+    comment: ClassVar[re.Pattern[str] | None] = _BEHIND_BLANK
     keeps_white_space: ClassVar[bool] = False
 
     @property
@@ -223,7 +232,7 @@ class _Columns:
     domain: int
     rank: int | None
     header: tuple[str, ...] | None
-    has_comments: ClassVar[bool] = True
+    comment: ClassVar[re.Pattern[str] | None] = _AT_START
     keeps_white_space: ClassVar[bool] = False
 
     @property

@@ -55,7 +55,7 @@ def _apex_of(lines: list[str]) -> str | None:
 class Zone:
     """What is known of a zone file so far, line by line."""
 
-    has_comments: ClassVar[bool] = False
+    comment: ClassVar[re.Pattern[str] | None] = None  # a line loses its own here
     keeps_white_space: ClassVar[bool] = True
 
     def __init__(self, apex: str | None = None) -> None:

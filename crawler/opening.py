@@ -38,7 +38,7 @@ def begin(
     *,
     accept_invalid: bool = False,
 ) -> tuple[Run, Path, int]:
-    """The run, locked, the list to cut and how long it is at most.
+    """The run, locked, the list to cut and how many names are taken of it.
 
     `given` is the path of the list or `-`, `wanted` the run that was asked for; `opt_outs` is what was read of their
     file; `say` tells what was understood of the list; `store` is where the runs lie of which `data` holds copies.
@@ -66,7 +66,7 @@ def begin(
         finally:
             if once:
                 source.unlink(missing_ok=True)
-    return run, kept if once else source, facts.lines
+    return run, kept if once else source, facts.names
 
 
 def _understood(path: Path, config: Config, opt_outs: OptOuts, say: Say, accept_invalid: bool) -> ListFacts:

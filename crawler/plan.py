@@ -59,13 +59,12 @@ Tick = Callable[[int], None]
 """Told how many rows went by; may raise to stop the work."""
 
 
-def cut_targets(run: Run, source: Path, lines: int, config: Config, workers: int, tick: Tick) -> None:
-    """The list by A-label (what is no name by its text); `lines` is an upper bound of its length.
+def cut_targets(run: Run, source: Path, names: int, config: Config, workers: int, tick: Tick) -> None:
+    """The list by A-label (what is no name by its text); `names` is how many are taken of it.
 
     Raises `ListChanged` if it is not, or not any more, the one that the manifest vouches for; then there is no plan.
     """
-    count = min(lines, config.limit or lines)
-    shards = shard_count(count, config.shards.domains, workers)
+    shards = shard_count(names, config.shards.domains, workers)
     rows = _as_surveyed(source, config, (run.manifest().get("list") or {}).get("sha256"))
     _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
 

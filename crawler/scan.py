@@ -65,7 +65,7 @@ def scan(request: Request) -> int:
     progress = request.progress
     for line in opt_outs.lines():
         progress.say(line)
-    run, source, lines = begin(
+    run, source, names = begin(
         request.source, request.data, request.run, config, opt_outs, progress.say, request.store,
         accept_invalid=request.accept_invalid,
     )  # fmt: skip
@@ -79,9 +79,9 @@ def scan(request: Request) -> int:
             progress.say(f"run {run.id} is {words}: {where}")
             return int(state == SUSPECT)
         if request.store is None:
-            return anyio.run(_Scan(request, run, source, lines, progress, opt_outs).go)
+            return anyio.run(_Scan(request, run, source, names, progress, opt_outs).go)
         with working_copy(request.store, run, progress) as copy:
-            code = anyio.run(_Scan(request, run, source, lines, progress, opt_outs, copy).go)
+            code = anyio.run(_Scan(request, run, source, names, progress, opt_outs, copy).go)
         return code or int(copy.is_behind)
     except ListChanged:
         if request.store is None:
@@ -100,7 +100,7 @@ class _Scan:
         request: Request,
         run: Run,
         source: Path,
-        lines: int,
+        names: int,
         progress: Reporter,
         opt_outs: OptOuts,
         copy: WorkingCopy | None = None,
@@ -109,7 +109,7 @@ class _Scan:
         self._config = request.config
         self._run = run
         self._source = source
-        self._lines = lines
+        self._names = names
         self._progress = progress
         self._consent = Consent(run, request.config, opt_outs, progress.say)
         remove_copies(run)
@@ -203,12 +203,12 @@ class _Scan:
         if self._is_continued:
             for part in await self._plan("checking parts", "parts", partial(distrust, self._run)):
                 self._progress.say(f"{part}: is damaged; it is made again")
-        await self._pool.start(shard_count(self._lines, self._config.shards.domains, size))
+        await self._pool.start(shard_count(self._names, self._config.shards.domains, size))
         if not self._is_cut(DOMAINS):
             await self._plan(
                 "reading the list",
                 "lines",
-                partial(cut_targets, self._run, self._source, self._lines, self._config, size),
+                partial(cut_targets, self._run, self._source, self._names, self._config, size),
             )
         self._is_resolving = True
         await self._do(DOMAINS)

@@ -93,7 +93,17 @@ _KINDS: dict[str, Any] = {
     ),
     "configuration": {"limit": int, "allow_network": _ListOf(str), "protocol": _ListOf(str)},
     "config_sha256": str,
-    "list": {"path": str, "sha256": str, "bytes": int, "lines": int},
+    "list": {
+        "path": str,
+        "sha256": str,
+        "bytes": int,
+        "lines": int,
+        "names": int,
+        "cut": bool,
+        "form": str,
+        "valid": int,
+        "invalid": int,
+    },
     "vantage": str,
     "source_address": _ListOf(str),
     "host_name": str,
@@ -112,7 +122,7 @@ _KINDS: dict[str, Any] = {
     "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
     "suspicions": _ListOf(str),
 }
-_WORDS = {str: "text", int: "a whole number", _Time: "a time"}
+_WORDS = {str: "text", bool: "true or false", int: "a whole number", _Time: "a time"}
 
 
 def _is_deep(value: Any, levels: int = _DEEPEST) -> bool:

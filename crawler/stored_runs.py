@@ -19,6 +19,9 @@ FINISHED = "finished"
 SUSPECT = "suspect"
 """The scan came to its end, and what it found is implausible; `suspicions` says why."""
 
+ONE_A_LINE = "one name a line"
+"""The form of a list of which no line has more than one name."""
+
 WHOLE = (FINISHED, SUSPECT)
 """States of a run whose every shard is in."""
 
@@ -58,8 +61,17 @@ class StoredRun:
     def limit(self) -> int | None:
         """How many names of the list were taken at most; None: all of them, also where the list is no longer than that."""
         limit = (self.manifest.get("configuration") or {}).get("limit") or None
-        lines = (self.manifest.get("list") or {}).get("lines")
-        return None if limit is None or (lines is not None and lines <= limit) else int(limit)
+        return None if limit is None or self._has_whole_list(limit) else int(limit)
+
+    def _has_whole_list(self, limit: int) -> bool:
+        """Whether the list has no names behind the first `limit`; of an older manifest, whether that can be told."""
+        listed = self.manifest.get("list") or {}
+        if listed.get("cut") is not None:
+            return not listed["cut"]
+        lines, valid, invalid = (listed.get(name) for name in ("lines", "valid", "invalid"))
+        if valid is not None and invalid is not None and listed.get("form") != ONE_A_LINE:
+            return bool(valid + invalid < limit)
+        return lines is not None and lines <= limit
 
     @property
     def list_sha256(self) -> str | None:

@@ -14,10 +14,9 @@ import hashlib
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from crawler.config import Lists
 from crawler.list_bounds import InputError
@@ -41,12 +40,29 @@ class ListFacts:
     size: int
     lines: int
     contents: ListContents = field(default_factory=ListContents)
+    cut: bool = False  #: more names came behind the limit
+
+    @property
+    def names(self) -> int:
+        """How many names are taken, duplicates and those that are none with them."""
+        return self.contents.valid + self.contents.invalid
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "sha256": self.sha256,
+            "bytes": self.size,
+            "lines": self.lines,
+            "names": self.names,
+            "cut": self.cut,
+            **self.contents.as_dict(),
+        }
 
 
 def survey(
     path: Path, limit: int = 0, covering: Callable[[str], str | None] | None = None, lists: Lists = _BOUNDS
 ) -> ListFacts:
-    """Read a list through: hash of the file as it is, its lines (comments included), and what is in its first `limit` names.
+    """Read a list through: hash of the file as it is, its lines (comments included), what is in its first `limit` names, and whether more come.
 
     `covering` names the opt-out that covers a name.  Raises `InputError` for what is no list: not there, a directory,
     damaged, binary, empty, or more costly to read than `lists` allows.
@@ -56,10 +72,18 @@ def survey(
     with reading(path), path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
         size = raw.tell()
-    contents = contents_of(partial(read_targets, path, limit, lists=lists), covering)
+    cut = False
+
+    def taken(told: Callable[[str], None]) -> Iterator[Target]:
+        nonlocal cut
+        targets = read_targets(path, limit and limit + 1, told, lists)
+        yield from islice(targets, limit or None)
+        cut = next(targets, None) is not None
+
+    contents = contents_of(taken, covering)
     if not contents.valid and not contents.invalid:
         raise InputError(f"{path}: the list is empty; give one domain name a line")
-    return ListFacts(digest, size, lines, contents)
+    return ListFacts(digest, size, lines, contents, cut)
 
 
 def read_targets(

@@ -66,6 +66,25 @@ def test_a_limit_as_long_as_the_list_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("listed", "limit"),
+    [
+        ({"lines": 1, "names": 5, "cut": True}, 5),  # many names on one line
+        ({"lines": 6, "names": 5, "cut": False}, None),  # a header, or comments
+        ({"lines": 1, "form": "several names a line, divided by `,`", "valid": 5, "invalid": 0}, 5),  # cannot be told
+        ({"lines": 9, "form": "several names a line, divided by `,`", "valid": 3, "invalid": 1}, None),
+        ({"lines": 5, "form": "one name a line", "valid": 5, "invalid": 0}, None),
+        ({"lines": 6, "form": "one name a line", "valid": 5, "invalid": 0}, 5),
+        ({}, 5),
+    ],
+)
+def test_a_run_is_limited_where_names_of_its_list_were_left_out(
+    tmp_path: Path, listed: dict[str, Any], limit: int | None
+) -> None:
+    made(tmp_path, "one", 1, limit=5, list={"sha256": "ab" * 32, **listed})
+    assert choose_run(tmp_path).run.limit == limit
+
+
+@pytest.mark.parametrize(
     ("runs", "expected"),
     [
         ([("old", {}), ("new", {})], "new"),

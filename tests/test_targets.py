@@ -300,7 +300,7 @@ def test_a_cell_that_is_no_text_or_too_long_is_a_target_with_a_problem(tmp_path:
     cells = pa.array([b"a.test", b"\xff\xfe", b"x" * 5_000_000], pa.binary()).view(pa.string())
     first, second, third = read_targets(stored(tmp_path / "list.parquet", domain=cells, rank=[1, 2, 3]))
     assert (first.domain, second.problem, second.rank) == ("a.test", "not UTF-8 text", 2)
-    assert third.problem == f"longer than {MAX_LINE} bytes" and len(third.input or "") < 300
+    assert third.problem == f"longer than {MAX_LINE} bytes" and len(third.input or "") <= 1_024
 
 
 def test_an_archive_that_cannot_be_unpacked_is_one_line(tmp_path: Path) -> None:
@@ -594,3 +594,47 @@ def test_parquet_columns_of_one_name_or_of_no_text_are_refused_with_the_reason(t
     path.write_bytes(path.read_bytes().replace(b"domainXY", b"domain\xff\xfe"))
     with pytest.raises(InputError, match="columns is not UTF-8"):
         survey(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (
+            "page,domain\nhttps://a.example/,b.example\nhttps://victim.example/#top,c.example\n",
+            ["b.example", "c.example"],
+        ),
+        ("https://victim.example/#a,b.example\nhttps://victim.example/#b,c.example\n", ["victim.example"] * 4),
+        ("id,note,domain\n1,ticket #1,b.example\n2,#2,c.example\n# 3,4,d.example\n", ["b.example", "c.example"]),
+        ("#note\nid;domain\n1;b.example\n2;c.example # the second\n", ["b.example", None]),
+        ("a.example, b.example # two\nc.example, d.example\n", ["a.example", "b.example", "c.example", "d.example"]),
+        ("a.example # with, commas\nb.example # too, here\n", ["a.example", "b.example"]),
+        ("a.example#one\nhttps://b.example/#two\n", ["a.example", "b.example"]),
+    ],
+)
+def test_a_hash_is_a_comment_where_no_other_column_can_have_it(
+    tmp_path: Path, text: str, names: list[str | None]
+) -> None:
+    found = [target.domain for target in targets_of(tmp_path, text)]
+    if names == ["victim.example"] * 4:  # both columns have names, and none of them is lost
+        assert sorted(map(str, found)) == ["b.example", "c.example", "victim.example", "victim.example"]
+    else:
+        assert found == names
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "names", "cut"),
+    [
+        (",".join(f"d{number}.example" for number in range(60)), 5, 5, True),
+        ("domain\na.example\nb.example\nc.example\n", 3, 3, False),
+        ("domain\na.example\nb.example\nc.example\n", 2, 2, True),
+        ("# c\n\na.example\nno name\n", 0, 2, False),
+        ("# c\n\na.example\nno name\n", 1, 1, True),
+    ],
+)
+def test_a_survey_counts_the_names_that_are_taken_and_tells_whether_more_come(
+    tmp_path: Path, text: str, limit: int, names: int, cut: bool
+) -> None:
+    (tmp_path / "list").write_text(text)
+    facts = survey(tmp_path / "list", limit)
+    assert (facts.names, facts.cut) == (names, cut)
+    assert (facts.as_dict()["names"], facts.as_dict()["cut"]) == (names, cut)
