@@ -18,7 +18,7 @@ from crawler.certificate_limits import LARGE
 from crawler.certificates import Known
 from crawler.config import Config
 from crawler.constraints import path_work
-from crawler.conversation import Conversation, Identity
+from crawler.conversation import Conversation, Identity, LongHandshakes
 from crawler.dialogs import protocol
 from crawler.exclusions import Exclusions
 from crawler.guard import Unreadable
@@ -57,6 +57,7 @@ class Attempts:
         self._budget = budget
         self._contexts = TlsContexts(post_quantum=config.post_quantum)
         self._sources = {":" in source: source for source in config.source_address}
+        self._long = LongHandshakes(config.limits.long_handshakes)
         self._ehlo_name = _ascii(config.ehlo_name)
 
     async def once(
@@ -83,6 +84,7 @@ class Attempts:
             self._config.limits,
             lambda name: TlsClient(context, name, self._config.limits.dh_bits, afford),
             time.monotonic,
+            self._long,
         )
 
         def guard(address: str) -> Outcome | None:

@@ -9,7 +9,9 @@ put together, so that a test can play a conversation byte by byte.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from threading import Lock
 from typing import NamedTuple
 
 from OpenSSL import crypto
@@ -24,6 +26,9 @@ _MS_COLUMN: dict[Stage, str] = {stage: f"{stage}_ms" for stage in Stage if stage
 #: Outcomes after which the host still expects us to take our leave.
 _PARTED_ON_SPEAKING_TERMS = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.UPGRADE_REFUSED, Outcome.REJECTED})
 
+LONG_HANDSHAKE = 16 << 10
+"""Bytes of a handshake from which on it counts among the long ones; usual ones have 2 to 8 KiB."""
+
 _RECORD_TYPES = range(20, 24)  # change_cipher_spec to application_data (RFC 8446 §5.1)
 
 
@@ -32,6 +37,27 @@ class Identity(NamedTuple):
 
     ehlo_name: bytes
     server_name: bytes | None  #: for SNI; None for an address literal
+
+
+class LongHandshakes:
+    """Bytes of long handshakes whose TLS connections a process holds; several threads may ask."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._lock = Lock()
+
+    def has_room(self, size: int, held: object) -> bool:
+        """Whether there is room for one of this size; if so it is taken for as long as `held` is."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+        weakref.finalize(held, self._give, size).atexit = False
+        return True
+
+    def _give(self, size: int) -> None:
+        with self._lock:
+            self._left += size
 
 
 class Conversation:
@@ -51,6 +77,7 @@ class Conversation:
         "_inside",
         "_last_reply",
         "_limits",
+        "_long",
         "_make_tls",
         "_protocol",
         "_replies",
@@ -74,6 +101,7 @@ class Conversation:
         limits: Limits,
         make_tls: Callable[[bytes | None], TlsClient],
         clock: Callable[[], float],
+        long: LongHandshakes | None = None,
     ) -> None:
         self.probe = probe
         self.stage = Stage.CONNECT
@@ -83,6 +111,7 @@ class Conversation:
         self._protocol, self._identity, self._limits = protocol, identity, limits
         self.turns = 0  #: grows with every step taken, so that each step can have its own deadline
         self._make_tls, self._clock = make_tls, clock
+        self._long = long or LongHandshakes(limits.long_handshakes)
         self._dialog: Dialog | None = None
         self._turn = Turn(Stage.CONNECT)
         self._replies = protocol.replies(limits)
@@ -192,6 +221,10 @@ class Conversation:
         sent = tls.chain()
         self.chain = sent[: self._limits.certificates]
         probe.chain_dropped = len(sent) - len(self.chain)
+        if probe.tls_bytes > LONG_HANDSHAKE and not self._long.has_room(probe.tls_bytes, tls):
+            self._take(Turn(Stage.AFTER_TLS))
+            self._finish(Outcome.LIMIT_EXCEEDED)
+            return out + self._goodbye()
         # Our Finished and the first command travel in one flight.
         out += tls.write(self._begin(self._protocol.after_tls))
         return out + self._hear_inside(b"")

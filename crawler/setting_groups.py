@@ -120,6 +120,13 @@ class Limits:
         low=0,
         high=1e6,
     )
+    long_handshakes: int = setting(
+        8_388_608,
+        "bytes of handshakes longer than 16 KiB whose connections one process has in hand: inside TLS such a chain takes up to "
+        "twenty times as much memory. Beyond it a host's chain is judged and the rest left (`limit_exceeded` in `after_tls`)",
+        low=0,
+        high=1_000_000_000,
+    )
     certificates: int = setting(32, "certificates kept of one received chain", low=1, high=1_000)
     staple_bytes: int = setting(
         16_384, "a stapled OCSP response that is kept; real ones have 0.5 to 5 KiB", low=0, high=10_000_000

@@ -112,7 +112,7 @@ def _is_dhe(ssl: Any, suite: bytes) -> bool:
 class TlsClient:
     """One client connection: `start`, then `feed` until `established`, then `write` and `read`."""
 
-    __slots__ = ("_afford", "_connection", "_dh_bits", "_flight", "_looked", "established")
+    __slots__ = ("__weakref__", "_afford", "_connection", "_dh_bits", "_flight", "_looked", "established")
 
     def __init__(
         self, context: SSL.Context, server_name: bytes | None, dh_bits: int | None = None, afford: Afford | None = None

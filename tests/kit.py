@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 
 from crawler.config import Limits
-from crawler.conversation import Conversation, Identity
+from crawler.conversation import Conversation, Identity, LongHandshakes
 from crawler.dialogs import protocol
 from crawler.records import Outcome, Probe
 from crawler.tls import TlsClient, TlsContexts
@@ -126,7 +126,13 @@ class _Stage:
     """One performance: the host's bytes in pieces of `size` (0: as written)."""
 
     def __init__(
-        self, *, size: int, name: str = "smtp", limits: Limits | None = None, context: SSL.Context | None = None
+        self,
+        *,
+        size: int,
+        name: str = "smtp",
+        limits: Limits | None = None,
+        context: SSL.Context | None = None,
+        long: LongHandshakes | None = None,
     ) -> None:
         ticks = itertools.count()
         self.probe = Probe(protocol=name, host="mx.example", address="192.0.2.1", port=25)
@@ -137,6 +143,7 @@ class _Stage:
             limits or Limits(),
             lambda server_name: TlsClient(CONTEXTS.modern, server_name, (limits or Limits()).dh_bits),
             lambda: next(ticks) / 1000,
+            long,
         )
         self.size = size
         self.context = context

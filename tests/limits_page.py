@@ -59,6 +59,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "limits.replies": ("our time", _EXCEEDED),
     "limits.handshake_bytes": ("our memory", _EXCEEDED),
     "limits.dh_bits": ("our processor time", "the host is asked once more without DHE; else `limit_exceeded`, `tls_reason` `dh key too large`"),
+    "limits.long_handshakes": ("our memory", "`probes.outcome` is `limit_exceeded` in stage `after_tls`; the handshake's facts stand"),
     "limits.dh_seconds": ("our processor time", "as `limits.dh_bits`"),
     "limits.dh_seconds_per_domain": ("our processor time", "as `limits.dh_bits`"),
     "limits.certificates": ("our memory", "`probes.chain_dropped`; a chain that is not trusted without them is unknown"),

@@ -14,15 +14,29 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
 
 from crawler import certificates, parts
 from crawler.anatomy import Extensions
 from crawler.certificate_limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
 from crawler.certificates import facts, load, name_match
 from crawler.config import Limits
+from crawler.conversation import LONG_HANDSHAKE, LongHandshakes
 from crawler.parts import PartWriter, batches, read_rows
-from crawler.records import TABLES, Certificate, Domain, Endpoint, Host, MailHost, Policy, Probe, Target, Tlsa
+from crawler.records import (
+    TABLES,
+    Certificate,
+    Domain,
+    Endpoint,
+    Host,
+    MailHost,
+    Outcome,
+    Policy,
+    Probe,
+    Stage,
+    Target,
+    Tlsa,
+)
 from crawler.row_weights import WEIGHTS
 from crawler.trust import TrustStore
 from tests.chains import SERVER, START, Subject, der, pem
@@ -227,6 +241,17 @@ C: QUIT
 """
 
 
+#: The same where our limit is reached: QUIT takes the place of EHLO.
+CUT = UPGRADED.replace("C: EHLO probe.example\nS: 250 mx\nC: QUIT", "C: QUIT")
+
+
+def long_context() -> SSL.Context:
+    """A server's that sends a chain of 25,000 bytes."""
+    context = LEAF.context()
+    context.add_extra_chain_cert(ROOT.leaf(*(f"{number:04}.example" for number in range(1_600))))
+    return context
+
+
 def stapled(names: int) -> bytes:
     """An OCSP response whose responder has a certificate for so many names."""
     responder = ROOT.issue(ROOT, ca=True, names=[f"a{number % 10}.b" for number in range(names)])
@@ -252,3 +277,23 @@ def test_a_stapled_response_of_any_size_is_counted_and_one_that_is_too_large_not
 def test_without_a_stapled_response_there_is_no_size() -> None:
     probe = play(UPGRADED).probe
     assert probe.negotiated and probe.ocsp_staple is probe.ocsp_staple_bytes is None
+
+
+def test_long_handshakes_have_so_many_bytes_together_and_give_them_back_with_their_connections() -> None:
+    """Inside TLS a chain of 90 KB takes 1.6 MiB for as long as its host says nothing."""
+    context = long_context()
+    room = LongHandshakes(60_000)
+    first = play(UPGRADED, context=context, long=room)
+    assert first.probe.outcome is Outcome.OK and (first.probe.tls_bytes or 0) > LONG_HANDSHAKE
+    assert room._left < 60_000
+    refused = play(CUT, context=context, long=LongHandshakes(20_000)).probe
+    assert (refused.stage, refused.outcome, refused.conclusive) == (Stage.AFTER_TLS, Outcome.LIMIT_EXCEEDED, False)
+    assert refused.negotiated is None and refused.tls_version == "TLSv1.3", "what was learnt before stays"
+    del first
+    gc.collect()
+    assert room._left == 60_000
+
+
+def test_usual_handshakes_are_not_counted() -> None:
+    probe = play(UPGRADED, long=LongHandshakes(0)).probe
+    assert probe.outcome is Outcome.OK and (probe.tls_bytes or 0) < LONG_HANDSHAKE

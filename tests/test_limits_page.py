@@ -53,7 +53,7 @@ def words_in_code(text: str) -> set[str]:
 def test_columns_and_words_that_the_page_names_exist() -> None:
     columns = {f"{table}.{field.name}" for table, row in TABLES.items() for field in fields(row)}
     known: set[Any] = {*columns, *(name.partition(".")[2] for name in columns), *WORDS}
-    known |= {*map(str, Outcome), *map(str, DaneError), *map(str, MtaStsFetch)}
+    known |= {*map(str, Stage), *map(str, Outcome), *map(str, DaneError), *map(str, MtaStsFetch)}
     known |= {
         "interrupted",
         "suspect",
