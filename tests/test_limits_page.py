@@ -9,7 +9,7 @@ import pytest
 
 from crawler.config import Config
 from crawler.records import TABLES
-from crawler.vocabulary import DaneError, MtaStsFetch, Outcome
+from crawler.vocabulary import DaneError, MtaStsFetch, Outcome, Stage
 from tests import derived
 from tests.limits_page import GROUPS, WORDS, declared
 
