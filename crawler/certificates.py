@@ -44,8 +44,7 @@ class Known:
     kept: crypto.X509 | None  #: OpenSSL's form of it, if it is not too large to be kept
     weight: int  #: bytes that it takes in memory, about
     effort: float  #: what it costs to try a path through it, names and constraints apart
-    name_count: int | None = None  #: once `constraints` has counted them
-    constraint_count: int | None = None
+    counted: tuple[int, int] | None = None  #: names and constraints, once `constraints` has counted them
 
     @property
     def openssl(self) -> crypto.X509:

@@ -28,19 +28,23 @@ def comparisons(certificates: Sequence[Known]) -> int:
 
 def name_count(known: Known) -> int:
     """The names of a certificate that constraints are held against; where they cannot be read, as many as there is room for."""
-    if known.name_count is None:
-        names, room = Extensions(known.der).name_count(), len(known.der) // 2
-        subject = room if known.anatomy is None else known.anatomy.subject.count(_OID)
-        known.name_count = 1 + subject + (room if names is None else names)
-    return known.name_count
+    return _counted(known)[0]
 
 
 def constraint_count(known: Known) -> int:
     """The name constraints of a certificate; where they cannot be read, as many as there is room for."""
-    if known.constraint_count is None:
-        count = Extensions(known.der).constraint_count() if _NAME_CONSTRAINTS in known.der else 0
-        known.constraint_count = len(known.der) // 2 if count is None else count
-    return known.constraint_count
+    return _counted(known)[1] if _NAME_CONSTRAINTS in known.der else 0
+
+
+def _counted(known: Known) -> tuple[int, int]:
+    """Names and constraints, counted once."""
+    if known.counted is None:
+        extensions, room = Extensions(known.der), len(known.der) // 2
+        names, constraints = extensions.name_count(), extensions.constraint_count()
+        subject = room if known.anatomy is None else known.anatomy.subject.count(_OID)
+        names = 1 + subject + (room if names is None else names)
+        known.counted = names, room if constraints is None else constraints
+    return known.counted
 
 
 _OID = 0x06

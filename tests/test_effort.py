@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from OpenSSL import crypto
 
 from crawler import attempt, certificates, dane, effort, signatures, trust
+from crawler.anatomy import Extensions
 from crawler.certificates import Known, common_name_match, load
 from crawler.constraints import path_work
 from crawler.effort import MOST, Meter, TooCostly, meter_of_facts, reading_names, signature_under
@@ -233,7 +234,14 @@ def test_a_verdict_follows_from_the_chain_alone_whatever_was_judged_before(store
     assert others == [first] * 3
 
 
-def test_extensions_by_the_thousand_are_unknown() -> None:
+def identifier(number: int) -> bytes:
+    """An extension that nobody knows."""
+    return b"\x06\x03\x2a" + bytes([1 + number % 127, 1 + number // 127]) + element(0x04, b"")
+
+
+def test_extensions_by_the_hundred_are_unknown_where_no_library_reads_them() -> None:
+    assert Extensions(rebuilt(extensions=[identifier(n) for n in range(100)]).der).is_ca() is False
+    assert Extensions(rebuilt(extensions=[identifier(n) for n in range(101)]).der).is_ca() is None
     many = [b"\x06\x02\x2a" + bytes([1 + n % 127]) + element(0x04, b"%d" % n) for n in range(3_000)]
     row = rebuilt(extensions=many).row
     assert row.names is None and row.is_ca is None and row.parse_error
