@@ -76,7 +76,15 @@ class PoolOfNone:
     """The shards are done here, so that every sync is seen."""
 
     def __init__(
-        self, run: Run, config: Config, size: int, *, command: object, on_rows: Callable[[int], None], say: object
+        self,
+        run: Run,
+        config: Config,
+        size: int,
+        *,
+        command: object,
+        on_rows: Callable[[int], None],
+        say: object,
+        opt_outs: object = None,
     ) -> None:
         self.size = size
         self.outages: list[dict[str, Any]] = []

@@ -18,6 +18,7 @@ from crawler.config import Config, ConfigError, UsageError
 from crawler.consent import Consent
 from crawler.exclusions import SPECIAL_PURPOSE, AddressSet, Exclusions
 from crawler.kept_opt_outs import kept
+from crawler.mirror import _OURS
 from crawler.opt_out_file import OptOuts, read_opt_outs
 from crawler.records import Outcome
 from crawler.storage import Run
@@ -177,6 +178,7 @@ def test_opt_outs_read_again_are_handed_on_as_a_copy_that_the_file_has_no_power_
     path.write_text("")
     (entry,) = pool.entries
     assert entry and kept(entry) == consent.opt_outs and kept(entry).names == {"example.org", "example.net"}
+    assert not _OURS(f"_work/{Path(entry['kept']).name}"), "no object store gets it: people's addresses are in it"
     Path(entry["kept"]).write_text("example.org\n")
     with pytest.raises(UsageError, match="not what was announced"):
         kept(entry)

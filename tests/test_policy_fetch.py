@@ -23,6 +23,7 @@ from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions
 from crawler.lab.raw_flights import dhe_flight
 from crawler.names import suffixes
+from crawler.opt_out_file import read_opt_outs
 from crawler.policy_fetch import PolicyFetcher
 from crawler.records import Domain, MtaStsFetch, MtaStsMode, Policy
 from tests.chains import Subject, pem
@@ -631,7 +632,7 @@ def test_who_opts_out_while_a_fetch_waits_its_turn_is_not_contacted(scene: Scene
 
     async def opt_out_meanwhile(writer: asyncio.StreamWriter) -> None:
         (tmp_path / "opt-outs").write_text("b.example\n")
-        scene.exclusions.reload()
+        scene.exclusions.use(read_opt_outs(tmp_path / "opt-outs"))
         writer.write(response())
 
     script = zone(*(f"mta-sts.{name}. 60 IN A 127.0.0.1" for name in names))
