@@ -27,6 +27,7 @@ from crawler.commands import doctor, probe, rejudge, scan
 from crawler.config import UsageError
 from crawler.console import PROGRAM, Parser, check_text, complain, examples
 from crawler.errors import CommandFailed
+from crawler.visible import log_to_terminal
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ COMMANDS = "starttls_crawler.commands"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log_to_terminal()
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         check_text(words)

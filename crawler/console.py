@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from crawler.config import UsageError
+from crawler.visible import visible
 
 PROGRAM = "starttls-crawler"
 
 
 def complain(error: Exception, code: int) -> int:
-    sys.stderr.write(f"{PROGRAM}: error: {' '.join(str(error).split())}\n")
+    sys.stderr.write(visible(f"{PROGRAM}: error: {' '.join(str(error).split())}\n"))
     return code
 
 

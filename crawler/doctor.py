@@ -26,11 +26,11 @@ import dns.reversename
 from crawler.config import Config, UsageError, server_address
 from crawler.exclusions import Exclusions
 from crawler.machine_checks import FAILED, OK, UNKNOWN, WARNING, Check, clock, disk, open_files
-from crawler.named_host import Declined, greeting_of
-from crawler.names import InvalidName, a_label
+from crawler.named_host import Declined, check_name, greeting_of
 from crawler.preflight import Resolver, ask_resolver, check_identity, check_source_addresses
 from crawler.tls import offered
 from crawler.trust import TrustStore
+from crawler.visible import visible
 
 _PATIENCE = 3.0
 #: Documentation networks: a route is looked up towards them, and no packet is sent.
@@ -48,35 +48,22 @@ class Questions:
 
 def run(config: Config, data: Path, questions: Questions, *, as_json: bool) -> int:
     """Print every check; returns 1 if something stands in the way of a scan.  Raises `UsageError` for a name that is none."""
-    _check_name("--secure-name", questions.secure_name)
-    _check_name("--bogus-name", questions.bogus_name)
+    check_name("--secure-name", questions.secure_name)
+    check_name("--bogus-name", questions.bogus_name)
     if questions.connect is not None:
-        try:
-            ipaddress.ip_address(questions.connect)
-        except ValueError:
-            _check_name("--connect", questions.connect)
+        check_name("--connect", questions.connect, or_address=True)
     checks = list(examine(config, data, questions))
     ready = all(check.state != FAILED for check in checks)
     if as_json:
-        sys.stdout.write(json.dumps({"ready": ready, "checks": [asdict(check) for check in checks]}, indent=2) + "\n")
+        document = {"ready": ready, "checks": [asdict(check) for check in checks]}
+        sys.stdout.write(visible(json.dumps(document, indent=2) + "\n"))
     else:
         for check in checks:
-            sys.stdout.write(f"{check.state:<8} {check.name:<15} {check.finding}\n")
+            sys.stdout.write(visible(f"{check.state:<8} {check.name:<15} {check.finding}\n"))
             if check.advice and check.state != OK:
-                sys.stdout.write(f"{'':<24} -> {check.advice}\n")
-        sys.stdout.write("ready to scan\n" if ready else "not ready: see what failed\n")
+                sys.stdout.write(visible(f"{'':<24} -> {check.advice}\n"))
+        sys.stdout.write(visible("ready to scan\n" if ready else "not ready: see what failed\n"))
     return 0 if ready else 1
-
-
-def _check_name(option: str, name: str) -> None:
-    if name == ".":
-        return
-    try:
-        a_label(name)
-    except InvalidName as error:
-        raise UsageError(
-            f"{option}: {name[:300]!r} is no domain name ({error}); give one such as example.com"
-        ) from None
 
 
 def examine(config: Config, data: Path, questions: Questions) -> Iterator[Check]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from rich.console import Console
 
 from crawler.budgets import TimeBudget
 from crawler.config import Config, UsageError
@@ -30,6 +29,8 @@ from crawler.policy_list import read_policy_list
 from crawler.preflight import check_identity
 from crawler.probed_shard import is_deaf, unprobed
 from crawler.records import Domain, Endpoint, Host, MailHost, Outcome, Probe, Target, Tlsa
+from crawler.visible import visible
+from crawler.visible_console import VisibleConsole
 
 
 def run(
@@ -57,13 +58,12 @@ def run(
     check_identity(config)
     findings = anyio.run(_measure, config, label, as_host, address, backend_options={"use_uvloop": True})
     if listed is not None:
-        sys.stderr.writelines(f"{line}\n" for line in listed.warnings(datetime.now(UTC)))
+        sys.stderr.writelines(visible(f"{line}\n") for line in listed.warnings(datetime.now(UTC)))
         findings.listing = listing_of(findings, listed)
     if as_json:
-        json.dump(as_document(findings), sys.stdout, indent=2, default=_plain)
-        sys.stdout.write("\n")
+        sys.stdout.write(visible(json.dumps(as_document(findings), indent=2, default=_plain) + "\n"))
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = VisibleConsole(soft_wrap=True)
         for line in lines(findings):
             console.print(line)
     if not findings.probes:
@@ -132,7 +132,7 @@ def _represented(endpoint: Endpoint, probe: Probe) -> Probe:
 
 def say(line: str) -> None:
     """What is being done, on standard error, so that the answer stays by itself."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(visible(f"{line}\n"))
     sys.stderr.flush()
 
 

@@ -18,7 +18,7 @@ from crawler.declared_limits import limit
 from crawler.list_cells import KEPT, is_domain, is_number, rank_of, target_of
 from crawler.list_zone import zone_of
 from crawler.records import Target
-from crawler.stored_runs import ONE_A_LINE
+from crawler.vocabulary import ONE_A_LINE
 
 MAX_LINE = limit(
     16_384,

@@ -6,12 +6,13 @@ operator who gave the name.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from contextlib import suppress
 
 import anyio
 
-from crawler.config import Config
+from crawler.config import Config, UsageError
 from crawler.dns.client import DnsClient
 from crawler.exclusions import Exclusions, is_address
 from crawler.lookups import ask_addresses
@@ -63,3 +64,18 @@ def _connected(addresses: list[str], port: int) -> socket.socket:
         with suppress(OSError):
             return socket.create_connection((address, port), timeout=_CONNECT)
     return socket.create_connection((addresses[-1], port), timeout=_CONNECT)
+
+
+def check_name(option: str, name: str, *, or_address: bool = False) -> None:
+    """Raises `UsageError` for what is no domain name, and no address where one may stand."""
+    if or_address:
+        with suppress(ValueError):
+            ipaddress.ip_address(name)
+            return
+    try:
+        if name != ".":
+            a_label(name)
+    except InvalidName as error:
+        raise UsageError(
+            f"{option}: {name[:300]!r} is no domain name ({error}); give one such as example.com"
+        ) from None

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from crawler.declared_limits import limit
 from crawler.list_forms import MAX_LINE, columns_of, share_of_domains
 from crawler.memory_limit import MOST_MEMBERS, limit_memory
+from crawler.visible import visible
 
 #: Exit codes, beside 0.
 REFUSED, TOO_COSTLY, DAMAGED = 2, 3, 4
@@ -121,7 +122,7 @@ def main(path: str, memory: str, only_count: str) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         pass
-    sys.stderr.write(" ".join(words.split())[:400])
+    sys.stderr.write(visible(" ".join(words.split())[:400]))
     sys.stderr.flush()
     # Without the libraries' farewell, which may want memory that there is none of.
     os._exit(code)

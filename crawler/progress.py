@@ -13,6 +13,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from crawler.visible import visible
+
 
 class Progress:
     """One bar or line for each part of the work."""
@@ -28,9 +30,9 @@ class Progress:
     def say(self, line: str) -> None:
         """A plain line."""
         if self._bars:
-            tqdm.write(line, file=sys.stderr)
+            tqdm.write(visible(line), file=sys.stderr)
         elif not self._quiet:
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(visible(f"{line}\n"))
             sys.stderr.flush()
 
     def begin(self, label: str, unit: str, total: int | None, before: int = 0) -> None:
@@ -69,7 +71,7 @@ class Progress:
     def conclude(self, text: str) -> None:
         """What the command was for, on standard output."""
         if not self._quiet:
-            sys.stdout.write(text)
+            sys.stdout.write(visible(text))
             sys.stdout.flush()
 
     def close(self) -> None:

@@ -14,13 +14,11 @@ from typing import Any
 
 from crawler.config import UsageError
 from crawler.stored_manifest import MANIFEST, read_manifest
+from crawler.vocabulary import ONE_A_LINE
 
 FINISHED = "finished"
 SUSPECT = "suspect"
 """The scan came to its end, and what it found is implausible; `suspicions` says why."""
-
-ONE_A_LINE = "one name a line"
-"""The form of a list of which no line has more than one name."""
 
 WHOLE = (FINISHED, SUSPECT)
 """States of a run whose every shard is in."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+ONE_A_LINE = "one name a line"
+"""The form of a list of which every line is one name, so that its length is the number of its names."""
+
 
 class Stage(StrEnum):
     """How far a probe got, in order; named alike in all protocols so that they compare."""

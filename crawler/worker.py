@@ -59,6 +59,7 @@ from crawler.parts import StoredRows, distinct, read_rows, row_count
 from crawler.shard_output import ShardOutput
 from crawler.steps import DOMAINS, HOSTS, STEPS
 from crawler.storage import Run
+from crawler.visible import log_to_terminal
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +249,7 @@ def main() -> int:
     sys.meta_path.insert(0, NoPandas())
     calm_garbage_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    log_to_terminal()
     anyio.run(serve, backend_options={"use_uvloop": True})
     return 0
 

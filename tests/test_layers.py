@@ -23,6 +23,7 @@ STOREYS = (
         "crawler.settings",
         "crawler.errors",
     }
+    | {"crawler.visible", "crawler.visible_console"}
     | {"crawler.row_weights", "crawler.reporting", "crawler.declared_limits", "crawler.memory_limit"}
     | {"crawler.setting_groups", "crawler.run_settings", "crawler.watch_settings", "crawler.three_valued"}
     | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},

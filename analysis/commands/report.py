@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.commands import add_shared
+from crawler.visible import visible
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,11 +40,11 @@ def run(args: argparse.Namespace) -> int:
     if not is_location(args.data):
         check_apart(Path(args.data), args.out)
     with opened_run(args.data, args.run_id, memory_limit=args.memory_limit) as opened:
-        sys.stderr.writelines(f"{note}\n" for note in opened.notes)
+        sys.stderr.writelines(visible(f"{note}\n") for note in opened.notes)
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
-        sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))
+        sys.stderr.writelines(visible(f"{line}\n") for line in (listing.warnings if listing else ()))
         listed = None if listing is None else list_figures(opened, listing)
         page = publish(opened, args.out, weights, listed, smallest_group=args.smallest_group)
-    sys.stdout.write(f"{page}\n")
+    sys.stdout.write(visible(f"{page}\n"))
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.commands import add_shared
 from analysis.grouping import GROUPS
+from crawler.visible import visible
 
 LARGEST = {"table": 20, "csv": 1_000, "json": 1_000}
 """Groups kept apart by `--by`; the rest is one group, so that output stays bounded."""
@@ -41,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     from analysis.weights import load_weights
 
     with opened_run(args.data, args.run_id, memory_limit=args.memory_limit) as opened:
-        sys.stderr.writelines(f"{note}\n" for note in opened.notes)
+        sys.stderr.writelines(visible(f"{note}\n") for note in opened.notes)
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
-        sys.stderr.writelines(f"{line}\n" for line in (listing.warnings if listing else ()))
+        sys.stderr.writelines(visible(f"{line}\n") for line in (listing.warnings if listing else ()))
         listed = None if listing is None else list_figures(opened, listing)
         made = figures(opened, weights)
         groups = None
@@ -61,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
                 smallest_group=args.smallest_group,
                 listed=listed,
             )
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            sys.stdout.write(visible(json.dumps(document, indent=2, ensure_ascii=False) + "\n"))
         elif args.format == "csv":
             chosen = made if groups is None else groups
-            sys.stdout.write(machine.table(chosen + (listed.figures if listed else [])))
+            sys.stdout.write(visible(machine.table(chosen + (listed.figures if listed else []))))
         else:
             terminal.print_stats(terminal.console(), opened, made, weights, groups, args.by, listed)
     return 0

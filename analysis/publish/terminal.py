@@ -1,6 +1,6 @@
 """Figures for a person at a terminal: aligned tables, in colour where there is a terminal, plain in a pipe.
 
-Nothing is cut.  Names wrap; where a terminal is too narrow for all numbers, whole columns are
+Nothing is cut, so strangers' labels are made visible before a table is laid out.  Names wrap; where a terminal is too narrow for all numbers, whole columns are
 left out, and said to be.  A recipe stays on one line, as it is meant to be copied.
 """
 
@@ -20,6 +20,8 @@ from analysis.shares import Share
 from analysis.units import HEADLINE_RULE
 from analysis.weights import Weights
 from crawler.declared_limits import limit
+from crawler.visible import visible
+from crawler.visible_console import VisibleConsole
 
 LABELS_SHOWN = limit(
     12, "labels of a figure shown on a terminal", protects="the reader", cut="the rest is counted in a line"
@@ -35,16 +37,9 @@ NAME_WIDTH = 14
 _NEVER_FOLDED = ("outcomes", "routes")
 
 
-class _Console(Console):
-    """Lets who has seen enough of a pipe end us as every other program is ended, not with rich's exit code 1."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
 def console(**options: object) -> Console:
     """Where tables go: the terminal as wide as it is, a pipe as wide as the table needs."""
-    made = _Console(highlight=False, emoji=False, markup=False, soft_wrap=False, **options)  # type: ignore[arg-type]
+    made = VisibleConsole(soft_wrap=False, **options)
     if not made.is_terminal:
         made.width = IN_A_PIPE
     return made
@@ -181,7 +176,11 @@ def _distribution_table(figure: Figure) -> Table:
     shown, rest = folded(rows, len(rows) if figure.indicator.name in _NEVER_FOLDED else LABELS_SHOWN)
     for row in shown:
         made.add_row(
-            Text(row.label), count(row.count), percent(row.share), count(row.count - row.inferred), count(row.inferred)
+            Text(visible(row.label)),
+            count(row.count),
+            percent(row.share),
+            count(row.count - row.inferred),
+            count(row.inferred),
         )
     if rest:
         made.add_row(Text(f"{len(rest)} more"), count(sum(row.count for row in rest)), "", "", "")
@@ -219,7 +218,7 @@ def _main_table(groups: list[Figure], by: str, between: str) -> Table:
         row = groups[start : start + len(MAIN)]
         values = [figure.value for figure in row if isinstance(figure.value, Share)]
         cells = [f"{percent(value.share)}{between}({percent(value.unknown_share)} ?)" for value in values]
-        made.add_row(Text(str(row[0].group)), count(values[0].all), *cells)
+        made.add_row(Text(visible(str(row[0].group))), count(values[0].all), *cells)
     return made
 
 
@@ -231,11 +230,11 @@ def _labels_table(groups: list[Figure], by: str, between: str) -> Table:
         for row in value.table():
             totals[row.label] = totals.get(row.label, 0) + row.count
     labels = sorted(totals, key=lambda label: (-totals[label], label))
-    made = _empty((by,), (groups[0].view.unit, *(label.replace(" ", between) for label in labels), "unknown"))
+    made = _empty((by,), (groups[0].view.unit, *(visible(label).replace(" ", between) for label in labels), "unknown"))
     for group, value in values:
         unknown = value.unknown / value.total if value.total else None
         cells = [percent(value.share(label)) for label in labels]
-        made.add_row(Text(str(group)), count(value.total), *cells, f"({percent(unknown)} ?)")
+        made.add_row(Text(visible(str(group))), count(value.total), *cells, f"({percent(unknown)} ?)")
     return made
 
 
