@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
+from crawler.declared_limits import limit
 from crawler.der import Element, element, elements, only, wrapped
 
 T = TypeVar("T")
@@ -33,8 +34,13 @@ _STATUS_REQUEST = b"\x02\x01\x05"
 
 #: YYYYMMDDHHMMSSZ and YYMMDDHHMMSSZ: the two forms that there are (§4.1.2.5).
 _TIME = re.compile(rb"(\d\d|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z").fullmatch
-#: Extensions of a certificate, and parts of one that has few: real ones have twenty, and three.
-_MOST_EXTENSIONS, _MOST_PARTS = 100, 64
+_MOST_EXTENSIONS = limit(
+    100,
+    "extensions of a certificate that are read here; real ones have twenty",
+    protects="our processor time",
+    cut="`certificates.parse_error` says it; what could not be read is null",
+)
+_MOST_PARTS = 64  # of an extension that has few: three
 _ANY_TIME = b"\x30\x1e" + 2 * (b"\x17\x0d" + b"500101000000Z")
 
 
