@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,11 +25,13 @@ import pandas as pd
 import pyarrow as pa
 
 from analysis import deliveries
+from analysis.leftovers import working_directory
 from analysis.limits import MEMORY_LIMIT
 from crawler.config import UsageError
 from crawler.errors import CommandFailed
 from crawler.records import SCHEMA_VERSION, TABLES, schema_of
 from crawler.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
+from crawler.stored_manifest import time_of
 from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
 
 #: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.
@@ -70,8 +72,10 @@ class Run:
         self.notes = tuple(choice.notes())
         self.protocol = protocol
         self._memory_limit = memory_limit
-        self._temporary = tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True)
-        work = Path(self._temporary.name)
+        self._at_end = ExitStack()
+        self._work = work = self._at_end.enter_context(
+            working_directory("starttls-analysis-", Path(tempfile.gettempdir()))
+        )
         self._built: set[str] = set()
         # A file, not `:memory:`, because tables in a file are compressed and evicted.
         self._database = duckdb.connect(
@@ -146,7 +150,7 @@ class Run:
     def judged_for(self) -> datetime | None:
         """The time for which certificates were held against their dates; None: each at its probe."""
         text = self._rejudged.get("judged_for")
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+        return time_of(text) if text else None
 
     @property
     def judged_by(self) -> str:
@@ -211,7 +215,7 @@ class Run:
     def close(self) -> None:
         """Let go of the database and everything spilled."""
         self._database.close()
-        self._temporary.cleanup()
+        self._at_end.close()
 
     def __enter__(self) -> Self:
         return self
@@ -242,13 +246,16 @@ class Run:
         """What to select from the parts of a table: `*`, or for a run of an earlier schema its columns renamed."""
         if schema_version_of(self.manifest) == SCHEMA_VERSION:
             return "*"
+        parts = f"read_parquet({_parts_in(self.path / table)}, union_by_name = true, hive_partitioning = false)"
+        stored = {row[0] for row in self._database.execute(f"DESCRIBE SELECT * FROM {parts}").fetchall()}
         chosen = "*"
-        if table in REWORDED:
+        if table in REWORDED and REWORDED[table][0] in stored:
             column, words = REWORDED[table]
             cases = " ".join(f"WHEN '{before}' THEN '{now}'" for before, now in words.items())
             chosen += f" REPLACE (CASE {column} {cases} ELSE {column} END AS {column})"
-        if table in RENAMED:
-            chosen += f" RENAME ({', '.join(f'{before} AS {now}' for before, now in RENAMED[table].items())})"
+        renamed = [f"{before} AS {now}" for before, now in RENAMED.get(table, {}).items() if before in stored]
+        if renamed:
+            chosen += f" RENAME ({', '.join(renamed)})"
         return chosen
 
     def _check_whole(self) -> None:
@@ -284,8 +291,8 @@ class Run:
                 "allow more by --memory-limit"
             ) from error
         except duckdb.Error as error:
-            if self._temporary.name in str(error):
-                place = Path(self._temporary.name).parent
+            if str(self._work) in str(error):
+                place = self._work.parent
                 raise NoRoom(
                     f"{place}: cannot hold what does not fit into {self._memory_limit} of memory ({_first_line(error)}); "
                     "TMPDIR names another, --memory-limit allows more"

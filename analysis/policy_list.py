@@ -21,6 +21,7 @@ import pandas as pd
 from analysis.dataset import Run
 from analysis.names import names_of, read_whole
 from crawler.policy_list import ListedPolicy, PolicyList, read_policy_list
+from crawler.stored_manifest import time_of
 
 _BATCH = 50_000
 
@@ -228,5 +229,4 @@ def _began(run: Run) -> datetime:
     """When the run began; now, if its manifest does not say."""
     if not run.stored.started_at:
         return datetime.now(UTC)
-    began = datetime.fromisoformat(run.stored.started_at)
-    return began if began.tzinfo else began.replace(tzinfo=UTC)
+    return time_of(run.stored.started_at)

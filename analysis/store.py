@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from analysis.dataset import NoRoom, Run
+from analysis.leftovers import working_directory
 from crawler.config import UsageError
 from crawler.location import Location, is_location, parse_location
 from crawler.records import TABLES
@@ -49,8 +50,7 @@ def local(data: str, run_id: str | None = None) -> Iterator[Path]:
         yield Path(data)
         return
     location = parse_location(data)
-    with tempfile.TemporaryDirectory(prefix="starttls-analysis-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
+    with working_directory("starttls-analysis-", Path(tempfile.gettempdir())) as directory:
         try:
             try:
                 _bring(location, directory, run_id)

@@ -15,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+import pandas as pd
+
 from analysis.dataset import Run
 from crawler.config import UsageError
 from crawler.declared_limits import limit
@@ -80,6 +82,10 @@ def load_weights(path: Path, run: Run) -> Weights:
         FROM weights LEFT JOIN (SELECT domain, true AS counted FROM domain_units) USING (domain)
         LEFT JOIN (SELECT DISTINCT domain, true AS listed FROM domains) USING (domain)
     """).iloc[0]
+    if not math.isfinite(summary["messages"] if pd.notna(summary["messages"]) else math.inf):
+        raise UsageError(
+            f"{path}: its messages add up to more than a number can hold; --weights takes counts of messages"
+        )
     return Weights(
         digest.hexdigest(),
         domains=int(summary["domains"]),

@@ -34,6 +34,8 @@ def _check(stored: StoredRun, run: Run) -> None:
         raise UsageError(f"{run.path}: is {stored.state}, not finished; continue it with `scan`")
     if lacking := next((name for name in _NEEDED if not stored.manifest.get(name)), None):
         raise UsageError(f"{run.path}: its manifest says nothing of `{lacking}`; the run cannot be judged without it")
+    if run.trust_anchors.exists() and not run.trust_anchors.is_file():
+        raise UsageError(f"{run.trust_anchors}: is no regular file; judge a whole copy of the run")
     if stranger := next(run.strangers(), None):
         raise UsageError(f"{stranger}: is no part of this run; move it elsewhere")
     stated = stored.manifest["counts"].get("rows") or {}

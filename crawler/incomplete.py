@@ -23,6 +23,7 @@ from crawler.records import MISSING_ISSUER, IncompleteChain
 from crawler.shelf import Shelf
 from crawler.steps import INCOMPLETE, LAYOUTS
 from crawler.storage import Run
+from crawler.stored_manifest import time_of
 from crawler.trust import TrustStore
 
 _PART = "merged-0000.parquet"
@@ -41,7 +42,7 @@ def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
     made = run.merged(INCOMPLETE)
     if made.parts and made.sources == sources:
         return
-    started = datetime.fromisoformat(run.manifest()["started_at"])
+    started = time_of(run.manifest()["started_at"])
     with closing(Shelf(run.work)) as shelf:
         write_incomplete(run, TrustStore(str(run.trust_anchors)), started, shelf, run.work, signature, tick)
     run.mark_merged(INCOMPLETE, [run.path / INCOMPLETE / _PART], sources)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,7 @@ ONE_LABEL_SINCE = datetime(2018, 11, 8, tzinfo=UTC)
 #: Weakest first; what an entry demands is one of them or a later one.
 TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
+_HALF = re.compile("[\ud800-\udfff]").search  # of a pair of surrogates, which no text has alone
 _OF_LIST = {"timestamp", "expires", "version", "author", "pinsets", "policy-aliases", "policies"}
 _OF_POLICY = {"mode", "mxs", "min-tls-version", "pin", "policy-alias"}
 #: These demand nothing of a mail host.
@@ -135,7 +137,7 @@ def parse_policy_list(content: bytes, source: str) -> PolicyList:
     if top.get("version", VERSION) != VERSION:
         raise UsageError(f"{source}: version {_short(top['version'])} is not the one that is read here ({VERSION!r})")
     author = top.get("author", "")
-    if not isinstance(author, str):
+    if not isinstance(author, str) or _HALF(author):
         raise UsageError(f"{source}: `author` {_short(author)} is no text")
     timestamp, expires = _time(top.get("timestamp"), source), _time(top.get("expires"), source)
     reader = _Reader(source, deep=timestamp is not None and timestamp < ONE_LABEL_SINCE)

@@ -33,6 +33,7 @@ from crawler.schema_versions import RENAMED, as_now, manifest_as_now, schema_ver
 from crawler.shelf import Shelf
 from crawler.steps import EMPTY_PART, INCOMPLETE, LAYOUTS
 from crawler.storage import Run
+from crawler.stored_manifest import time_of
 from crawler.trust import TrustStore
 from crawler.verdicts import Judge, conclude, judge_chain, judge_names
 from crawler.workspace import made_directory, sweep
@@ -112,6 +113,11 @@ def _rejudged(data: Path, wanted: str | None, out: Path, rule: Rule, progress: R
 def _check_place(source: Run, out: Path) -> None:
     if out.resolve().is_relative_to(source.path.resolve()):
         raise UsageError(f"{out}: is inside the run {source.path}; give another directory by --out")
+    data = source.path.parent.resolve()
+    if out.resolve().is_relative_to(data) and any(
+        part.startswith("run=") for part in out.resolve().relative_to(data).parts
+    ):
+        raise UsageError(f"{out}: would be taken for a run of {data}; give another directory by --out")
     if (out / source.path.name).exists():
         raise UsageError(f"{out}: holds a run {source.id} already; give another directory by --out")
 
@@ -144,7 +150,7 @@ class _Rejudgement:
         self._manifest = manifest_as_now(source.manifest())
         self._signature = source.signature(self._manifest)
         self._is_of_today = schema_version_of(self._manifest) == SCHEMA_VERSION
-        self._started = datetime.fromisoformat(self._manifest["started_at"])
+        self._started = time_of(self._manifest["started_at"])
         self._changes = Changes()
 
     def write(self) -> Changes:

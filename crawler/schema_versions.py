@@ -56,6 +56,8 @@ def as_now(batch: pa.RecordBatch, table: str, schema: pa.Schema) -> pa.RecordBat
     """
     renamed = RENAMED.get(table, {})
     present = {renamed.get(name, name): batch.column(name) for name in batch.schema.names}
+    for field in schema:
+        present.setdefault(field.name, pa.nulls(batch.num_rows, field.type))
     if table in REWORDED:
         column, words = REWORDED[table]
         for before, now in words.items():
@@ -63,8 +65,7 @@ def as_now(batch: pa.RecordBatch, table: str, schema: pa.Schema) -> pa.RecordBat
             present[column] = pc.if_else(pc.fill_null(pc.equal(values, before), False), now, values)
     if table == "probes":
         present["strict_valid"] = _strict_valid(present)
-    columns = [present.get(field.name, pa.nulls(batch.num_rows, field.type)) for field in schema]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays([present[field.name] for field in schema], schema=schema)
 
 
 #: `probes.strict_valid` in SQL, from the columns of its row by the names of today (`crawler.verdicts.conclude`).

@@ -69,8 +69,8 @@ class Shelf:
         self._database.close()
 
     def keep(self, chains: Iterable[list[str]]) -> None:
-        """Remember the chains, each once, and that their certificates are wanted."""
-        chains = [chain for chain in chains if chain]
+        """Remember the chains, each once, and that their certificates are wanted; one with gaps cannot be judged."""
+        chains = [chain for chain in chains if chain and None not in chain]
         with _disk_errors():
             self._database.executemany("INSERT OR IGNORE INTO chains VALUES (?)", ((",".join(c),) for c in chains))
             wanted = ((sha256,) for chain in chains for sha256 in chain)

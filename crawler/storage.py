@@ -25,11 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crawler.errors import ScanFailed
+from crawler.errors import ScanFailed, UsageError
 from crawler.files import Damaged, digest, sync_directory, write_json
 from crawler.parts import PartWriter
 from crawler.records import TABLES
 from crawler.steps import EMPTY_PART, FIRST_DIVIDED, MERGED, STEPS, Step
+from crawler.stored_manifest import fault_of, open_regular
 
 #: The names of a run's own parts, and of the shards that a step is cut into; whatever else lies there is somebody's.
 _PART = re.compile(r"(?:domains|hosts|probes|merged)-[0-9]{4}\.parquet|empty\.parquet").fullmatch
@@ -71,8 +72,8 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest as stored.  Raises `OSError`, `ValueError` or `TypeError` if there is none that can be read."""
-        value = json.loads((self.path / "manifest.json").read_text("utf-8"))
-        return dict(value)
+        with open_regular(self.path / "manifest.json") as file:
+            return dict(json.load(file))
 
     @property
     def trust_anchors(self) -> Path:
@@ -80,6 +81,9 @@ class Run:
         return self.path / "trust-anchors.pem"
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Replace the manifest.  Raises `UsageError` for one that could not be read again."""
+        if fault := fault_of(json.loads(json.dumps(manifest))):
+            raise UsageError(f"{self.path}: {fault}; a manifest that says so could not be read")
         write_json(self.path / "manifest.json", manifest)
 
     def signature(self, manifest: dict[str, Any]) -> dict[str, str]:

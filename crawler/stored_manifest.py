@@ -6,12 +6,15 @@ one is one line of words.  Nothing here writes.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from crawler.config import UsageError
 from crawler.declared_limits import limit
@@ -33,6 +36,38 @@ _DEEPEST = limit(
 )
 
 
+def time_of(text: str) -> datetime:
+    """A time of a manifest, ISO 8601, in UTC; without a zone UTC is meant.
+
+    Raises `ValueError` for what is none, or lies outside of the years 1970 to 8999: calendars end soon after.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"{text!r} is no time") from error
+    if not 1970 <= time.year < 9000:
+        raise ValueError(f"{text!r} is not of the years 1970 to 8999")
+    return time
+
+
+def fault_of(manifest: dict[str, Any]) -> str | None:
+    """What `read_manifest` would refuse of a manifest, in words; None if nothing."""
+    return _fault(manifest, _KINDS)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file of a dataset that somebody else may have made.  Raises `OSError`, also for what is no regular file.
+
+    A FIFO would be waited for without an end, and what waits could not be said.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return open(descriptor, "rb")
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of the run in directory `path`, every known entry of its kind.
 
@@ -41,7 +76,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     file = path / MANIFEST
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             content = opened.read(_LARGEST + 1)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror}); without it this is no run") from error
@@ -55,7 +90,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: is not JSON ({words}); the run cannot be read without it") from error
     if not isinstance(manifest, dict) or _is_deep(manifest):
         raise UsageError(f"{file}: is not the manifest of a run")
-    if fault := _fault(manifest, _KINDS):
+    if fault := fault_of(manifest):
         raise UsageError(f"{file}: {fault}; it was damaged or edited, and the run cannot be read without it")
     schema = schema_version_of(manifest)
     if schema is None or schema < READABLE.start:
@@ -155,9 +190,10 @@ def _fault(value: Any, kind: Any, where: str = "") -> str | None:
 def _is(value: Any, kind: type) -> bool:
     if kind is _Time:
         try:
-            return 1970 <= datetime.fromisoformat(value).year < 9000  # calendars end soon after
-        except (TypeError, ValueError):
+            time_of(value)
+        except ValueError:
             return False
+        return True
     if kind is int:  # JSON's true is an int to Python; no number that the crawler writes is larger
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
     return isinstance(value, kind)

@@ -13,7 +13,7 @@ from typing import Any
 from analysis.grouping import SMALLEST_GROUP
 from analysis.limits import MEMORY_LIMIT
 
-_SIZE = re.compile(r"[1-9][0-9]{0,8}(?:\.[0-9]{1,3})?[KMGT]i?B", re.ASCII).fullmatch
+_SIZE = re.compile(r"[1-9][0-9]{0,5}(?:\.[0-9]{1,3})?[KMGT]i?B", re.ASCII).fullmatch
 
 
 def add_shared(parser: Any) -> None:

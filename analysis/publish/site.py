@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from analysis.dataset import Run
 from analysis.figures import FACEBOOK, MAIN, Figure, ListFigures, facebook, figures, figures_by
 from analysis.grouping import SMALLEST_GROUP
+from analysis.leftovers import working_directory
 from analysis.publish import charts, machine
 from analysis.publish.drawing import Chart
 from analysis.publish.history import history
@@ -248,8 +247,7 @@ def _text(value: Any) -> str:
 
 def _replace(site: Path, files: dict[str, str]) -> None:
     """Write all, then rename each into its place; a reader of the old page loses nothing before the new is whole."""
-    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=site))
-    try:
+    with working_directory(".new-", site) as beside:
         for name, text in files.items():
             path = beside / name
             path.parent.mkdir(exist_ok=True)
@@ -260,5 +258,3 @@ def _replace(site: Path, files: dict[str, str]) -> None:
         for name in files:
             (site / name).parent.mkdir(exist_ok=True)
             (beside / name).replace(site / name)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

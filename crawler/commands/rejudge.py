@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _time(text: str) -> datetime:
+    from crawler.stored_manifest import time_of
+
     try:
-        time = datetime.fromisoformat(text)
+        return time_of(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time, e.g. 2026-01-01T00:00:00Z") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time of the years 1970 to 8999, e.g. 2026-01-01T00:00:00Z"
+        ) from None
