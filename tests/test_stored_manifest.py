@@ -20,6 +20,7 @@ from analysis.publish import machine, site, terminal
 from crawler.choose_run import Circumstances, open_run
 from crawler.cli import main
 from crawler.config import Config, UsageError
+from crawler.files import write_json
 from crawler.manifest import note_reload, note_resumption
 from crawler.rejudge import Rule, rejudge
 from crawler.stored_manifest import read_manifest
@@ -225,7 +226,7 @@ def test_rejudge_takes_any_entry_or_refuses_it_with_one_line(tmp_path: Path) -> 
     taken = 0
     for name in whole:
         for number, value in enumerate(WRONG):
-            run.write_manifest(whole | {name: value})
+            write_json(run.path / "manifest.json", whole | {name: value})
             try:
                 rejudge(tmp_path / "data", "test", tmp_path / f"{name}-{number}", Rule())
             except UsageError as error:
