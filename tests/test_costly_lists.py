@@ -169,7 +169,7 @@ def test_a_row_is_cut_to_what_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "list.parquet"
     path.write_bytes(one_column([page(strings(b"a" * (5 << 20), b"b.example"), 2)], 2))
     long, name = read_targets(path)
-    assert long.problem == "longer than 16384 bytes" and long.input == "a" * 256
+    assert long.problem == "longer than 16384 bytes" and long.input == "a" * 1_024
     assert name.domain == "b.example"
 
 
