@@ -91,14 +91,14 @@ def test_a_domain_and_a_mail_host_that_do_so_while_names_are_resolved_are_unknow
 def test_a_process_that_is_stopped_or_stuck_is_ended_and_its_poison_given_up(
     kit: Kit, undisturbed: Rows, kind: str
 ) -> None:
-    kit.config.write_text(kit.config.read_text().replace("endpoints = 30", "endpoints = 4") + "[watch]\nsilence = 2\n")
+    kit.config.write_text(kit.config.read_text().replace("endpoints = 30", "endpoints = 4") + "[watch]\nsilence = 5\n")
     host = next(row["host"] for row in undisturbed["probes"])
     environment = {POISON: f"smtp:{host}", "FAKE_POISON_KIND": kind}
     kit.scan("data", environment=environment)
     found = kit.dataset("data")["probes"]
     assert {row["outcome"] for row in found if row["host"] == host} == {"gave_up"}
     assert the_others(found, "host", host) == the_others(undisturbed["probes"], "host", host)
-    assert kit.manifest("data")["given_up"][0]["problem"] == "its process was stuck or stopped for 2 s"
+    assert kit.manifest("data")["given_up"][0]["problem"] == "its process was stuck or stopped for 5 s"
 
 
 def test_what_raises_an_error_each_time_is_given_up_as_well(kit: Kit, undisturbed: Rows) -> None:
