@@ -108,7 +108,7 @@ class Limits:
         high=10_000,
     )
     dh_seconds: float = setting(
-        2.0,
+        1.0,
         "seconds of our processor time for key exchanges over primes of more than 2,048 bits, as estimated by their size, of one "
         "provider, all processes together; beyond them such a prime is too large, and the host is asked once more without DHE",
         low=0,
@@ -174,7 +174,7 @@ class Pacing:
         16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
     )
     domain_endpoints: int = setting(
-        128,
+        64,
         "endpoints that one listed domain may cause, divided among its mail hosts (each may have one); the rest is "
         "`over_budget`. Gmail's five hosts have ten",
         low=1,

@@ -126,7 +126,7 @@ def test_the_page_for_citizens_states_every_other_rate_as_it_is() -> None:
         f"{WORDS[pacing.breaker_refusals].capitalize()} refusals of one provider in a row",
         f"left alone for a minute, then one connection feels the way; each time it refuses again the pause doubles, and after the {trips}",
         f"the last {watch.connections} connections of a process have failed in {watch.networks} networks",
-        f"at most {watch.asked_again} endpoints of different networks",
+        f"for one alarm no more than {watch.asked_again} endpoints are asked in all",
         f"{pacing.names_per_address} names of each address: {2_000 * pacing.names_per_address:,}",
         f"| {pacing.per_provider} | {2_000 * pacing.names_per_address:,} / {pacing.per_provider} conversations",
         f"about {2_000 * pacing.names_per_address / pacing.per_provider * (1 + pacing.address_pause) / 60:.0f} minutes",

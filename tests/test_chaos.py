@@ -47,7 +47,7 @@ def test_killed_again_and_again_the_dataset_is_that_of_an_undisturbed_scan(tmp_p
     assert summary["datasets"] >= 1 and summary["parts read meanwhile"] > 0
 
 
-@pytest.mark.parametrize(("size", "code"), [(9_000, 2), (15_000, 1)], ids=["at once", "in a worker"])
+@pytest.mark.parametrize(("size", "code"), [(9_000, 2), (17_000, 1)], ids=["at once", "in a worker"])
 def test_a_full_disk_ends_the_scan_with_one_line_and_with_room_it_goes_on(
     arena: Arena, tmp_path: Path, size: int, code: int
 ) -> None:

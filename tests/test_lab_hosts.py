@@ -192,7 +192,8 @@ def test_a_host_that_does_tls_does_it_as_described(behaviour: HostBehaviour) -> 
         assert truth.forward_secret == (session.version == "TLSv1.3" or "DHE" in session.cipher)
         count = len(session.chain)
         assert count == truth.certificates or count > Limits().certificates == truth.certificates
-        assert trusted(lab, session.chain) == truth.chain_trusted
+        if truth.chain_trusted is not None:  # what a scan does not judge, for its cost, OpenSSL may
+            assert trusted(lab, session.chain) == truth.chain_trusted
         if behaviour not in ODD:
             chain = [certificate.to_cryptography() for certificate in session.chain]
             assert any(map(covers, names(chain[0]))) == truth.name_match

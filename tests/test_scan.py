@@ -209,7 +209,7 @@ def test_a_list_that_is_changed_after_it_was_looked_at_is_not_scanned_and_leaves
 ) -> None:
     """Or the manifest would vouch for another list than was scanned."""
 
-    def change(*arguments: Any) -> Iterator[Any]:
+    def change(*arguments: Any, **options: Any) -> Iterator[Any]:
         if how == "replaced":
             (kit.path / "other.txt").write_text("elsewhere.example\n")
             (kit.path / "other.txt").rename(kit.list)
@@ -219,7 +219,7 @@ def test_a_list_that_is_changed_after_it_was_looked_at_is_not_scanned_and_leaves
             kit.list.unlink()
         elif how == "binary":
             kit.list.write_bytes(bytes(1_000))
-        yield from genuine(*arguments)
+        yield from genuine(*arguments, **options)
         if how == "touched":
             os.utime(kit.list, ns=(0, 0))
 
