@@ -25,6 +25,7 @@ from typing import Any
 from crawler.config import UsageError
 from crawler.lab import option_types
 from crawler.lab.alone import alone_in
+from crawler.visible import visible
 
 _PROGRAM = (sys.executable, "-m", "crawler")
 _START_UP = 300.0  # seconds a lab may take until it listens; a million names take about one minute
@@ -301,5 +302,5 @@ def _orderly_end() -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(visible(line + "\n"))
     sys.stdout.flush()
