@@ -54,7 +54,7 @@ lint: $(READY) ## ruff, formatting and strict types
 
 check: lint test ## all that a change must pass
 
-golden: $(READY) ## write the golden schema and the data dictionary anew from crawler/records.py
+golden: $(READY) ## write the golden schema and the data dictionary anew from crawler/model/rows.py
 	@$(BIN)/python -m tests.derived
 
 bench: bench-dns bench-probe bench-scan ## all benchmarks

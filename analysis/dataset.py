@@ -27,12 +27,11 @@ import pyarrow as pa
 from analysis import deliveries
 from analysis.leftovers import working_directory
 from analysis.limits import MEMORY_LIMIT
-from crawler.config import UsageError
-from crawler.errors import CommandFailed
-from crawler.records import SCHEMA_VERSION, TABLES, schema_of
-from crawler.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
-from crawler.stored_manifest import time_of
-from crawler.stored_runs import SUSPECT, Choice, PassedOver, choose_run
+from crawler.dataset.stored_manifest import time_of
+from crawler.dataset.stored_runs import SUSPECT, Choice, PassedOver, choose_run
+from crawler.model.errors import CommandFailed, UsageError
+from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
+from crawler.model.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
 
 #: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -101,7 +100,7 @@ class Run:
 
     @classmethod
     def open(cls, data: Path, run_id: str | None = None, **options: Any) -> Run:
-        """Open run `run_id` of `data`, or the one that is read by default (`crawler.stored_runs`).
+        """Open run `run_id` of `data`, or the one that is read by default (`crawler.dataset.stored_runs`).
 
         `notes` says what is odd about the run, and which others were passed over.  Raises `UsageError`: no such
         directory or run, a manifest or a part that cannot be read, or a finished run whose tables have other numbers

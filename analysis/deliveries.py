@@ -48,7 +48,7 @@ from datetime import datetime
 
 from analysis import endpoints, names, senders
 from analysis.endpoints import CRITERIA, columns
-from crawler.config import STANDARD_PORTS
+from crawler.settings.config import STANDARD_PORTS
 
 #: What deliveries, and so domains, are judged by: the criteria of endpoints and those of senders.
 DOMAIN_CRITERIA = CRITERIA | senders.CRITERIA

@@ -11,7 +11,7 @@ Kleene's.  What was not measured is null, never false.
 - `offered`: STARTTLS among the capabilities.  False also after HELO.  Null if no capabilities were
   seen: refused connection, time-out, rejection at the greeting, blocked, opted out, not run.
 - `negotiated`: the protocol was answered inside TLS.  False if STARTTLS was not offered, or the probe
-  ended conclusively without TLS (`records.is_conclusive`).  Else null: a 4yz reply to STARTTLS, a
+  ended conclusively without TLS (`rows.is_conclusive`).  Else null: a 4yz reply to STARTTLS, a
   time-out in the handshake, what only our library lacks.
 - `forward_secret`, `post_quantum`: `negotiated` AND the fact of that name, so that *no TLS* is *no* for each, over
   all hosts.
@@ -57,7 +57,7 @@ stage `connect`, or the address is special-purpose space where no stranger's mai
 from __future__ import annotations
 
 from analysis.names import answers
-from crawler.records import MISSING_ISSUER
+from crawler.model.rows import MISSING_ISSUER
 
 #: Criterion -> how the endpoint's facts decide it.
 CRITERIA = {

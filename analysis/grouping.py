@@ -6,7 +6,7 @@ groups below a size are one group, in every format.
 
 from __future__ import annotations
 
-from crawler.declared_limits import limit
+from crawler.settings.declared_limits import limit
 
 #: `--by` -> the SQL that names a domain's group.
 GROUPS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crawler.declared_limits import limit
+from crawler.settings.declared_limits import limit
 
 MEMORY_LIMIT = limit(
     "2GB",

@@ -1,6 +1,6 @@
 """A policy list held against a run: who is on it, and who keeps what it promises, in SQL.
 
-`crawler.promise` states the demands; here they are said once more for a whole run at once, and a
+`crawler.policies.list_compliance` states the demands; here they are said once more for a whole run at once, and a
 test holds the two against each other.  What is not on the run's list is counted and shown, never dropped in silence.
 
 The tables that `load_policy_list` makes: `listed` (domain, and the number of its policy), `listed_policies`.  Policies
@@ -20,8 +20,8 @@ import pandas as pd
 
 from analysis.dataset import Run
 from analysis.names import names_of, read_whole
-from crawler.policy_list import ListedPolicy, PolicyList, read_policy_list
-from crawler.stored_manifest import time_of
+from crawler.dataset.stored_manifest import time_of
+from crawler.policies.policy_list import ListedPolicy, PolicyList, read_policy_list
 
 _BATCH = 50_000
 

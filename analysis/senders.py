@@ -1,6 +1,6 @@
 """What a domain's senders would do at each of its endpoints, in SQL: the columns that `deliveries` adds.
 
-`crawler.senders` states the rules and their sources; here they are said once more
+`crawler.policies.senders` states the rules and their sources; here they are said once more
 in SQL, for a whole run at once, and a test holds the two against each other.
 
 Of the domain:
@@ -32,7 +32,7 @@ forged the MX record could not have it.
 from __future__ import annotations
 
 from analysis.names import answers
-from crawler.senders import NO_POLICY, Delivery, Sender
+from crawler.policies.senders import NO_POLICY, Delivery, Sender
 
 #: Columns with words for distributions.
 LABELS = (*(f"by_{sender}" for sender in Sender), "authentication")

@@ -18,11 +18,11 @@ import pyarrow.fs
 
 from analysis.dataset import NoRoom, Run
 from analysis.leftovers import working_directory
-from crawler.config import UsageError
-from crawler.location import Location, is_location, parse_location
-from crawler.records import TABLES
-from crawler.stored_manifest import MANIFEST
-from crawler.stored_runs import choose_run
+from crawler.dataset.stored_manifest import MANIFEST
+from crawler.dataset.stored_runs import choose_run
+from crawler.model.errors import UsageError
+from crawler.model.rows import TABLES
+from crawler.object_store.url import Location, is_location, parse_location
 
 LANES = 8
 """Objects fetched at once: most of the time of a small one is waiting."""

@@ -17,7 +17,7 @@ from analysis.deliveries import DOMAIN_CRITERIA, DOMAIN_RULES, PLAIN_RULES
 from analysis.endpoints import CRITERIA
 from analysis.grouping import GROUPS, NONE, SMALLEST_GROUP, named_groups
 from analysis.senders import LABELS
-from crawler.names import suffixes
+from crawler.model.names import suffixes
 
 HEADLINE_RULE = "primary"
 

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO, TextIO
 import pandas as pd
 
 from analysis.dataset import Run
-from crawler.config import UsageError
-from crawler.declared_limits import limit
-from crawler.names import InvalidName, a_label
+from crawler.model.errors import UsageError
+from crawler.model.names import InvalidName, a_label
+from crawler.settings.declared_limits import limit
 
 _BATCH = 50_000
 

@@ -22,10 +22,10 @@ import uvloop
 
 from bench import nginx
 from bench.measure import Stopwatch
-from crawler.config import Config, Pacing, Timeouts
-from crawler.lean_process import calm_garbage_collector
-from crawler.probe import Prober
-from crawler.records import Endpoint, Outcome, Probe
+from crawler.executors.lean_process import calm_garbage_collector
+from crawler.model.rows import Endpoint, Outcome, Probe
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing, Timeouts
 
 DELAY = 5
 A_SERVER = 5_000  # addresses of one nginx: each is a descriptor, and so is each connection

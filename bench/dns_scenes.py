@@ -13,14 +13,14 @@ import anyio
 
 from bench.measure import Stopwatch
 from bench.nsd import DOMAINS_PER_PROVIDER, hosts_of, questions
-from crawler.config import Config
+from crawler.dataset.parts import PartWriter
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, MX, TXT, A
-from crawler.lean_process import calm_garbage_collector
-from crawler.parts import PartWriter
-from crawler.records import TABLES, Domain, LookupStatus, MailHost, Target
-from crawler.resolve import resolve_domains
-from crawler.resolve_hosts import resolve_hosts
+from crawler.executors.lean_process import calm_garbage_collector
+from crawler.model.rows import TABLES, Domain, LookupStatus, MailHost, Target
+from crawler.resolve.domains import resolve_domains
+from crawler.resolve.hosts import resolve_hosts
+from crawler.settings.config import Config
 
 TYPES = {"MX": MX, "TXT": TXT, "A": A, "AAAA": AAAA}
 

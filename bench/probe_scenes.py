@@ -15,13 +15,13 @@ import uvloop
 
 from bench.measure import Stopwatch
 from bench.nginx import addresses
-from crawler.config import Config, Pacing, Timeouts
-from crawler.lean_process import calm_garbage_collector
-from crawler.names import suffixes
-from crawler.parts import PartWriter
-from crawler.probe import Prober
-from crawler.records import Certificate, Endpoint, Outcome, Probe
-from crawler.tls import TlsClient, TlsContexts
+from crawler.dataset.parts import PartWriter
+from crawler.executors.lean_process import calm_garbage_collector
+from crawler.model.names import suffixes
+from crawler.model.rows import Certificate, Endpoint, Outcome, Probe
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing, Timeouts
+from crawler.tls.handshake import TlsClient, TlsContexts
 
 IN_FLIGHT = 200
 

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import uvloop
 
 from bench import nginx
-from crawler.config import Config, Pacing, Timeouts
-from crawler.lean_process import calm_garbage_collector
-from crawler.probe import Prober
-from crawler.records import Endpoint, Outcome, Probe
+from crawler.executors.lean_process import calm_garbage_collector
+from crawler.model.rows import Endpoint, Outcome, Probe
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing, Timeouts
 
 MIB = 1 << 20
 REFUSING, SILENT = 100, 1  # endpoints a round; a silent address is asked under one name only

@@ -17,20 +17,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bench.measure import Stopwatch
 from bench.nginx import addresses
 from bench.probe_scenes import IN_FLIGHT
-from crawler.attempt import Attempts
-from crawler.certificates import Known
-from crawler.config import Config, Https, Pacing
-from crawler.conversation import Conversation
-from crawler.dane import records_of
+from crawler.certificates.parsing import Known
+from crawler.dataset.parts import PartWriter
 from crawler.dns.client import DnsClient
-from crawler.exclusions import Exclusions
-from crawler.lean_process import calm_garbage_collector
-from crawler.names import suffixes
-from crawler.parts import PartWriter
-from crawler.policy_fetch import PolicyFetcher
-from crawler.probe import Prober
-from crawler.records import TABLES, DaneStatus, Domain, Endpoint, MtaStsFetch, Outcome, Probe, Target, TlsaStatus
-from crawler.resolve import resolve_domains
+from crawler.executors.lean_process import calm_garbage_collector
+from crawler.model.names import suffixes
+from crawler.model.rows import TABLES, DaneStatus, Domain, Endpoint, MtaStsFetch, Outcome, Probe, Target, TlsaStatus
+from crawler.policies.dane import records_of
+from crawler.politeness.exclusions import Exclusions
+from crawler.probe.attempt import Attempts
+from crawler.probe.conversation import Conversation
+from crawler.probe.prober import Prober
+from crawler.resolve.domains import resolve_domains
+from crawler.resolve.policy_fetch import PolicyFetcher
+from crawler.settings.config import Config, Https, Pacing
 
 
 class _Unjudged(Attempts):

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from OpenSSL import SSL
 
-from crawler.lab.raw_flights import signed_dhe_flight
+from crawler.lab.behaviours.raw_flights import signed_dhe_flight
 from tests.kit import LEAF
 from tests.sealed import (
     ALERT,

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from crawler.certificates import facts
-from crawler.files import write_whole
-from crawler.parts import PartWriter, read_rows
-from crawler.probed_shard import without_text
-from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, Stage
-from crawler.storage import Run
-from crawler.trust import TrustStore
-from crawler.verdicts import conclude, judge_chain, judge_names
+from crawler.certificates.parsing import facts
+from crawler.certificates.trust_store import TrustStore
+from crawler.certificates.verdicts import conclude, judge_chain, judge_names
+from crawler.dataset.files import write_whole
+from crawler.dataset.parts import PartWriter, read_rows
+from crawler.dataset.run import Run
+from crawler.model.rows import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, Stage
+from crawler.probe.shard_rows import without_text
 from tests import chains
 from tests.chains import START, Subject, der, known, pem
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
-from crawler.anatomy import anatomy_of
-from crawler.certificates import Known, load
+from crawler.certificates.der_fields import anatomy_of
+from crawler.certificates.parsing import Known, load
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey

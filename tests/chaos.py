@@ -30,7 +30,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from crawler.records import TABLES
+from crawler.model.rows import TABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 FAKE = (sys.executable, str(ROOT / "tests" / "fake_scan.py"))

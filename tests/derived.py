@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from analysis.indicators import REGISTRY
-from crawler import records
-from crawler import vocabulary as words
-from crawler.config import Config
-from crawler.lab.policy_list import LISTED
-from crawler.lab.protection import MTA_STS, TLSA
-from crawler.lab.reporting import TLSRPT
-from crawler.lab.routes import ROUTES
-from crawler.lab.world import HOSTS
+from crawler.lab.behaviours.policy_list import LISTED
+from crawler.lab.behaviours.protection import MTA_STS, TLSA
+from crawler.lab.behaviours.reporting import TLSRPT
+from crawler.lab.behaviours.routes import ROUTES
+from crawler.lab.world.world import HOSTS
+from crawler.model import rows as records
+from crawler.model import vocabulary as words
+from crawler.settings.config import Config
 from tests.limits_page import lines as limits_page_lines
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,12 +58,12 @@ def vocabulary() -> list[type[StrEnum]]:
 
 def data_page() -> str:
     """docs/data.md with its derived half as it should be."""
-    return _page(DICTIONARY, "crawler/records.py", [*_tables(), *_words()])
+    return _page(DICTIONARY, "crawler/model/rows.py", [*_tables(), *_words()])
 
 
 def settings_page() -> str:
     """docs/settings.md with its derived half as it should be."""
-    return _page(SETTINGS, "crawler/config.py", list(_settings(Config(), "")))
+    return _page(SETTINGS, "crawler/settings/config.py", list(_settings(Config(), "")))
 
 
 def limits_page() -> str:

@@ -17,8 +17,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from crawler.config import Config
 from crawler.dns.client import DnsClient
+from crawler.settings.config import Config
 
 Query = dns.message.Message
 #: Gets a query and whether it came over TCP; returns the datagrams or messages to send back.

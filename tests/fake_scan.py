@@ -10,8 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from crawler import cli, copy_note, working_copy
-from crawler import scan as real
+from crawler.commands import main as cli
+from crawler.object_store import lease, session
+from crawler.scan import job as real
 
 FAKE_WORKER = (sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py")))
 
@@ -25,6 +26,6 @@ def scan(request: real.Request, genuine: object = real.scan) -> int:
 if __name__ == "__main__":
     real.scan = scan
     if pace := float(os.environ.get("FAKE_PACE", "0")):
-        working_copy.EVERY = working_copy.BEAT = pace
-        working_copy.LAST_TRIES = copy_note.PATIENCE = 5 * pace
+        session.EVERY = session.BEAT = pace
+        session.LAST_TRIES = lease.PATIENCE = 5 * pace
     sys.exit(cli.main())

@@ -27,11 +27,8 @@ from typing import Any
 
 import anyio
 
-from crawler import instruments, worker
-from crawler.config import Config
-from crawler.exclusions import Exclusions
-from crawler.opt_out_file import OptOuts
-from crawler.records import (
+from crawler.executors import instruments, worker
+from crawler.model.rows import (
     Certificate,
     Domain,
     Endpoint,
@@ -47,6 +44,9 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
+from crawler.politeness.exclusions import Exclusions
+from crawler.politeness.opt_out_file import OptOuts
+from crawler.settings.config import Config
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 DELAY = float(os.environ.get("FAKE_DELAY", "0"))

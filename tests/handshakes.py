@@ -10,11 +10,11 @@ import anyio.lowlevel
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from crawler import attempt as room
-from crawler.config import Config, Pacing
-from crawler.conversation import Conversation
-from crawler.probe import Prober
-from crawler.records import Endpoint, Outcome
+from crawler.model.rows import Endpoint, Outcome
+from crawler.probe import attempt as room
+from crawler.probe.conversation import Conversation
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing
 from tests.kit import ROOT, Leaf
 
 

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crawler.config import Config
-from crawler.lab.hostile_names import is_hostile
+from crawler.lab.adversary.names import is_hostile
+from crawler.settings.config import Config
 from tests.hostile_measure import LIMIT, ROOT, Taken, measured
 from tests.hostile_rows import differences, honest_rows
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crawler.turns import VARIABLE
+from crawler.executors.turns import VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 3 << 30

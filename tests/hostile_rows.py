@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from analysis.dataset import Run
-from crawler.lab.hostile_names import is_hostile
-from crawler.records import TABLES
+from crawler.lab.adversary.names import is_hostile
+from crawler.model.rows import TABLES
 from tests.chaos import fact, varies
 
 Rows = dict[str, Counter[str]]

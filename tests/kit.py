@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 
-from crawler.config import Limits
-from crawler.conversation import Conversation, Identity, LongHandshakes
-from crawler.dialogs import protocol
-from crawler.records import Outcome, Probe
-from crawler.tls import TlsClient, TlsContexts
+from crawler.model.rows import Outcome, Probe
+from crawler.probe.conversation import Conversation, Identity, LongHandshakes
+from crawler.probe.dialogs.protocol import protocol
+from crawler.settings.config import Limits
+from crawler.tls.handshake import TlsClient, TlsContexts
 
 CONTEXTS = TlsContexts()
 ENDINGS = {"FIN": Outcome.CLOSED, "RST": Outcome.RESET, "LATE": Outcome.TIMEOUT}

@@ -14,8 +14,8 @@ from typing import Any
 
 import analysis
 import crawler
-from crawler.config import Config
-from crawler.declared_limits import DECLARED, DeclaredLimit
+from crawler.settings.config import Config
+from crawler.settings.declared_limits import DECLARED, DeclaredLimit
 
 #: Groups of settings all of which are limits.
 GROUPS = ("dns", "timeouts", "limits", "pacing", "https", "lists", "shards", "watch")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from crawler.parts import PartWriter, read_rows
-from crawler.steps import Step
-from crawler.storage import Run
+from crawler.dataset.parts import PartWriter, read_rows
+from crawler.dataset.run import Run
+from crawler.dataset.steps import Step
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 

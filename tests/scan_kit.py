@@ -19,8 +19,9 @@ import dns.message
 import pyarrow.parquet as pq
 import pytest
 
-from crawler import cli, scan
-from crawler.records import TABLES
+from crawler.commands import main as cli
+from crawler.model.rows import TABLES
+from crawler.scan import job as scan
 from tests import fake_scan
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from analysis.dataset import Run
-from crawler.certificates import Known, parse
-from crawler.dane import Rdata, records_of
-from crawler.names import suffixes
-from crawler.records import (
+from crawler.certificates.parsing import Known, parse
+from crawler.certificates.verdicts import conclude
+from crawler.model.names import suffixes
+from crawler.model.rows import (
     TABLES,
     Certificate,
     Domain,
@@ -33,7 +33,7 @@ from crawler.records import (
     is_conclusive,
     schema_of,
 )  # fmt: skip
-from crawler.verdicts import conclude
+from crawler.policies.dane import Rdata, records_of
 from tests.kit import ROOT
 
 LEAF = "1f" * 32

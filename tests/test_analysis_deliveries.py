@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from analysis.dataset import Run
 from analysis.deliveries import DOMAIN_RULES
 from analysis.endpoints import CRITERIA
-from crawler.certificates import name_match
-from crawler.mta_sts import is_allowed
-from crawler.records import Outcome, Route
-from crawler.route import by_mx
+from crawler.certificates.parsing import name_match
+from crawler.model.rows import Outcome, Route
+from crawler.policies.mta_sts import is_allowed
+from crawler.resolve.mx import by_mx
 from tests.small_runs import KINDS, LEAF, certificate, domain, host, known, opened, probe
 
 Y, N, U = True, False, None

@@ -15,7 +15,7 @@ from analysis.publish.words import percent
 from analysis.shares import Distribution, Share
 from analysis.units import DOMAINS, MESSAGES, counted
 from analysis.weights import load_weights
-from crawler.config import UsageError
+from crawler.model.errors import UsageError
 from tests.small_runs import KINDS, certificate, domain, host, opened, probe
 
 MIXED = ("strict", "self_signed", "static_rsa", "not_offered", "greeting_timeout", "connection_refused", "sampled_out")

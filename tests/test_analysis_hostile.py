@@ -20,7 +20,7 @@ from analysis.figures import facebook, figures
 from analysis.policy_list import load_policy_list, members
 from analysis.publish import site
 from analysis.shares import Share
-from crawler.cli import main
+from crawler.commands.main import main
 from tests.small_runs import LEAF, certificate, domain, host, probe, tlsa, write_run
 
 SMALL = "160MB"

@@ -13,7 +13,7 @@ import pytest
 from analysis.dataset import Run
 from analysis.figures import Figure, figures
 from analysis.shares import Distribution, Share
-from crawler.records import Probe
+from crawler.model.rows import Probe
 from tests.small_runs import certificate, domain, host, incomplete, opened, probe, write_run
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""A policy list beside a run: the SQL against `crawler.promise`, the figures against a truth worked out by hand."""
+"""A policy list beside a run: the SQL against `crawler.policies.list_compliance`, the figures against a truth worked out by hand."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from analysis.dataset import Run
 from analysis.figures import ListFigures, figures, list_figures
 from analysis.policy_list import DEMANDS, load_policy_list, members
 from analysis.shares import Distribution, Share
-from crawler import promise
-from crawler.config import UsageError
-from crawler.policy_list import read_policy_list
-from crawler.records import Certificate, Domain, Host, Probe
+from crawler.model.errors import UsageError
+from crawler.model.rows import Certificate, Domain, Host, Probe
+from crawler.policies import list_compliance
+from crawler.policies.policy_list import read_policy_list
 from tests.figure_runs import Page, run_report, run_stats, values
 from tests.small_runs import LEAF, certificate, domain, host, opened, probe, write_run
 
@@ -98,7 +98,7 @@ def test_the_sql_says_of_every_combination_what_the_stated_demands_say(tmp_path:
         stated = read_policy_list(tmp_path / "policy.json").policies
         truth = {}
         for name, row in domains.items():
-            found = promise.of_domain(stated[name], row, hosts, probes)
+            found = list_compliance.of_domain(stated[name], row, hosts, probes)
             assert found is not None
             truth[name] = (found.host, found.tls, found.certificate, found.kept)
         columns = ", ".join(f"{demand}_all, {demand}_all_observed" for demand in DEMANDS)

@@ -20,9 +20,9 @@ from analysis.publish.drawing import COLOURS
 from analysis.publish.history import history
 from analysis.publish.site import _text
 from analysis.publish.words import percent
-from crawler.cli import main
-from crawler.config import UsageError
-from crawler.senders import WORDS
+from crawler.commands.main import main
+from crawler.model.errors import UsageError
+from crawler.policies.senders import WORDS
 from tests.figure_runs import Page, run_report, run_stats
 from tests.small_runs import KINDS, certificate, domain, host, probe, write_run
 

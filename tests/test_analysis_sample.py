@@ -19,7 +19,7 @@ from analysis.deliveries import DOMAIN_RULES
 from analysis.endpoints import CRITERIA
 from analysis.figures import facebook, figures
 from analysis.shares import Share
-from crawler.records import TABLES
+from crawler.model.rows import TABLES
 from tests.derived import FIGURES, figures_page
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "sample"

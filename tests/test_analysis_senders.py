@@ -1,4 +1,4 @@
-"""Senders over a whole run: the SQL against `crawler.senders`, and every figure against a truth worked out by hand."""
+"""Senders over a whole run: the SQL against `crawler.policies.senders`, and every figure against a truth worked out by hand."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from analysis.deliveries import DOMAIN_RULES
 from analysis.figures import Figure, figures, figures_by
 from analysis.shares import Distribution, Share
 from analysis.weights import load_weights
-from crawler.certificates import Known
-from crawler.chain_verdict import ChainVerdict
-from crawler.dane import Rdata, records_of, status_of, verdict
-from crawler.senders import Delivery, Sender, deliveries
-from crawler.validity import Window
+from crawler.certificates.chain_verdict import ChainVerdict
+from crawler.certificates.parsing import Known
+from crawler.certificates.validity import Window
+from crawler.policies.dane import Rdata, records_of, status_of, verdict
+from crawler.policies.senders import Delivery, Sender, deliveries
 from tests import chains
 from tests.figure_runs import values
 from tests.small_runs import LEAF, certificate, domain, host, known, opened, probe, tlsa

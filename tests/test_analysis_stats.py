@@ -21,9 +21,9 @@ from analysis.publish import terminal
 from analysis.publish.words import folded
 from analysis.shares import Labelled
 from crawler import __version__
-from crawler.config import UsageError
-from crawler.records import Probe
-from crawler.stored_runs import choose_run
+from crawler.dataset.stored_runs import choose_run
+from crawler.model.errors import UsageError
+from crawler.model.rows import Probe
 from tests.figure_runs import run_stats
 from tests.small_runs import certificate, domain, host, probe, write_run
 

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from OpenSSL import crypto
 from OpenSSL._util import lib
 
-from crawler import dane
-from crawler.anatomy import Extensions, anatomy_of, signed_parts, validity_of, without_oddities
-from crawler.certificates import Known, common_name_match, facts, load, name_match
-from crawler.guard import Unreadable
-from crawler.lab.oddities import ODDITIES, changed, with_oddity
-from crawler.records import DaneError, DaneStatus, printable
-from crawler.signatures import is_issued_by, is_signed_by, signature_hash
-from crawler.trust import TrustStore
+from crawler.certificates.der_fields import Extensions, anatomy_of, signed_parts, validity_of, without_oddities
+from crawler.certificates.guard import Unreadable
+from crawler.certificates.parsing import Known, common_name_match, facts, load, name_match
+from crawler.certificates.signatures import is_issued_by, is_signed_by, signature_hash
+from crawler.certificates.trust_store import TrustStore
+from crawler.lab.servers.oddities import ODDITIES, changed, with_oddity
+from crawler.model.rows import DaneError, DaneStatus, printable
+from crawler.policies import dane
 from tests.chains import START, Subject, der, known, pem, with_sha1
 
 HOST = "mx.example"

@@ -17,9 +17,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from crawler.config import Config, Pacing, Timeouts
-from crawler.probe import Prober
-from crawler.records import Endpoint, Outcome, Probe, Stage
+from crawler.model.rows import Endpoint, Outcome, Probe, Stage
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing, Timeouts
 from tests.attackers import ATTACKS
 
 #: Deadlines of three seconds; an attack that went unnoticed would last for a minute.

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.grouping import SMALLEST_GROUP
-from crawler.budgets import EffortBudget, EndpointBudgets, TimeBudget
-from crawler.config import Https, Limits, Pacing, Timeouts, Watch
-from crawler.opt_out_reach import MANY_NAMES
-from crawler.pacing import network_of
-from crawler.records import MX
+from crawler.model.rows import MX
+from crawler.politeness.budgets import EffortBudget, EndpointBudgets, TimeBudget
+from crawler.politeness.opt_out_reach import MANY_NAMES
+from crawler.politeness.pacing import network_of
+from crawler.settings.config import Https, Limits, Pacing, Timeouts, Watch
 
 Domains = dict[str, list[str]]
 Hosts = dict[str, list[str]]

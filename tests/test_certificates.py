@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from crawler import certificates
-from crawler.certificates import Known, facts, name_match
-from crawler.chain_verdict import ChainVerdict
-from crawler.config import ConfigError
-from crawler.recent import Recent
-from crawler.trust import TrustStore
+from crawler.certificates import parsing as certificates
+from crawler.certificates.cache import Recent
+from crawler.certificates.chain_verdict import ChainVerdict
+from crawler.certificates.parsing import Known, facts, name_match
+from crawler.certificates.trust_store import TrustStore
+from crawler.model.errors import ConfigError
 from tests.kit import ROOT, Authority, Leaf
 
 NOW = datetime.now(UTC)
@@ -150,7 +150,7 @@ def test_no_damaged_certificate_makes_the_parser_raise(at: int, damage: bytes) -
 def test_a_chain_is_judged_once(trust: TrustStore, monkeypatch: pytest.MonkeyPatch) -> None:
     leaf = ROOT.issue("once.example").certificate
     first = verdict(trust, leaf)
-    monkeypatch.setattr("crawler.trust._judge", None)
+    monkeypatch.setattr("crawler.certificates.trust_store._judge", None)
     assert verdict(trust, leaf) is first
 
 
@@ -184,7 +184,7 @@ def test_certificates_as_large_as_they_come_are_not_remembered_by_the_thousand(
         parsed.append(der)
         return certificates.parse(certificate, der)
 
-    monkeypatch.setattr("crawler.trust.parse", parse)
+    monkeypatch.setattr("crawler.certificates.trust_store.parse", parse)
     monkeypatch.setattr(trust._certificates, "_size", 2 << 20)
     others = [crypto.load_certificate(crypto.FILETYPE_ASN1, der[:-2] + n.to_bytes(2)) for n in range(200)]
     for certificate in (*others, *reversed(others)):

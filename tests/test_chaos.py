@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from crawler import scan
-from crawler.config import Config
-from crawler.parts import distinct, read_rows
-from crawler.shard_output import ShardOutput
-from crawler.steps import DOMAINS, HOSTS, Step
-from crawler.storage import Run
+from crawler.dataset.parts import distinct, read_rows
+from crawler.dataset.run import Run
+from crawler.dataset.shard_output import ShardOutput
+from crawler.dataset.steps import DOMAINS, HOSTS, Step
+from crawler.scan import job as scan
+from crawler.settings.config import Config
 from tests import fake_worker
 from tests.chaos import Arena, chaos, facts, fake_arena, lab, must_equal
 from tests.power_cut import Disk

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from crawler.arguments import duration
-from crawler.cli import build_parser, main
-from crawler.config import UsageError
-from crawler.options import config_of
+from crawler.commands.arguments import duration
+from crawler.commands.main import build_parser, main
+from crawler.commands.options import config_of
+from crawler.model.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -190,7 +190,7 @@ def test_what_is_no_duration_is_one_line(capsys: pytest.CaptureFixture[str], tex
 def test_an_unwritable_data_directory_is_one_line(
     capsys: pytest.CaptureFixture[str], a_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.opening.ask_resolvers", lambda config: [])
+    monkeypatch.setattr("crawler.scan.begin.ask_resolvers", lambda config: [])
     for data in (a_list, a_list / "below", Path("/proc/nowhere")):
         error = complaint(capsys, "scan", a_list, "--data", data, "--ehlo-name", "probe.example")
         assert "check --data" in error and str(data) in error

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config, ConfigError
-from crawler.files import write_json
-from crawler.settings import check_ranges
+from crawler.dataset.files import write_json
+from crawler.model.errors import ConfigError
+from crawler.settings.config import Config
+from crawler.settings.declared import check_ranges
 
 
 @pytest.mark.parametrize(

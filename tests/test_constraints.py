@@ -12,13 +12,14 @@ from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler import dane, trust
-from crawler.anatomy import Extensions
-from crawler.certificates import Known, load
-from crawler.constraints import comparisons
-from crawler.effort import COMPARISON, MOST
-from crawler.records import DaneError, DaneStatus
-from crawler.trust import TrustStore
+from crawler.certificates import trust_store
+from crawler.certificates.constraint_work import comparisons
+from crawler.certificates.der_fields import Extensions
+from crawler.certificates.effort import COMPARISON, MOST
+from crawler.certificates.parsing import Known, load
+from crawler.certificates.trust_store import TrustStore
+from crawler.model.rows import DaneError, DaneStatus
+from crawler.policies import dane
 from tests.chains import START, Subject, der, element, excluded, known, pem, permitted, rebuilt
 
 HOST = "mx.example"
@@ -58,13 +59,13 @@ def held(store: TrustStore, chain: list[Known], rrset: list[dane.Rdata]) -> dane
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The comparisons of every chain that OpenSSL is asked about."""
     work: list[int] = []
-    genuine = trust._path
+    genuine = trust_store._path
 
     def path(made: object, leaf: Known, others: list[Known]) -> object:
         work.append(comparisons([leaf, *others]))
         return genuine(made, leaf, others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trust, "_path", path)
+    monkeypatch.setattr(trust_store, "_path", path)
     return work
 
 

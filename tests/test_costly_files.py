@@ -13,13 +13,14 @@ import pytest
 
 from analysis.dataset import Run
 from analysis.weights import load_weights
-from crawler import opt_out_file
-from crawler.config import Config, ConfigError, UsageError
-from crawler.memory_limit import limited_memory
-from crawler.opt_out_file import read_opt_outs
-from crawler.parts import Damaged, batches, opened
-from crawler.stored_manifest import read_manifest
-from crawler.trust import TrustStore
+from crawler.certificates.trust_store import TrustStore
+from crawler.dataset.parts import Damaged, batches, opened
+from crawler.dataset.stored_manifest import read_manifest
+from crawler.model.errors import ConfigError, UsageError
+from crawler.politeness import opt_out_file
+from crawler.politeness.opt_out_file import read_opt_outs
+from crawler.settings.config import Config
+from crawler.settings.memory_limit import limited_memory
 from tests.chain_runs import INTERMEDIATE, LEAF, stored
 from tests.forged_parquet import RLE_DICTIONARY, column, file, footer, group, one_column, page, same_index, strings
 from tests.small_runs import domain, host, write_run
@@ -93,7 +94,7 @@ def test_a_lack_of_memory_is_not_taken_for_a_damaged_part(tmp_path: Path) -> Non
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30,) * 2)
-from crawler.cli import main
+from crawler.commands.main import main
 code = main(sys.argv[2:])
 most = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
 open(sys.argv[1], "w").write(most)

@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from crawler.choose_run import config_sha256
-from crawler.config import Config, Lists
-from crawler.list_bounds import InputError
-from crawler.targets import read_targets, survey
+from crawler.lists.bounds import InputError
+from crawler.lists.reader import read_targets, survey
+from crawler.scan.choose_run import config_sha256
+from crawler.settings.config import Config, Lists
 from tests.forged_parquet import (
     RLE_DICTIONARY,
     chunk,
@@ -48,7 +48,7 @@ import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]),) * 2)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-from crawler.targets import InputError, survey
+from crawler.lists.reader import InputError, survey
 try:
     words = f"read {survey(Path(sys.argv[1])).contents.valid}"
 except InputError as error:

@@ -20,12 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from crawler import dane
-from crawler.certificates import Known, load
-from crawler.chain_verdict import ChainVerdict
-from crawler.records import DaneError, DaneStatus, TlsaStatus
-from crawler.signatures import is_signed_by
-from crawler.trust import TrustStore
+from crawler.certificates.chain_verdict import ChainVerdict
+from crawler.certificates.parsing import Known, load
+from crawler.certificates.signatures import is_signed_by
+from crawler.certificates.trust_store import TrustStore
+from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
+from crawler.policies import dane
 from tests.chains import START, Subject, der, known, pem
 
 HOST = "mx.example"

@@ -14,13 +14,14 @@ import dns.message
 import dns.rcode
 import pytest
 
-from crawler.config import Config, ConfigError, DnsSettings
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import AAAA, MX, NXDOMAIN, REFUSED, SERVFAIL, TLSA, TXT, A, Reply, question_of
 from crawler.dns.question import BYTES_A_TURN, Question
 from crawler.dns.tcp import Pipe
 from crawler.dns.transport import Server as TransportServer
-from crawler.records import LookupStatus
+from crawler.model.errors import ConfigError
+from crawler.model.rows import LookupStatus
+from crawler.settings.config import Config, DnsSettings
 from tests.dns_server import Query, Script, Server, client_of, reply_to, serving, settings, zone
 
 Result = TypeVar("Result")

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from crawler.dns import codec, lenient
 from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Reply, Undecodable
-from crawler.records import printable
+from crawler.model.rows import printable
 
 NAME = "example.test"
 TYPES = [MX, A, AAAA, TXT, TLSA, CNAME]

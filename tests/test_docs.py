@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler import cli
+from crawler.commands import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

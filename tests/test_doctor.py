@@ -17,11 +17,11 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from crawler.cli import main
-from crawler.config import Config
-from crawler.doctor import Questions, examine
-from crawler.machine_checks import FAILED, OK, UNKNOWN, WARNING, Check, disk
-from crawler.preflight import Unready, ask_resolvers, raise_descriptor_limit
+from crawler.commands.main import main
+from crawler.preflight.checks import Unready, ask_resolvers, raise_descriptor_limit
+from crawler.preflight.doctor import Questions, examine
+from crawler.preflight.machine_checks import FAILED, OK, UNKNOWN, WARNING, Check, disk
+from crawler.settings.config import Config
 
 Answer = Callable[[str, str], tuple[str, bool, list[str]]]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from crawler.config import Limits
-from crawler.records import Probe
-from crawler.rejudge import Rule, rejudge
-from crawler.storage import Run
-from crawler.trust import TrustStore
-from crawler.verdicts import judge_chain
+from crawler.certificates.trust_store import TrustStore
+from crawler.certificates.verdicts import judge_chain
+from crawler.chains.rejudge import Rule, rejudge
+from crawler.dataset.run import Run
+from crawler.model.rows import Probe
+from crawler.settings.config import Limits
 from tests.chain_runs import ANCHOR, INTERMEDIATE, LEAF, Chain, stored
 from tests.chains import START, known, pem
 from tests.kit import LEAF as SERVER

@@ -13,13 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import crypto
 
-from crawler import attempt, certificates, dane, effort, signatures, trust
-from crawler.anatomy import Extensions
-from crawler.certificates import Known, common_name_match, load
-from crawler.constraints import path_work
-from crawler.effort import MOST, Meter, TooCostly, meter_of_facts, reading_names, signature_under
-from crawler.records import DaneError, DaneStatus, TlsaStatus
-from crawler.trust import TrustStore
+from crawler.certificates import effort, signatures, trust_store
+from crawler.certificates import parsing as certificates
+from crawler.certificates.constraint_work import path_work
+from crawler.certificates.der_fields import Extensions
+from crawler.certificates.effort import MOST, Meter, TooCostly, meter_of_facts, reading_names, signature_under
+from crawler.certificates.parsing import Known, common_name_match, load
+from crawler.certificates.trust_store import TrustStore
+from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
+from crawler.policies import dane
+from crawler.probe import attempt
 from tests.chains import START, Subject, der, element, known, pem, rebuilt
 
 HOST = "mx.example"
@@ -175,13 +178,13 @@ def tower(key: bytes, height: int) -> list[Known]:
 def tried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The work of every path that OpenSSL was asked for."""
     work: list[float] = []
-    genuine = trust._path
+    genuine = trust_store._path
 
     def path(made: object, leaf: Known, others: list[Known]) -> object:
         work.append(path_work([leaf, *others]))
         return genuine(made, leaf, others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trust, "_path", path)
+    monkeypatch.setattr(trust_store, "_path", path)
     return work
 
 

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.config import Config, ConfigError, UsageError
-from crawler.consent import Consent
-from crawler.exclusions import SPECIAL_PURPOSE, AddressSet, Exclusions
-from crawler.kept_opt_outs import kept
-from crawler.mirror import _OURS
-from crawler.opt_out_file import OptOuts, read_opt_outs
-from crawler.records import Outcome
-from crawler.storage import Run
+from crawler.dataset.run import Run
+from crawler.executors.kept_opt_outs import kept
+from crawler.model.errors import ConfigError, UsageError
+from crawler.model.rows import Outcome
+from crawler.object_store.sync import _OURS
+from crawler.politeness.exclusions import SPECIAL_PURPOSE, AddressSet, Exclusions
+from crawler.politeness.opt_out_file import OptOuts, read_opt_outs
+from crawler.scan.consent import Consent
+from crawler.settings.config import Config
 
 GUARD = Exclusions(Config())
 

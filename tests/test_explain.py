@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config, Pacing, UsageError
-from crawler.explain import _endpoints, as_document, run
-from crawler.explained_endpoint import DANE_ERRORS, OUTCOMES
-from crawler.explained_promises import _MODES, _TLSA
-from crawler.explanation import ROUTES, Findings, lines
-from crawler.listed_domain import listing_of
-from crawler.policy_list import PolicyList, parse_policy_list
-from crawler.records import (
+from crawler.explain.domain_text import _MODES, _TLSA
+from crawler.explain.endpoint_text import DANE_ERRORS, OUTCOMES
+from crawler.explain.explain import _endpoints, as_document, run
+from crawler.explain.list_text import listing_of
+from crawler.explain.text import ROUTES, Findings, lines
+from crawler.model.errors import UsageError
+from crawler.model.rows import (
     DaneError,
     DaneStatus,
     Domain,
@@ -30,6 +29,8 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
+from crawler.policies.policy_list import PolicyList, parse_policy_list
+from crawler.settings.config import Config, Pacing
 from tests.kit import play
 from tests.small_runs import domain, host, known, probe, tlsa
 
@@ -284,8 +285,8 @@ def test_a_domain_without_mail_is_an_answer_and_one_that_was_not_asked_is_none(
     async def measured(*_: Any) -> Findings:
         return Findings("example.org", domain=Domain(domain="example.org", route=route))
 
-    monkeypatch.setattr("crawler.explain._measure", measured)
-    monkeypatch.setattr("crawler.explain.check_identity", lambda config: None)
+    monkeypatch.setattr("crawler.explain.explain._measure", measured)
+    monkeypatch.setattr("crawler.explain.explain.check_identity", lambda config: None)
     assert run(Config(ehlo_name="probe.example"), "example.org", as_host=False, address=None, as_json=False) == code
     assert ROUTES[route] in capsys.readouterr().out
 
@@ -303,8 +304,8 @@ def test_a_domain_with_many_endpoints_says_which_one_it_is_at(
     async def once(self: Any, endpoint: Endpoint, took: Any) -> tuple[Probe, list[Any]]:
         return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
 
-    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
-    monkeypatch.setattr("crawler.attempt.Attempts.once", once)
+    monkeypatch.setattr("crawler.executors.instruments.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.probe.attempt.Attempts.once", once)
     config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",))
     assert run(config, "mx.example", as_host=True, address=None, as_json=True) == 1
     out, err = capsys.readouterr()
@@ -332,9 +333,9 @@ def test_a_domain_has_no_more_endpoints_and_time_than_in_a_scan(
         took(seconds)
         return Probe(host=endpoint.host, address=endpoint.address, outcome=Outcome.TIMEOUT, stage=Stage.CONNECT), []
 
-    monkeypatch.setattr("crawler.instruments.resolve_domains", resolved_domain)
-    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
-    monkeypatch.setattr("crawler.attempt.Attempts.once", once)
+    monkeypatch.setattr("crawler.executors.instruments.resolve_domains", resolved_domain)
+    monkeypatch.setattr("crawler.executors.instruments.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.probe.attempt.Attempts.once", once)
     pacing = Pacing(domain_endpoints=64, total_seconds=100, total_seconds_per_domain=80, ordinary_seconds=5)
     config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",), pacing=pacing)
     assert run(config, "bad.example", as_host=False, address=None, as_json=True) == 1
@@ -368,10 +369,10 @@ def test_names_that_all_point_at_one_address_are_asked_there_as_a_scan_would(
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("crawler.instruments.resolve_domains", resolved_domain)
-    monkeypatch.setattr("crawler.instruments.resolve_hosts", resolved)
-    monkeypatch.setattr("crawler.attempt.Attempts.once", once)
-    monkeypatch.setattr("crawler.explain.anyio.sleep", sleep)
+    monkeypatch.setattr("crawler.executors.instruments.resolve_domains", resolved_domain)
+    monkeypatch.setattr("crawler.executors.instruments.resolve_hosts", resolved)
+    monkeypatch.setattr("crawler.probe.attempt.Attempts.once", once)
+    monkeypatch.setattr("crawler.explain.explain.anyio.sleep", sleep)
     pacing = Pacing(names_per_address=4, address_pause=7.0)
     config = Config(ehlo_name="probe.example.net", allow_network=("127.0.0.0/8",), pacing=pacing)
     assert run(config, "bad.example", as_host=False, address=None, as_json=True) == 1

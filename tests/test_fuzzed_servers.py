@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from crawler.config import Limits
-from crawler.conversation import Conversation, Identity
-from crawler.dialogs import protocol
-from crawler.records import Outcome, Probe, Stage, is_conclusive
-from crawler.tls import TlsClient
+from crawler.model.rows import Outcome, Probe, Stage, is_conclusive
+from crawler.probe.conversation import Conversation, Identity
+from crawler.probe.dialogs.protocol import protocol
+from crawler.settings.config import Limits
+from crawler.tls.handshake import TlsClient
 from tests.kit import CONTEXTS, LEAF, ROOT, _drain
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))

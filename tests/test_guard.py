@@ -6,17 +6,17 @@ import ast
 
 import pytest
 
-from crawler.guard import Unreadable, guarded
+from crawler.certificates.guard import Unreadable, guarded
 from tests.source import MODULES, imports_of
 
 #: Libraries that raise whatever they like at hostile bytes.
 LIBRARIES = ("cryptography", "OpenSSL", "service_identity")
 
-#: Modules that call them, and where every call on bytes of strangers goes through `guarded`.  `crawler.tls` has none:
-#: pyOpenSSL states what a handshake raises (`SSL.Error`), and the chain is only handed on.
+#: Modules that call them, and where every call on bytes of strangers goes through `guarded`.  `crawler.tls.handshake`
+#: has none: pyOpenSSL states what a handshake raises (`SSL.Error`), and the chain is only handed on.
 CALLERS = {
-    "crawler.certificates", "crawler.signatures", "crawler.validity", "crawler.trust", "crawler.strength", "crawler.dane",
-    "crawler.server_purpose", "crawler.tls", "crawler.conversation",
+    "crawler.certificates.parsing", "crawler.certificates.signatures", "crawler.certificates.validity", "crawler.certificates.trust_store", "crawler.certificates.strength", "crawler.policies.dane",
+    "crawler.certificates.server_purpose", "crawler.tls.handshake", "crawler.probe.conversation",
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_only_known_modules_call_the_libraries_that_read_certificates() -> None:
     assert callers == CALLERS
 
 
-@pytest.mark.parametrize("module", sorted(CALLERS - {"crawler.tls", "crawler.conversation"}))
+@pytest.mark.parametrize("module", sorted(CALLERS - {"crawler.tls.handshake", "crawler.probe.conversation"}))
 def test_no_list_of_exceptions_stands_for_what_they_may_raise(module: str) -> None:
     """But for a bad signature and an extension that is not there, which are verdicts."""
     caught = {
@@ -86,5 +86,8 @@ def test_no_list_of_exceptions_stands_for_what_they_may_raise(module: str) -> No
     } - {"crypto", "x509"}
     ours = {"Unreadable", "TooCostly", "KeyError"}  # `KeyError` of our own memory
     verdicts = {"InvalidSignature", "ExtensionNotFound"}
-    our_own = {"crawler.trust": {"OSError", "Error"}, "crawler.server_purpose": {"X509StoreContextError"}}
+    our_own = {
+        "crawler.certificates.trust_store": {"OSError", "Error"},
+        "crawler.certificates.server_purpose": {"X509StoreContextError"},
+    }
     assert caught - ours - verdicts <= our_own.get(module, set())  # the file of anchors; the self-test

@@ -16,14 +16,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from OpenSSL import SSL, crypto
 
-from crawler import certificates, parts
-from crawler.anatomy import Extensions
-from crawler.certificate_limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
-from crawler.certificates import facts, load, name_match
-from crawler.config import Limits
-from crawler.conversation import LONG_HANDSHAKE, LongHandshakes
-from crawler.parts import PartWriter, batches, read_rows
-from crawler.records import (
+from crawler.certificates import parsing as certificates
+from crawler.certificates.der_fields import Extensions
+from crawler.certificates.limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
+from crawler.certificates.parsing import facts, load, name_match
+from crawler.certificates.trust_store import TrustStore
+from crawler.dataset import parts
+from crawler.dataset.parts import PartWriter, batches, read_rows
+from crawler.model.row_weights import WEIGHTS
+from crawler.model.rows import (
     TABLES,
     Certificate,
     Domain,
@@ -37,8 +38,8 @@ from crawler.records import (
     Target,
     Tlsa,
 )
-from crawler.row_weights import WEIGHTS
-from crawler.trust import TrustStore
+from crawler.probe.conversation import LONG_HANDSHAKE, LongHandshakes
+from crawler.settings.config import Limits
 from tests.chains import SERVER, START, Subject, der, pem
 from tests.kit import LEAF, play
 from tests.kit import ROOT as AUTHORITY

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.lab.authority import Authority
-from crawler.lab.generated import generated_domains
-from crawler.lab.hostile import Adversary, attacks
-from crawler.lab.hostile_dns import answer_hostile, policy_addresses
-from crawler.lab.hostile_names import hostile_names, is_hostile
-from crawler.lab.world import World
+from crawler.lab.adversary.dns import answer_hostile, policy_addresses
+from crawler.lab.adversary.domains import Adversary, attacks
+from crawler.lab.adversary.names import hostile_names, is_hostile
+from crawler.lab.servers.authority import Authority
+from crawler.lab.world.generated import generated_domains
+from crawler.lab.world.world import World
 from tests.hostile import Done, lab, table, verdicts, write_inputs
 from tests.hostile_measure import ROOT, Taken
 from tests.hostile_rows import differences, honest_rows

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.dataset import Run as OpenedRun
-from crawler.cli import main
-from crawler.config import UsageError
-from crawler.policy_list import read_policy_list
-from crawler.rejudge import Rule, rejudge
-from crawler.storage import Run
-from crawler.stored_manifest import read_manifest, time_of
-from crawler.stored_runs import choose_run
+from crawler.chains.rejudge import Rule, rejudge
+from crawler.commands.main import main
+from crawler.dataset.run import Run
+from crawler.dataset.stored_manifest import read_manifest, time_of
+from crawler.dataset.stored_runs import choose_run
+from crawler.model.errors import UsageError
+from crawler.policies.policy_list import read_policy_list
 from tests.chain_runs import INTERMEDIATE, LEAF, stored
 from tests.small_runs import domain, host, probe, write_run
 

@@ -16,17 +16,17 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from crawler import incomplete, intermediates, shelf
-from crawler.certificates import facts
-from crawler.distrust import distrust
-from crawler.incomplete import judge_incomplete
-from crawler.merging import merge
-from crawler.parts import PartWriter, read_rows
-from crawler.records import Endpoint, IncompleteChain
-from crawler.shard_output import ShardOutput
-from crawler.steps import PROBES
-from crawler.storage import Run
-from crawler.trust import TrustStore
+from crawler.certificates.parsing import facts
+from crawler.certificates.trust_store import TrustStore
+from crawler.chains import chain_index, incomplete, intermediates
+from crawler.chains.incomplete import judge_incomplete
+from crawler.dataset.merging import merge
+from crawler.dataset.parts import PartWriter, read_rows
+from crawler.dataset.run import Run
+from crawler.dataset.shard_output import ShardOutput
+from crawler.dataset.steps import PROBES
+from crawler.dataset.verify import distrust
+from crawler.model.rows import Endpoint, IncompleteChain
 from tests.chain_runs import (
     HOST,
     INTERMEDIATE,
@@ -166,9 +166,9 @@ def test_no_more_namesakes_are_known_than_the_limit_even_if_all_are_genuine(
 
 def test_a_huge_intermediate_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = ROOT.issue(MIDDLE, ca=True, names=[f"{n}.{'x' * 60}.example" for n in range(250)])
-    assert len(der(huge)) > shelf.LARGEST_INTERMEDIATE
+    assert len(der(huge)) > chain_index.LARGEST_INTERMEDIATE
     assert verdicts(stored(tmp_path / "one", [[LEAF]], [huge])) == {sha256(LEAF): False}
-    monkeypatch.setattr(shelf, "LARGEST_INTERMEDIATE", len(der(huge)))
+    monkeypatch.setattr(chain_index, "LARGEST_INTERMEDIATE", len(der(huge)))
     assert verdicts(stored(tmp_path / "two", [[LEAF]], [huge])) == {sha256(LEAF): True}
 
 
@@ -253,7 +253,7 @@ def test_a_table_that_was_changed_is_made_again(tmp_path: Path) -> None:
     assert rows_of(run) == [row] and distrust(run, lambda rows: None) == []
 
 
-READS: dict[str, Callable[[shelf.Shelf], object]] = {
+READS: dict[str, Callable[[chain_index.Shelf], object]] = {
     "count": lambda made: made.count(),
     "chains": lambda made: list(made.chains()),
     "known": lambda made: made.known(["00"], lambda content: None),
@@ -264,11 +264,11 @@ READS: dict[str, Callable[[shelf.Shelf], object]] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_a_disk_that_takes_no_more_is_an_os_error_in_reading_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[shelf.Shelf], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[chain_index.Shelf], object]
 ) -> None:
     """To read a page, another that has changed has to go to the disk."""
-    monkeypatch.setattr(shelf, "_MEMORY", 16 << 10)
-    with closing(shelf.Shelf(tmp_path)) as made:
+    monkeypatch.setattr(chain_index, "_MEMORY", 16 << 10)
+    with closing(chain_index.Shelf(tmp_path)) as made:
         made.keep([[f"{n:064x}"] for n in range(500)])
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
@@ -281,7 +281,7 @@ def test_a_disk_that_takes_no_more_is_an_os_error_in_reading_too(
 
 
 def test_a_call_that_is_wrong_is_no_trouble_of_a_disk(tmp_path: Path) -> None:
-    made = shelf.Shelf(tmp_path)
+    made = chain_index.Shelf(tmp_path)
     made.close()
     with pytest.raises(sqlite3.ProgrammingError):
         made.count()
@@ -303,7 +303,7 @@ def test_nothing_is_sorted_in_a_directory_of_sqlites_choice(tmp_path: Path, monk
     filled = [number for number, words in enumerate(said) if words.startswith("INSERT")]
     assert made and filled and max(made) < min(filled)
     database = genuine(":memory:")
-    database.executescript(shelf._TABLES)
+    database.executescript(chain_index._TABLES)
     for query in {words for words in said if words.startswith("SELECT")}:
         plan = " ".join(row[-1] for row in database.execute(f"EXPLAIN QUERY PLAN {query}"))
         assert "TEMP B-TREE" not in plan, query

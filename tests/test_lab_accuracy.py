@@ -13,15 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.config import Config, UsageError
-from crawler.lab.accuracy import Comparison, compare_run
-from crawler.lab.behaviours import HOSTS, HostBehaviour, Tls, Truth
-from crawler.lab.generated import generated_domains
-from crawler.lab.protection import dane_truth, policy_id
-from crawler.lab.residents import Domain
-from crawler.lab.world import World
-from crawler.records import TABLES, Dnssec, Route, schema_of
-from crawler.rejudge import Rule, rejudge
+from crawler.chains.rejudge import Rule, rejudge
+from crawler.lab.accuracy.compare import Comparison, compare_run
+from crawler.lab.behaviours.protection import dane_truth, policy_id
+from crawler.lab.behaviours.vocabulary import HOSTS, HostBehaviour, Tls, Truth
+from crawler.lab.world.generated import generated_domains
+from crawler.lab.world.names import Domain
+from crawler.lab.world.world import World
+from crawler.model.errors import UsageError
+from crawler.model.rows import TABLES, Dnssec, Route, schema_of
+from crawler.settings.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [*generated_domains(260), "not a name"]

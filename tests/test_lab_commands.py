@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from crawler.config import Config
-from crawler.doctor import Questions, examine
-from crawler.policy_list import read_policy_list
+from crawler.policies.policy_list import read_policy_list
+from crawler.preflight.doctor import Questions, examine
+from crawler.settings.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.lab.dns_server import Responder, answer
-from crawler.lab.generated import generated_domains
+from crawler.lab.behaviours.routes import Serving
 from crawler.lab.lab import Lab
-from crawler.lab.routes import Serving
-from crawler.lab.world import World
-from crawler.records import LookupStatus, Route
+from crawler.lab.servers.dns import Responder, answer
+from crawler.lab.world.generated import generated_domains
+from crawler.lab.world.world import World
+from crawler.model.rows import LookupStatus, Route
 
 NAMES = list(generated_domains(400))
 WORLD = World(1, NAMES)

@@ -19,11 +19,11 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from OpenSSL._util import lib
 
-from crawler.config import Limits
-from crawler.lab.behaviours import HOSTS, HostBehaviour, Port, Tls
+from crawler.lab.behaviours.vocabulary import HOSTS, HostBehaviour, Port, Tls
 from crawler.lab.lab import Lab
-from crawler.lab.world import network
-from crawler.records import Outcome, Stage
+from crawler.lab.world.world import network
+from crawler.model.rows import Outcome, Stage
+from crawler.settings.config import Limits
 
 T = TypeVar("T")
 HOST = "mx1.sunny-harbour.example"
@@ -290,8 +290,8 @@ def test_every_step_of_a_tls_description_is_understood_by_openssl() -> None:
 
 
 def test_host_certificates_are_kept_within_bounds() -> None:
-    from crawler.lab.authority import Authority
-    from crawler.lab.behaviours import Leaf
+    from crawler.lab.behaviours.vocabulary import Leaf
+    from crawler.lab.servers.authority import Authority
 
     authority = Authority(kept=3)
     first = authority.leaf(Leaf(), "a.example")

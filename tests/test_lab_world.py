@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.lab.behaviours import HOSTS, HostBehaviour, Port
-from crawler.lab.generated import generated_domains
-from crawler.lab.mix import PROVIDERS
-from crawler.lab.policy_list import LISTED, policy_list
-from crawler.lab.promises import expected
-from crawler.lab.protection import MTA_STS, TLSA
-from crawler.lab.reporting import TLSRPT
-from crawler.lab.routes import ROUTES
-from crawler.lab.world import World, network, slots
-from crawler.names import a_label
-from crawler.policy_list import parse_policy_list
-from crawler.records import (
+from crawler.lab.accuracy.policy_list import expected
+from crawler.lab.behaviours.policy_list import LISTED, policy_list
+from crawler.lab.behaviours.protection import MTA_STS, TLSA
+from crawler.lab.behaviours.reporting import TLSRPT
+from crawler.lab.behaviours.routes import ROUTES
+from crawler.lab.behaviours.shares import PROVIDERS
+from crawler.lab.behaviours.vocabulary import HOSTS, HostBehaviour, Port
+from crawler.lab.world.generated import generated_domains
+from crawler.lab.world.world import World, network, slots
+from crawler.lists.reader import read_targets
+from crawler.model.names import a_label
+from crawler.model.rows import (
     DaneStatus,
     DnsError,
     LookupStatus,
@@ -36,7 +36,7 @@ from crawler.records import (
     TlsrptStatus,
     is_conclusive,
 )
-from crawler.targets import read_targets
+from crawler.policies.policy_list import parse_policy_list
 from tests import derived
 
 LISTS = Path(__file__).resolve().parent.parent / "data" / "lists"

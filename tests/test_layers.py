@@ -13,121 +13,13 @@ import pytest
 
 from tests.source import FILES, MODULES, ROOT, imports_of, module_of
 
-#: Storeys of the crawler, lowest first; imports point downward or stay on a storey.  A package stands for all its files.
-STOREYS = (
-    {
-        "crawler",
-        "crawler.vocabulary",
-        "crawler.records",
-        "crawler.schema_versions",
-        "crawler.settings",
-        "crawler.errors",
-    }
-    | {"crawler.visible", "crawler.visible_console"}
-    | {"crawler.row_weights", "crawler.reporting", "crawler.declared_limits", "crawler.memory_limit"}
-    | {"crawler.setting_groups", "crawler.run_settings", "crawler.watch_settings", "crawler.three_valued"}
-    | {"crawler.config", "crawler.location", "crawler.stored_manifest", "crawler.stored_runs"},
-    {"crawler.names", "crawler.dns.codec", "crawler.dns.lenient", "crawler.route", "crawler.dialogs"}
-    | {"crawler.guard", "crawler.der", "crawler.anatomy", "crawler.signatures", "crawler.validity", "crawler.recent"}
-    | {"crawler.constraints", "crawler.effort", "crawler.server_purpose"}
-    | {
-        "crawler.certificates",
-        "crawler.certificate_limits",
-        "crawler.chain_verdict",
-        "crawler.dane",
-        "crawler.mta_sts",
-        "crawler.tlsrpt",
-        "crawler.text_records",
-        "crawler.server_flight",
-        "crawler.tls_refusals",
-        "crawler.client_hello",
-        "crawler.policy_list",
-    }
-    | {"crawler.list_containers", "crawler.list_forms", "crawler.list_parquet"}
-    | {"crawler.list_cells", "crawler.list_zone", "crawler.list_survey", "crawler.list_bounds", "crawler.parquet_names"}
-    | {"crawler.targets", "crawler.trust", "crawler.strength", "crawler.verdicts"}
-    | {"crawler.senders", "crawler.promise", "crawler.listed_domain"},
-    {"crawler.dns", "crawler.network", "crawler.tls", "crawler.conversation", "crawler.pacing", "crawler.exclusions"}
-    | {"crawler.opt_out_file", "crawler.kept_opt_outs", "crawler.outage", "crawler.witnesses"}
-    | {"crawler.budgets", "crawler.network_time", "crawler.opt_out_reach", "crawler.workspace", "crawler.lots"}
-    | {
-        "crawler.files",
-        "crawler.parts",
-        "crawler.steps",
-        "crawler.shard_output",
-        "crawler.storage",
-        "crawler.distrust",
-        "crawler.merging",
-        "crawler.shelf",
-        "crawler.policy_fetch",
-        "crawler.https_stream",
-        "crawler.policy_pacing",
-    }
-    | {"crawler.object_store"},
-    {
-        "crawler.lookups",
-        "crawler.resolve",
-        "crawler.resolve_hosts",
-        "crawler.attempt",
-        "crawler.sampling",
-        "crawler.endpoints",
-        "crawler.probe",
-        "crawler.probed_shard",
-        "crawler.intermediates",
-        "crawler.incomplete",
-    },
-    {
-        "crawler.scan",
-        "crawler.consent",
-        "crawler.opening",
-        "crawler.plan",
-        "crawler.manifest",
-        "crawler.choose_run",
-        "crawler.preflight",
-        "crawler.pool",
-        "crawler.pool_limits",
-        "crawler.resolver_watch",
-        "crawler.lookout",
-        "crawler.scan_request",
-        "crawler.instruments",
-        "crawler.worker",
-        "crawler.worker_process",
-        "crawler.quarantine",
-        "crawler.division",
-        "crawler.given_up",
-        "crawler.culprits",
-        "crawler.turns",
-        "crawler.lean_process",
-        "crawler.rejudge",
-        "crawler.finished",
-        "crawler.tally",
-        "crawler.working_copy",
-        "crawler.copies",
-        "crawler.mirror",
-        "crawler.copy_note",
-    }
-    | {
-        "crawler.explain",
-        "crawler.explanation",
-        "crawler.explained_endpoint",
-        "crawler.explained_promises",
-        "crawler.doctor",
-        "crawler.machine_checks",
-        "crawler.named_host",
-        "crawler.cluster",
-        "crawler.lab",
-    },
-    {
-        "crawler.cli",
-        "crawler.arguments",
-        "crawler.console",
-        "crawler.options",
-        "crawler.progress",
-        "crawler.commands",
-        "crawler.__main__",
-    },
-)
-PURE = STOREYS[0] | STOREYS[1]
+PAGE = ROOT / "docs" / "architecture.md"
+#: Rooms of the crawler, lowest first, read off the table in docs/architecture.md; that table is the only list of them.
+ROOMS = re.findall(r"^\| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)[::-1]
+
+#: Rooms and modules that know no network and wait for nothing.
+PURE = ("model", "settings", "lists", "tls", "certificates", "policies", "probe.dialogs", "dns.codec", "dns.lenient")
+PURE += ("resolve.mx", "object_store.url", "dataset.stored_manifest", "dataset.stored_runs", "explain.list_text")
 
 #: Modules with which a room would touch a socket, a clock it waits on, or another process.
 IO_MODULES = {"anyio", "asyncio", "concurrent", "http", "multiprocessing", "select", "selectors", "signal", "socket"}
@@ -135,7 +27,7 @@ IO_MODULES |= {"ssl", "subprocess", "threading", "urllib", "uvloop"}
 
 #: Pure rooms that may touch one of them all the same, each with its reason.
 ALLOWED_IO = {
-    "crawler.list_parquet": {"subprocess"},  # a bound of memory holds for a whole process
+    "crawler.lists.parquet": {"subprocess"},  # a bound of memory holds for a whole process
 }
 
 BANNED_NAMES = {
@@ -153,47 +45,83 @@ BANNED_NAMES = {
 }
 
 
-def room_of(module: str) -> str | None:
-    """The entry of STOREYS that a module of the crawler belongs to: the longest that is it or holds it."""
-    rooms = [room for storey in STOREYS for room in storey if module == room or module.startswith(f"{room}.")]
-    best = max(rooms, key=len, default=None)
-    return None if best == "crawler" != module else best
-
-
-def storey_of(module: str) -> int:
-    """Number of the storey of a module of the crawler."""
-    room = room_of(module)
-    assert room is not None, f"{module} has no storey; give it one in {Path(__file__).name} and docs/architecture.md"
-    return next(number for number, storey in enumerate(STOREYS) if room in storey)
-
-
 CRAWLER = [module for module in MODULES if module.split(".")[0] == "crawler"]
 ANALYSIS = [module for module in MODULES if module.split(".")[0] == "analysis"]
 
 
-@pytest.mark.parametrize("module", CRAWLER)
-def test_imports_of_the_crawler_point_downward_only(module: str) -> None:
-    upward = [name for name in imports_of(module) if name in CRAWLER and storey_of(name) > storey_of(module)]
+def room_of(module: str) -> str:
+    """The room of a module of the crawler; "" for the package itself and `python -m crawler`, which belong to none."""
+    return "" if module in ("crawler", "crawler.__main__") else module.split(".")[1]
+
+
+def is_pure(module: str) -> bool:
+    """Whether a module of the crawler is one of PURE, or in one of them."""
+    return module == "crawler" or any(f"{module}.".startswith(f"crawler.{room}.") for room in PURE)
+
+
+def test_every_module_of_the_crawler_is_in_a_room_of_the_table_in_the_page_about_the_architecture() -> None:
+    assert {room_of(module) for module in CRAWLER} - {""} == set(ROOMS)
+    assert 1 < len(ROOMS) == len(set(ROOMS)) <= 20
+
+
+def test_a_room_of_the_crawler_imports_only_rooms_below_it() -> None:
+    height = {room: number for number, room in enumerate(["", *ROOMS])}
+    upward = [
+        f"{module} imports {name}"
+        for module in CRAWLER
+        if module != "crawler.__main__"
+        for name in imports_of(module)
+        if name in CRAWLER and height[room_of(name)] > height[room_of(module)]
+    ]
     assert upward == []
 
 
-@pytest.mark.parametrize("module", CRAWLER)
-def test_the_crawler_never_imports_the_analysis(module: str) -> None:
-    assert [name for name in imports_of(module) if name.split(".")[0] == "analysis"] == []
+def test_no_two_rooms_beside_each_other_import_each_other_however_many_are_between() -> None:
+    """The same for rooms inside rooms, and for the analysis, whose order no table states."""
+    packages = {module for module, path in MODULES.items() if path.name == "__init__.py"}
+    arrows: dict[str, set[str]] = {package: set() for package in packages}
+    for module in MODULES:
+        for name in imports_of(module):
+            mine, theirs = module.split("."), name.split(".")
+            common = next((n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), 0)
+            one, other = ".".join(mine[: common + 1]), ".".join(theirs[: common + 1])
+            if common and one in packages and other in packages:
+                arrows[one].add(other)
+
+    def reached(package: str) -> set[str]:
+        found, ahead = set[str](), [package]
+        while ahead:
+            new = arrows[ahead.pop()] - found
+            found |= new
+            ahead += new
+        return found
+
+    assert [package for package in sorted(packages) if package in reached(package)] == []
 
 
-@pytest.mark.parametrize("module", ANALYSIS)
-def test_the_analysis_imports_only_the_vocabulary_and_the_pure_rooms(module: str) -> None:
-    impure = [name for name in imports_of(module) if name.split(".")[0] == "crawler" and room_of(name) not in PURE]
+def test_the_crawler_never_imports_the_analysis() -> None:
+    assert [m for m in CRAWLER if any(name.split(".")[0] == "analysis" for name in imports_of(m))] == []
+
+
+def test_the_analysis_and_the_pure_rooms_import_only_pure_rooms_of_the_crawler() -> None:
+    impure = [
+        f"{module} imports {name}"
+        for module in [*ANALYSIS, *filter(is_pure, CRAWLER)]
+        for name in imports_of(module)
+        if name.split(".")[0] == "crawler" and not is_pure(name)
+    ]
     assert impure == []
 
 
-@pytest.mark.parametrize("module", [module for module in CRAWLER if room_of(module) in PURE])
-def test_pure_rooms_know_no_network_and_wait_for_nothing(module: str) -> None:
-    # `urllib.parse` takes texts apart and touches nothing.
-    names = [name for name in imports_of(module) if not name.startswith("urllib.parse")]
-    banned = IO_MODULES - ALLOWED_IO.get(module, set())
-    assert [name for name in names if name.split(".")[0] in banned] == []
+def test_pure_rooms_know_no_network_and_wait_for_nothing() -> None:
+    found = [
+        f"{module} imports {name}"
+        for module in filter(is_pure, CRAWLER)
+        for name in imports_of(module)
+        # `urllib.parse` takes texts apart and touches nothing.
+        if name.split(".")[0] in IO_MODULES - ALLOWED_IO.get(module, set()) and not name.startswith("urllib.parse")
+    ]
+    assert found == []
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
@@ -229,7 +157,7 @@ def test_a_large_room_is_two_rooms(path: Path) -> None:
 
 #: Rooms that may be larger, each with its reason.
 LARGEST = {
-    "crawler.records": 470,  # every stored column is stated once, and in one place
+    "crawler.model.rows": 470,  # every stored column is stated once, and in one place
 }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config
-from crawler.records import TABLES
-from crawler.vocabulary import DaneError, MtaStsFetch, Outcome, Stage
+from crawler.model.rows import TABLES
+from crawler.model.vocabulary import DaneError, MtaStsFetch, Outcome, Stage
+from crawler.settings.config import Config
 from tests import derived
 from tests.limits_page import GROUPS, WORDS, declared
 
@@ -37,9 +37,12 @@ def test_no_group_of_settings_is_forgotten_and_no_entry_is_left_over() -> None:
 
 def test_every_declared_limit_is_on_the_page_and_says_what_happens() -> None:
     limits = declared()
-    assert {"crawler.pool_limits", "crawler.effort", "crawler.list_forms", "analysis.limits"} <= {
-        limit.module for limit in limits
-    }
+    assert {
+        "crawler.executors.pool_limits",
+        "crawler.certificates.effort",
+        "crawler.lists.formats",
+        "analysis.limits",
+    } <= {limit.module for limit in limits}
     for limit in limits:
         assert limit.what and limit.protects and limit.cut
         assert f"| `{limit.module}` | " in PAGE and limit.what in PAGE

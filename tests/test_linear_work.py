@@ -14,16 +14,17 @@ from contextlib import suppress
 
 import pytest
 
-from crawler import mta_sts, tlsrpt
-from crawler.config import Limits
-from crawler.dialogs import Ended, smtp
-from crawler.dialogs.replies import ThreeDigitReplies
 from crawler.dns import codec, lenient
 from crawler.dns.codec import CNAME, MX, OPT, TXT, A, Undecodable
-from crawler.list_zone import Zone, zone_of
-from crawler.mta_sts import InvalidPolicy, parse_policy
-from crawler.names import InvalidName, a_label
-from crawler.records import printable
+from crawler.lists.zone_files import Zone, zone_of
+from crawler.model.names import InvalidName, a_label
+from crawler.model.rows import printable
+from crawler.policies import mta_sts, tlsrpt
+from crawler.policies.mta_sts import InvalidPolicy, parse_policy
+from crawler.probe.dialogs import smtp
+from crawler.probe.dialogs.protocol import Ended
+from crawler.probe.dialogs.three_digit import ThreeDigitReplies
+from crawler.settings.config import Limits
 
 SHORT, LONG = 16_384, 65_536
 FACTOR = 10

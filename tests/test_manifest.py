@@ -8,11 +8,12 @@ from pathlib import Path
 import certifi
 import pytest
 
-from crawler.choose_run import Circumstances, open_run
-from crawler.config import Config, UsageError
-from crawler.manifest import note_resumption
-from crawler.targets import ListFacts
-from crawler.trust import TrustStore
+from crawler.certificates.trust_store import TrustStore
+from crawler.dataset.manifest import note_resumption
+from crawler.lists.reader import ListFacts
+from crawler.model.errors import UsageError
+from crawler.scan.choose_run import Circumstances, open_run
+from crawler.settings.config import Config
 
 FACTS = Circumstances("list.txt", ListFacts("00" * 32, 10, 1), [])
 CONFIG = Config(ehlo_name="probe.example")
@@ -22,8 +23,8 @@ def test_a_resumption_is_on_record_with_the_versions_that_did_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = open_run(tmp_path, "mine", CONFIG, FACTS)
-    monkeypatch.setattr("crawler.manifest.PSL_VERSION", "2030-01-01")
-    monkeypatch.setattr("crawler.manifest.__version__", "99.0")
+    monkeypatch.setattr("crawler.dataset.manifest.PSL_VERSION", "2030-01-01")
+    monkeypatch.setattr("crawler.dataset.manifest.__version__", "99.0")
     manifest = run.manifest()
     del manifest["resumed_with"]  # of an earlier version
     note_resumption(manifest)

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler import merging
-from crawler.distrust import distrust
-from crawler.files import Damaged
-from crawler.merging import merge
-from crawler.parts import PartWriter, read_rows
-from crawler.records import Certificate, Endpoint, Probe
-from crawler.shard_output import ShardOutput
-from crawler.steps import PROBES
-from crawler.storage import Run
-from crawler.tally import counts_of
+from crawler.dataset import merging
+from crawler.dataset.counts import counts_of
+from crawler.dataset.files import Damaged
+from crawler.dataset.merging import merge
+from crawler.dataset.parts import PartWriter, read_rows
+from crawler.dataset.run import Run
+from crawler.dataset.shard_output import ShardOutput
+from crawler.dataset.steps import PROBES
+from crawler.dataset.verify import distrust
+from crawler.model.rows import Certificate, Endpoint, Probe
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 SHARDS = 3

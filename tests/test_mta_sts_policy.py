@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.mta_sts import InvalidPolicy, StsPolicy, is_allowed, parse_policy
-from crawler.records import MtaStsMode
+from crawler.model.rows import MtaStsMode
+from crawler.policies.mta_sts import InvalidPolicy, StsPolicy, is_allowed, parse_policy
 
 ENFORCE = b"version: STSv1\nmode: enforce\nmx: mail.example.com\nmx: *.example.net\nmax_age: 604800\n"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.names import PSL_VERSION, InvalidName, a_label, suffixes
+from crawler.model.names import PSL_VERSION, InvalidName, a_label, suffixes
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from itertools import count
 import anyio
 import pytest
 
-from crawler.config import Limits, Timeouts
-from crawler.conversation import Conversation, Identity
-from crawler.dialogs import protocol
-from crawler.lab.raw_flights import signed_dhe_flight
-from crawler.network import OUTCOMES, converse, outcome_of
-from crawler.records import Outcome, Probe, Stage
-from crawler.tls import TlsClient
+from crawler.lab.behaviours.raw_flights import signed_dhe_flight
+from crawler.model.rows import Outcome, Probe, Stage
+from crawler.probe.connection import OUTCOMES, converse, outcome_of
+from crawler.probe.conversation import Conversation, Identity
+from crawler.probe.dialogs.protocol import protocol
+from crawler.settings.config import Limits, Timeouts
+from crawler.tls.handshake import TlsClient
 from tests.kit import CONTEXTS
 
 QUICK = Timeouts(connect=1.0, greeting=0.3, reply=0.3, handshake=0.3, quit=0.2, target=2.0)

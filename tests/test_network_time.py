@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.config import Pacing, Timeouts
-from crawler.network_time import NetworkTime
-from crawler.pacing import Lanes, Room, network_of
-from crawler.records import Endpoint, Outcome
+from crawler.model.rows import Endpoint, Outcome
+from crawler.politeness.network_time import NetworkTime
+from crawler.politeness.pacing import Lanes, Room, network_of
+from crawler.settings.config import Pacing, Timeouts
 from tests.test_probe import Played, timed
 
 NETWORK = network_of("192.0.2.1")

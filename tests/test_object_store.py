@@ -20,19 +20,18 @@ import pyarrow.fs
 import pytest
 
 from analysis.store import opened_run
-from crawler import copy_note, working_copy
-from crawler.cli import main
-from crawler.config import UsageError
-from crawler.copies import bring_manifests, copy_of, place
-from crawler.copy_note import Note, must_be_deserted, of_this_process, read_note, write_note
-from crawler.errors import ScanFailed
-from crawler.files import write_json
-from crawler.location import parse_location
-from crawler.mirror import Mirror
-from crawler.object_store import LANES, Store, StoreError
-from crawler.progress import Progress
-from crawler.records import TABLES
-from crawler.storage import Run
+from crawler.commands.main import main
+from crawler.commands.progress import Progress
+from crawler.dataset.files import write_json
+from crawler.dataset.run import Run
+from crawler.model.errors import ScanFailed, UsageError
+from crawler.model.rows import TABLES
+from crawler.object_store import lease, session
+from crawler.object_store.checkout import bring_manifests, copy_of, place
+from crawler.object_store.client import LANES, Store, StoreError
+from crawler.object_store.lease import Note, must_be_deserted, of_this_process, read_note, write_note
+from crawler.object_store.sync import Mirror
+from crawler.object_store.url import parse_location
 from tests.small_runs import domain, write_run
 
 BUCKET = parse_location("s3://bucket/scans?region=x")
@@ -66,7 +65,7 @@ class Objects(Store):
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objects:
     (tmp_path / "store" / "bucket").mkdir(parents=True)
     files = pyarrow.fs.SubTreeFileSystem(str(tmp_path / "store"), pyarrow.fs.LocalFileSystem())
-    monkeypatch.setattr("crawler.object_store._filesystem", lambda uri: (files, "bucket/scans"))
+    monkeypatch.setattr("crawler.object_store.client._filesystem", lambda uri: (files, "bucket/scans"))
     monkeypatch.setattr("analysis.store._filesystem", lambda uri: (files, "bucket/scans"))
     return Objects(tmp_path / "store")
 
@@ -221,7 +220,7 @@ def test_another_machine_brings_everything_and_only_what_is_ours(
         (store.directory / strange).write_bytes(b"?")
     run = stub(store, tmp_path / "there")
     assert {path.name for path in run.path.iterdir()} == {"_work", "manifest.json", "trust-anchors.pem"}
-    with working_copy.working_copy(store, run, progress):
+    with session.working_copy(store, run, progress):
         brought = {str(p.relative_to(tmp_path / "there")) for p in run.path.rglob("*") if p.is_file()}
         ours = {"run=a/_work/copy", "run=a/_work/lock", "run=a/_work/pushed.json"}
         assert brought - ours == {name for name in mine if not name.endswith(".whole")}
@@ -233,7 +232,7 @@ def test_a_plan_that_was_put_in_part_is_not_brought(store: Objects, tmp_path: Pa
     store.remove("run=a/_work/targets.whole")
     store.remove("run=a/_work/targets/0001.parquet")
     run = stub(store, tmp_path / "there")
-    with working_copy.working_copy(store, run, progress):
+    with session.working_copy(store, run, progress):
         assert not (run.work / "targets").exists()
         assert (run.path / "domains" / "domains-0000.parquet").exists()
 
@@ -242,7 +241,7 @@ def test_somebodys_parquet_among_the_parts_is_refused(store: Objects, tmp_path: 
     pushed(store, half_done(tmp_path / "here"))
     (store.directory / "run=a" / "domains" / "mine.parquet").write_bytes(b"?")
     with pytest.raises(UsageError, match=r"s3://bucket/scans/run=a/domains/mine\.parquet: is no part of this run"):
-        working_copy.WorkingCopy(store, stub(store, tmp_path / "there"), progress).take()
+        session.WorkingCopy(store, stub(store, tmp_path / "there"), progress).take()
 
 
 def test_of_finished_runs_only_the_one_asked_for_is_brought_and_not_its_parts(store: Objects, tmp_path: Path) -> None:
@@ -269,7 +268,7 @@ def test_a_copy_cut_off_before_the_store_heard_that_it_is_finished_is_continued(
     store: Objects, tmp_path: Path, progress: Progress
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress):
+    with session.working_copy(store, run, progress):
         pass
     run.write_manifest({"state": "finished"})
     run.unlock()
@@ -284,7 +283,7 @@ def test_a_finished_run_leaves_neither_a_copy_nor_what_it_would_be_continued_fro
     store: Objects, tmp_path: Path, progress: Progress
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
         run.write_manifest({"state": "finished"})
         copy.finish()
@@ -297,7 +296,7 @@ def test_what_the_store_lost_or_kept_meanwhile_is_set_right_in_the_end(
     store: Objects, tmp_path: Path, progress: Progress
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
         (store.directory / "run=a" / "domains" / "domains-0000.parquet").unlink()
         (store.directory / "run=a" / "hosts" / "hosts-0009.parquet").write_bytes(b"of another's try")
@@ -311,7 +310,7 @@ def test_if_the_last_word_is_not_heard_the_run_is_not_finished(
     store: Objects, tmp_path: Path, progress: Progress
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
         run.write_manifest({"state": "finished"})
         store.fails = lambda name: True
@@ -324,9 +323,9 @@ def test_the_last_files_are_tried_for_a_while_and_then_the_scan_fails(
     store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(working_copy, "LAST_TRIES", 0.3)
+    monkeypatch.setattr(session, "LAST_TRIES", 0.3)
     tries = []
-    with working_copy.working_copy(store, half_done(tmp_path), progress) as copy:
+    with session.working_copy(store, half_done(tmp_path), progress) as copy:
         store.fails = lambda name: tries.append(name) is None
         with pytest.raises(ScanFailed, match="the same command continues"):
             copy.settle(lambda files: None)
@@ -338,13 +337,13 @@ def test_what_cannot_be_put_after_an_interruption_is_said(
     store: Objects, tmp_path: Path, progress: Progress, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         store.fails = lambda name: True
     assert copy.is_behind and "the same command continues" in caplog.text
     assert (run.path / "domains" / "domains-0000.parquet").exists()
 
 
-@pytest.mark.parametrize("full", ["crawler.mirror.write_json", "crawler.mirror.Mirror._put"])
+@pytest.mark.parametrize("full", ["crawler.object_store.sync.write_json", "crawler.object_store.sync.Mirror._put"])
 def test_a_full_disk_at_the_end_does_not_hide_why_the_scan_failed(
     store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
@@ -352,17 +351,17 @@ def test_a_full_disk_at_the_end_does_not_hide_why_the_scan_failed(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     run = half_done(tmp_path)
-    with pytest.raises(ScanFailed, match="the real reason"), working_copy.working_copy(store, run, progress) as copy:
+    with pytest.raises(ScanFailed, match="the real reason"), session.working_copy(store, run, progress) as copy:
         monkeypatch.setattr(full, fails)
         raise ScanFailed("the real reason")
     # A record that cannot be kept costs nothing but time; what could not be read is missing.
-    assert copy.is_behind is (full != "crawler.mirror.write_json")
+    assert copy.is_behind is (full != "crawler.object_store.sync.write_json")
     assert ("run=a/domains/domains-0000.parquet" in store.names()) is not copy.is_behind
 
 
 def test_a_run_taken_over_is_left_alone(store: Objects, tmp_path: Path, progress: Progress) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         write_note(store, "run=a", Note("another", "elsewhere", 7, "now", is_resting=False))
         store.log.clear()
         with pytest.raises(ScanFailed, match=r"elsewhere \(process 7, now\) has taken over this run"):
@@ -376,7 +375,7 @@ def test_what_another_machine_has_finished_meanwhile_stays_as_it_is(
     store: Objects, tmp_path: Path, progress: Progress, *, left: bool
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
         (store.directory / "run=a" / "certificates" / "merged-0000.parquet").write_bytes(b"of the other")
         (store.directory / "run=a" / "manifest.json").write_text('{"state": "finished"}')
@@ -394,7 +393,7 @@ def test_what_another_machine_has_finished_meanwhile_stays_as_it_is(
 def test_a_run_finished_while_its_note_was_watched_is_not_scanned_again(
     store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy_note, "PATIENCE", 0.4)
+    monkeypatch.setattr(lease, "PATIENCE", 0.4)
     pushed(store, half_done(tmp_path / "here"))
     write_note(store, "run=a", Note("one", "host", 1, "12:00", is_resting=False))
     run = stub(store, tmp_path / "there")
@@ -405,7 +404,7 @@ def test_a_run_finished_while_its_note_was_watched_is_not_scanned_again(
 
     monkeypatch.setattr(progress, "say", finish)
     with pytest.raises(UsageError, match=r"run=a: was finished by host \(process 1, 12:00\) meanwhile"):
-        working_copy.WorkingCopy(store, run, progress).take()
+        session.WorkingCopy(store, run, progress).take()
     assert not run.path.exists() and not [name for name in store.names() if "_work" in name]
 
 
@@ -416,7 +415,7 @@ def test_a_run_deleted_from_the_store_of_which_only_the_manifest_is_here_is_begu
     run = stub(store, tmp_path / "there")
     shutil.rmtree(store.directory / "run=a")
     with pytest.raises(UsageError, match=r"run=a: is in the store no more.* the same command begins another"):
-        working_copy.WorkingCopy(store, run, progress).take()
+        session.WorkingCopy(store, run, progress).take()
     assert not run.path.exists() and store.names() == []
 
 
@@ -424,11 +423,11 @@ def test_a_copy_with_content_outlives_a_run_deleted_from_the_store(
     store: Objects, tmp_path: Path, progress: Progress
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress):
+    with session.working_copy(store, run, progress):
         pass
     shutil.rmtree(store.directory / "run=a")
     write_note(store, "run=a", Note("another", "elsewhere", 7, "now", is_resting=True))
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
     assert "run=a/domains/domains-0000.parquet" in store.names()
 
@@ -436,9 +435,9 @@ def test_a_copy_with_content_outlives_a_run_deleted_from_the_store(
 def test_where_neither_note_nor_manifest_is_found_nothing_is_put(
     store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(working_copy, "LAST_TRIES", 0.2)
+    monkeypatch.setattr(session, "LAST_TRIES", 0.2)
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
         run.write_manifest({"state": "running", "more": 1})
         store.remove("run=a/_work/copy.json")
@@ -449,7 +448,7 @@ def test_where_neither_note_nor_manifest_is_found_nothing_is_put(
         with pytest.raises(ScanFailed, match=r"whose run this is cannot be read.* the same command continues"):
             copy.settle(lambda files: None)
     assert store.log == []
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
     assert "run=a/manifest.json" in store.names()
 
@@ -458,7 +457,7 @@ def test_a_takeover_is_heeded_between_two_files_too(
     store: Objects, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress) as copy:
+    with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
         for name in ("certificates/probes-0000.parquet", "domains/domains-0000.parquet"):
             (run.path / name).unlink()
@@ -482,13 +481,13 @@ def test_a_run_begun_elsewhere_in_the_same_moment_is_not_mixed_with(
 ) -> None:
     pushed(store, half_done(tmp_path / "there"))
     with pytest.raises(UsageError, match="begun elsewhere in the same moment"):
-        working_copy.WorkingCopy(store, half_done(tmp_path / "here"), progress).take()
+        session.WorkingCopy(store, half_done(tmp_path / "here"), progress).take()
 
 
 def test_a_note_that_is_written_again_is_heeded_and_one_that_is_not_is_passed_over(
     store: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy_note, "PATIENCE", 0.4)
+    monkeypatch.setattr(lease, "PATIENCE", 0.4)
     said: list[str] = []
     first = Note("one", "host", 1, "12:00", is_resting=False)
     write_note(store, "run=a", first)
@@ -503,7 +502,7 @@ def test_a_note_that_is_written_again_is_heeded_and_one_that_is_not_is_passed_ov
 
 def test_a_new_copy_has_a_name_that_the_store_knows(store: Objects, tmp_path: Path, progress: Progress) -> None:
     run = half_done(tmp_path)
-    with working_copy.working_copy(store, run, progress):
+    with session.working_copy(store, run, progress):
         note = read_note(store, "run=a")
         assert note and note.copy == copy_of(run) and not note.is_resting
     assert (note := read_note(store, "run=a")) and note.is_resting
@@ -621,7 +620,7 @@ def test_a_full_local_disk_is_not_said_of_the_store(
 
     monkeypatch.setattr(Path, "open", opened)
     with pytest.raises(UsageError) as wrong:
-        working_copy.WorkingCopy(store, run, progress).take()
+        session.WorkingCopy(store, run, progress).take()
     assert str(wrong.value) == f"{run.path}: cannot be written (No space left on device); check --work-dir"
     with (
         pytest.raises(UsageError, match=rf"^{tempfile.gettempdir()}: cannot be written \(No space left on device\)"),

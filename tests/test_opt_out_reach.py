@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crawler.config import Config
-from crawler.opt_out_file import read_opt_outs
-from crawler.opt_out_reach import Reach
-from crawler.plan import cut_endpoints
-from crawler.records import Domain, Host, MailHost
-from crawler.steps import PROBES
-from crawler.storage import Run
+from crawler.dataset.run import Run
+from crawler.dataset.steps import PROBES
+from crawler.model.rows import Domain, Host, MailHost
+from crawler.politeness.opt_out_file import read_opt_outs
+from crawler.politeness.opt_out_reach import Reach
+from crawler.scan.plan import cut_endpoints
+from crawler.settings.config import Config
 from tests.plans import SIGNATURE, cut, put
 
 

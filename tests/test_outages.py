@@ -18,16 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.config import Watch
-from crawler.lab.accuracy import compare_run
-from crawler.lookout import Lookout
-from crawler.outage import FailureWindow, suspicions
-from crawler.pacing import network_of
-from crawler.records import Endpoint, Host, LookupStatus, Outcome, Probe, Stage
-from crawler.shard_output import ShardOutput, lookup_of
-from crawler.steps import HOSTS
-from crawler.storage import Run
-from crawler.witnesses import Witnesses, provider_of
+from crawler.dataset.run import Run
+from crawler.dataset.shard_output import ShardOutput, lookup_of
+from crawler.dataset.steps import HOSTS
+from crawler.executors.lookout import Lookout
+from crawler.executors.outages import FailureWindow, suspicions
+from crawler.executors.witnesses import Witnesses, provider_of
+from crawler.lab.accuracy.compare import compare_run
+from crawler.model.rows import Endpoint, Host, LookupStatus, Outcome, Probe, Stage
+from crawler.politeness.pacing import network_of
+from crawler.settings.config import Watch
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config
-from crawler.lots import divided_networks, lot_of
-from crawler.pacing import network_of
-from crawler.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
-from crawler.records import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
-from crawler.steps import DOMAINS, HOSTS, PROBES
-from crawler.storage import Run
+from crawler.dataset.run import Run
+from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
+from crawler.executors.lots import divided_networks, lot_of
+from crawler.model.rows import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
+from crawler.politeness.pacing import network_of
+from crawler.scan.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
+from crawler.settings.config import Config
 from tests.plans import SIGNATURE, cut, put
 
 

@@ -18,14 +18,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from crawler import https_stream
 from crawler.dns.client import DnsClient
-from crawler.exclusions import Exclusions
-from crawler.lab.raw_flights import dhe_flight
-from crawler.names import suffixes
-from crawler.opt_out_file import read_opt_outs
-from crawler.policy_fetch import PolicyFetcher
-from crawler.records import Domain, MtaStsFetch, MtaStsMode, Policy
+from crawler.lab.behaviours.raw_flights import dhe_flight
+from crawler.model.names import suffixes
+from crawler.model.rows import Domain, MtaStsFetch, MtaStsMode, Policy
+from crawler.politeness.exclusions import Exclusions
+from crawler.politeness.opt_out_file import read_opt_outs
+from crawler.resolve import https_stream
+from crawler.resolve.policy_fetch import PolicyFetcher
 from tests.chains import Subject, pem
 from tests.dns_server import Script, reply_to, serving, settings, zone
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler import promise
-from crawler.config import UsageError
-from crawler.policy_list import MAX_BYTES, ListedPolicy, PolicyList, parse_policy_list, read_policy_list
-from crawler.promise import Promise
-from crawler.records import Certificate, MtaStsMode, Probe
+from crawler.model.errors import UsageError
+from crawler.model.rows import Certificate, MtaStsMode, Probe
+from crawler.policies import list_compliance
+from crawler.policies.list_compliance import Promise
+from crawler.policies.policy_list import MAX_BYTES, ListedPolicy, PolicyList, parse_policy_list, read_policy_list
 from tests.small_runs import domain, host, probe
 
 LIST: dict[str, Any] = {
@@ -173,7 +173,7 @@ GOOD: dict[str, Any] = {
 def kept(policy: ListedPolicy, names: list[str] | None, **facts: Any) -> bool | None:
     """Whether an endpoint that is in order but for `facts` keeps the promise; `names` are in its certificate."""
     row = Probe(**(GOOD | facts))
-    return promise.at_endpoint(policy, row.host or "", row, Certificate(names=names)).kept
+    return list_compliance.at_endpoint(policy, row.host or "", row, Certificate(names=names)).kept
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_the_common_name_counts_where_there_is_no_dns_name() -> None:
     row = Probe(**(GOOD | {"name_match": False}))
     for names, wanted in (([], True), (["other.example"], False)):
         leaf = Certificate(names=names, common_name="mx.eff.org")
-        assert promise.at_endpoint(policy, "mx.eff.org", row, leaf).kept is wanted
+        assert list_compliance.at_endpoint(policy, "mx.eff.org", row, leaf).kept is wanted
 
 
 def test_a_domain_keeps_its_promise_if_every_endpoint_does() -> None:
@@ -238,12 +238,12 @@ def test_a_domain_keeps_its_promise_if_every_endpoint_does() -> None:
     both = one | {("mx2.example", "192.0.2.2"): (probe("mx2.example", "192.0.2.2", "not_offered"), None)}
     hosts = {f"mx{n}.example": host(f"mx{n}.example", f"192.0.2.{n}") for n in (1, 2)}
     row = domain("a.example", "mx1.example", "mx2.example")
-    assert promise.of_domain(policy, row, hosts, one) == Promise(True, None, None)
-    assert promise.of_domain(policy, row, hosts, both) == Promise(True, False, False)
+    assert list_compliance.of_domain(policy, row, hosts, one) == Promise(True, None, None)
+    assert list_compliance.of_domain(policy, row, hosts, both) == Promise(True, False, False)
     alone = domain("a.example", "mx1.example")
-    assert promise.of_domain(policy, alone, hosts, one) == Promise(True, True, True)
-    assert promise.of_domain(policy, alone, {}, one) == Promise(True, None, None)
-    assert promise.of_domain(policy, alone, {"mx1.example": host("mx1.example")}, {}) is None
-    assert promise.of_domain(policy, domain("a.example", "mx1.example", mx_dropped=5), hosts, one) == Promise()
-    assert promise.of_domain(policy, domain("a.example", route="unknown"), {}, {}) == Promise()
-    assert promise.of_domain(policy, domain("a.example", "mx3.example"), {}, {}) == Promise(False, None, None)
+    assert list_compliance.of_domain(policy, alone, hosts, one) == Promise(True, True, True)
+    assert list_compliance.of_domain(policy, alone, {}, one) == Promise(True, None, None)
+    assert list_compliance.of_domain(policy, alone, {"mx1.example": host("mx1.example")}, {}) is None
+    assert list_compliance.of_domain(policy, domain("a.example", "mx1.example", mx_dropped=5), hosts, one) == Promise()
+    assert list_compliance.of_domain(policy, domain("a.example", route="unknown"), {}, {}) == Promise()
+    assert list_compliance.of_domain(policy, domain("a.example", "mx3.example"), {}, {}) == Promise(False, None, None)

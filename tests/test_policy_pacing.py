@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler import policy_pacing
-from crawler.config import Config
-from crawler.policy_pacing import PolicyPacing
+from crawler.politeness import policy_pacing
+from crawler.politeness.policy_pacing import PolicyPacing
+from crawler.settings.config import Config
 
 
 def pacing(processes: int = 1, **https: Any) -> PolicyPacing:

@@ -11,13 +11,13 @@ import anyio
 import anyio.abc
 import pytest
 
-from crawler.config import Config
-from crawler.errors import ScanFailed
-from crawler.parts import PartWriter
-from crawler.pool import Pool
-from crawler.records import Target
-from crawler.steps import DOMAINS, PROBES
-from crawler.storage import Run
+from crawler.dataset.parts import PartWriter
+from crawler.dataset.run import Run
+from crawler.dataset.steps import DOMAINS, PROBES
+from crawler.executors.processes import Pool
+from crawler.model.errors import ScanFailed
+from crawler.model.rows import Target
+from crawler.settings.config import Config
 
 #: A worker that does every shard at once and says so; `{}` is what it does after that.
 WORKER = """

@@ -11,17 +11,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from crawler import attempt as room
-from crawler.budgets import StoredBudget
-from crawler.config import Config, Limits, Pacing
-from crawler.conversation import Conversation
-from crawler.network_time import NetworkTime
-from crawler.opt_out_file import read_opt_outs
-from crawler.pacing import Budget, Lanes, Lot, Room, network_of
-from crawler.probe import Prober
-from crawler.probed_shard import ProbedShard
-from crawler.records import Certificate, Endpoint, Outcome, Probe, Stage
-from crawler.tls import Offer
+from crawler.model.rows import Certificate, Endpoint, Outcome, Probe, Stage
+from crawler.politeness.budgets import StoredBudget
+from crawler.politeness.network_time import NetworkTime
+from crawler.politeness.opt_out_file import read_opt_outs
+from crawler.politeness.pacing import Budget, Lanes, Lot, Room, network_of
+from crawler.probe import attempt as room
+from crawler.probe.conversation import Conversation
+from crawler.probe.prober import Prober
+from crawler.probe.shard_rows import ProbedShard
+from crawler.settings.config import Config, Limits, Pacing
+from crawler.tls.handshake import Offer
 from tests.handshakes import handshake
 from tests.kit import LEAF, ROOT
 
@@ -420,7 +420,7 @@ def test_the_rate_spreads_connections_over_time() -> None:
         now[0] += seconds
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("crawler.pacing.anyio.sleep", sleep)
+        patch.setattr("crawler.politeness.pacing.anyio.sleep", sleep)
         anyio.run(run)
     assert waits[-1] >= 0.3 and waits == sorted(waits)
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from crawler.progress import Progress
+from crawler.commands.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler import mta_sts, tlsrpt
-from crawler.dane import is_usable, records_of, status_of
-from crawler.records import MtaStsRecord, TlsaStatus, TlsrptStatus
+from crawler.model.rows import MtaStsRecord, TlsaStatus, TlsrptStatus
+from crawler.policies import mta_sts, tlsrpt
+from crawler.policies.dane import is_usable, records_of, status_of
 from tests.kit import LEAF
 
 # --- MTA-STS, RFC 8461 §3.1 ---------------------------------------------------------------------

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.pacing import network_of
-from crawler.quarantine import Quarantine
-from crawler.steps import DOMAINS, PROBES, STEPS
-from crawler.storage import Run
+from crawler.dataset.run import Run
+from crawler.dataset.steps import DOMAINS, PROBES, STEPS
+from crawler.executors.quarantine import Quarantine
+from crawler.politeness.pacing import network_of
 from tests.scan_kit import Kit, answering_resolver
 
 POISON = "FAKE_POISON"

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.dataset import Run
-from crawler.merging import merge
-from crawler.parts import PartWriter
-from crawler.records import SCHEMA_VERSION, TABLES, Certificate, Probe, schema_of
-from crawler.shard_output import ShardOutput
-from crawler.steps import PROBES
-from crawler.storage import Run as StoredRun
+from crawler.dataset.merging import merge
+from crawler.dataset.parts import PartWriter
+from crawler.dataset.run import Run as StoredRun
+from crawler.dataset.shard_output import ShardOutput
+from crawler.dataset.steps import PROBES
+from crawler.model.rows import SCHEMA_VERSION, TABLES, Certificate, Probe, schema_of
 from tests.small_runs import LEAF, certificate, domain, host, probe, write_run
 
 ROOT = Path(__file__).resolve().parent.parent

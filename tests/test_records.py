@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.records import TABLES, Outcome, Stage, is_conclusive, printable, schema_of
+from crawler.model.rows import TABLES, Outcome, Stage, is_conclusive, printable, schema_of
 
 
 @given(st.binary(max_size=200))

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from analysis.dataset import Run as OpenedRun
 from analysis.figures import Figure, figures
 from analysis.shares import Share
-from crawler import cli
-from crawler import rejudge as room
-from crawler.files import hidden
-from crawler.lab.oddities import changed
-from crawler.records import SCHEMA_VERSION, TABLES, schema_of
-from crawler.rejudge import VERDICTS, Rule, rejudge
-from crawler.storage import Run
+from crawler.chains import rejudge as room
+from crawler.chains.rejudge import VERDICTS, Rule, rejudge
+from crawler.commands import main as cli
+from crawler.dataset.files import hidden
+from crawler.dataset.run import Run
+from crawler.lab.servers.oddities import changed
+from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
 from tests.chain_runs import (
     ANCHOR,
     HOST,

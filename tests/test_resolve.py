@@ -10,10 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler.config import Config
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, A
-from crawler.records import (
+from crawler.model.rows import (
     DnsError,
     Dnssec,
     Domain,
@@ -27,8 +26,9 @@ from crawler.records import (
     TlsaStatus,
     TlsrptStatus,
 )
-from crawler.resolve import resolve_domains
-from crawler.resolve_hosts import resolve_hosts
+from crawler.resolve.domains import resolve_domains
+from crawler.resolve.hosts import resolve_hosts
+from crawler.settings.config import Config
 from tests.dns_server import Script, Server, reply_to, serving, settings, zone
 
 DIGEST = "ab" * 32

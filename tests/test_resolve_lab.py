@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config
 from crawler.dns.client import DnsClient
-from crawler.lab.dns_server import OverTcp, OverUdp, Responder, answer
-from crawler.lab.generated import generated_domains
-from crawler.lab.world import World
-from crawler.records import Domain, Host, LookupStatus, MailHost, Target, Tlsa
-from crawler.resolve import resolve_domains
-from crawler.resolve_hosts import resolve_hosts
-from crawler.targets import read_targets
+from crawler.lab.servers.dns import OverTcp, OverUdp, Responder, answer
+from crawler.lab.world.generated import generated_domains
+from crawler.lab.world.world import World
+from crawler.lists.reader import read_targets
+from crawler.model.rows import Domain, Host, LookupStatus, MailHost, Target, Tlsa
+from crawler.resolve.domains import resolve_domains
+from crawler.resolve.hosts import resolve_hosts
+from crawler.settings.config import Config
 
 #: A list of real names, beside the repository in some places.
 TOP_10K = Path(__file__).resolve().parents[2] / "shared" / "data" / "opendns-top-10k.txt"

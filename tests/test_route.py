@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.records import DnsError, LookupStatus, Route
-from crawler.route import by_mx, unknown, without_answer, without_mx
+from crawler.model.rows import DnsError, LookupStatus, Route
+from crawler.resolve.mx import by_mx, unknown, without_answer, without_mx
 
 OK, NODATA, NXDOMAIN, NOT_ASKED = (
     LookupStatus.OK,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.records import Certificate, Endpoint, Probe
-from crawler.sampling import Candidate, Candidates, fair_order, in_turns_with, owners
+from crawler.model.rows import Certificate, Endpoint, Probe
+from crawler.probe.sampling import Candidate, Candidates, fair_order, in_turns_with, owners
 from tests.small_runs import known
 
 

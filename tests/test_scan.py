@@ -20,14 +20,15 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 import pytest
 
-from crawler import plan, scan
-from crawler.config import Config
-from crawler.files import hidden, process_space
-from crawler.parts import row_count
-from crawler.records import SCHEMA_VERSION, TABLES
-from crawler.steps import Step
-from crawler.storage import Run
-from crawler.workspace import sweep
+from crawler.dataset.files import hidden, process_space
+from crawler.dataset.parts import row_count
+from crawler.dataset.run import Run
+from crawler.dataset.steps import Step
+from crawler.dataset.workspace import sweep
+from crawler.model.rows import SCHEMA_VERSION, TABLES
+from crawler.scan import job as scan
+from crawler.scan import plan
+from crawler.settings.config import Config
 from tests.scan_kit import Kit, answering_resolver
 
 
@@ -311,7 +312,7 @@ def test_two_scans_of_one_run_are_refused_and_a_crash_leaves_no_lock(kit: Kit, m
     with kit.start("data", "--run", "mine", environment={"FAKE_DELAY": "0.2"}) as process:
         assert comes_true((kit.path / "data" / "run=mine").exists)
         with monkeypatch.context() as impatient:
-            impatient.setattr("crawler.choose_run._LOCK_PATIENCE", 0.2)
+            impatient.setattr("crawler.scan.choose_run._LOCK_PATIENCE", 0.2)
             _, err = kit.scan("data", "--run", "mine", code=2)
         assert "another scan is working on this run" in err and err.count(": error: ") == 1
         process.kill()

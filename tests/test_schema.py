@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from crawler import records
+from crawler.model import rows as records
 from tests import derived
 
 

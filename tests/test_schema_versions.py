@@ -12,9 +12,9 @@ import pytest
 
 from analysis.dataset import Run
 from analysis.figures import figures
-from crawler.cli import main
-from crawler.records import SCHEMA_VERSION
-from crawler.schema_versions import RENAMED, REWORDED
+from crawler.commands.main import main
+from crawler.model.rows import SCHEMA_VERSION
+from crawler.model.schema_versions import RENAMED, REWORDED
 
 STORED = Path(__file__).parent / "stored" / "schema-1"
 PARTS = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from crawler.certificates import Known
-from crawler.records import Domain, Probe, Tlsa
-from crawler.senders import Delivery, Sender, deliveries
+from crawler.certificates.parsing import Known
+from crawler.model.rows import Domain, Probe, Tlsa
+from crawler.policies.senders import Delivery, Sender, deliveries
 from tests.small_runs import domain, known, probe
 
 AUTHENTICATED, ENCRYPTED, CLEAR, REFUSED = Delivery

@@ -10,12 +10,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crawler.config import Limits
-from crawler.lab.raw_flights import DHE_RSA_AES128_GCM_SHA256, dhe_flight, ecdhe_flight, flight, signed_dhe_flight
-from crawler.records import Outcome
-from crawler.server_flight import ServerFlight
-from crawler.tls import Offer, TlsClient, TlsContexts, TlsFailure
-from crawler.tls_refusals import DHE_TOO_LARGE
+from crawler.lab.behaviours.raw_flights import (
+    DHE_RSA_AES128_GCM_SHA256,
+    dhe_flight,
+    ecdhe_flight,
+    flight,
+    signed_dhe_flight,
+)
+from crawler.model.rows import Outcome
+from crawler.settings.config import Limits
+from crawler.tls.handshake import Offer, TlsClient, TlsContexts, TlsFailure
+from crawler.tls.refusals import DHE_TOO_LARGE
+from crawler.tls.server_flight import ServerFlight
 from tests.kit import play
 
 CONTEXTS = TlsContexts()

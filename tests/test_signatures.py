@@ -8,10 +8,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from crawler import dane, effort
-from crawler.certificates import load
-from crawler.records import DaneError, DaneStatus, TlsaStatus
-from crawler.trust import TrustStore
+from crawler.certificates import effort
+from crawler.certificates.parsing import load
+from crawler.certificates.trust_store import TrustStore
+from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
+from crawler.policies import dane
 from tests.chains import START, Subject, der, known, pem
 
 _PLAIN = rsa.generate_private_key(65_537, 3_072)

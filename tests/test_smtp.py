@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from crawler.config import Limits
-from crawler.dialogs import Ended
-from crawler.dialogs.replies import ThreeDigitReplies
-from crawler.records import Outcome, Probe, Stage
+from crawler.model.rows import Outcome, Probe, Stage
+from crawler.probe.dialogs.protocol import Ended
+from crawler.probe.dialogs.three_digit import ThreeDigitReplies
+from crawler.settings.config import Limits
 from tests.kit import LEAF, play, play_whole
 
 GREETING = "S: 220 mx.example ESMTP\nC: EHLO probe.example\n"

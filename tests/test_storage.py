@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.distrust import distrust
-from crawler.files import Damaged, write_json
-from crawler.merging import merge
-from crawler.parts import PartWriter, distinct, read_rows, row_count
-from crawler.records import (
+from crawler.dataset.files import Damaged, write_json
+from crawler.dataset.merging import merge
+from crawler.dataset.parts import PartWriter, distinct, read_rows, row_count
+from crawler.dataset.run import Run
+from crawler.dataset.shard_output import ShardOutput
+from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
+from crawler.dataset.verify import distrust
+from crawler.model.rows import (
     TABLES,
     Certificate,
     Domain,
@@ -31,9 +34,6 @@ from crawler.records import (
     Tlsa,
     TlsaStatus,
 )
-from crawler.shard_output import ShardOutput
-from crawler.steps import DOMAINS, HOSTS, PROBES
-from crawler.storage import Run
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)

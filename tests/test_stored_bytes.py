@@ -8,14 +8,14 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler.budgets import StoredBudget
-from crawler.certificates import Known, load
-from crawler.config import Config, Limits, Pacing
-from crawler.network_time import NetworkTime
-from crawler.probe import Prober
-from crawler.probed_shard import ProbedShard, without_text
-from crawler.records import Certificate, Endpoint, Outcome, Probe
-from crawler.row_weights import WEIGHTS
+from crawler.certificates.parsing import Known, load
+from crawler.model.row_weights import WEIGHTS
+from crawler.model.rows import Certificate, Endpoint, Outcome, Probe
+from crawler.politeness.budgets import StoredBudget
+from crawler.politeness.network_time import NetworkTime
+from crawler.probe.prober import Prober
+from crawler.probe.shard_rows import ProbedShard, without_text
+from crawler.settings.config import Config, Limits, Pacing
 from tests.chains import Subject, der
 from tests.handshakes import handshake
 from tests.kit import LEAF

@@ -17,15 +17,16 @@ from hypothesis import strategies as st
 from analysis.dataset import Run
 from analysis.figures import Figure, figures
 from analysis.publish import machine, site, terminal
-from crawler.choose_run import Circumstances, open_run
-from crawler.cli import main
-from crawler.config import Config, UsageError
-from crawler.files import write_json
-from crawler.manifest import note_reload, note_resumption
-from crawler.rejudge import Rule, rejudge
-from crawler.stored_manifest import read_manifest
-from crawler.stored_runs import choose_run
-from crawler.targets import ListFacts
+from crawler.chains.rejudge import Rule, rejudge
+from crawler.commands.main import main
+from crawler.dataset.files import write_json
+from crawler.dataset.manifest import note_reload, note_resumption
+from crawler.dataset.stored_manifest import read_manifest
+from crawler.dataset.stored_runs import choose_run
+from crawler.lists.reader import ListFacts
+from crawler.model.errors import UsageError
+from crawler.scan.choose_run import Circumstances, open_run
+from crawler.settings.config import Config
 from tests.chain_runs import INTERMEDIATE, LEAF, stored
 
 CONFIG = Config(ehlo_name="probe.example")

@@ -12,11 +12,11 @@ import pytest
 from analysis.commands import report, stats
 from analysis.dataset import Run
 from analysis.figures import facebook, figures
-from crawler.cli import main
-from crawler.config import UsageError
-from crawler.machine_checks import disk
-from crawler.rejudge import Rule, rejudge
-from crawler.stored_runs import choose_run
+from crawler.chains.rejudge import Rule, rejudge
+from crawler.commands.main import main
+from crawler.dataset.stored_runs import choose_run
+from crawler.model.errors import UsageError
+from crawler.preflight.machine_checks import disk
 from tests.chain_runs import INTERMEDIATE, LEAF, stored
 from tests.small_runs import domain, host, probe, write_run
 

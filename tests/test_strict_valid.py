@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.dataset import Run
-from crawler.records import Outcome, Probe, Stage, schema_of
-from crawler.schema_versions import as_now
-from crawler.verdicts import certificate_holds, conclude
+from crawler.certificates.verdicts import certificate_holds, conclude
+from crawler.model.rows import Outcome, Probe, Stage, schema_of
+from crawler.model.schema_versions import as_now
 from tests.small_runs import domain, host, probe, write_run
 
 VALUES = (True, False, None)

@@ -17,11 +17,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.list_forms import MAX_LINE
-from crawler.list_survey import ListContents, contents_of
-from crawler.records import Target
-from crawler.row_weights import WEIGHTS
-from crawler.targets import InputError, comes_once, read_targets, spool, survey
+from crawler.lists.formats import MAX_LINE
+from crawler.lists.reader import InputError, comes_once, read_targets, spool, survey
+from crawler.lists.survey import ListContents, contents_of
+from crawler.model.row_weights import WEIGHTS
+from crawler.model.rows import Target
 
 
 def targets_of(tmp_path: Path, content: bytes | str, limit: int = 0) -> list[Target]:
@@ -434,7 +434,7 @@ def test_a_list_that_can_hardly_be_meant_is_refused_with_the_reason(tmp_path: Pa
 
 
 def test_duplicates_of_a_long_list_are_estimated_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crawler.list_survey._EXACTLY", 1_000)
+    monkeypatch.setattr("crawler.lists.survey._EXACTLY", 1_000)
     names = [f"n{number % 40_000}.example" for number in range(60_000)]
     contents = contents_of(lambda told: (Target(name, name) for name in names))
     assert contents.duplicates_estimated and abs(contents.duplicates - 20_000) < 400

@@ -7,7 +7,7 @@ from itertools import product
 import duckdb
 import pytest
 
-from crawler.three_valued import all_of, any_of
+from crawler.model.three_valued import all_of, any_of
 
 VALUES = (True, False, None)
 

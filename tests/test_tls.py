@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
-from crawler.client_hello import extensions_of, offered_groups
-from crawler.lab.raw_flights import DHE_SUITES, dhe_flight, ecdhe_flight, offers_dhe
-from crawler.records import Outcome
-from crawler.tls import CLASSICAL_GROUPS, Offer, TlsClient, TlsContexts, TlsFailure, _failure, offered
-from crawler.verdicts import all_of
+from crawler.certificates.verdicts import all_of
+from crawler.lab.behaviours.raw_flights import DHE_SUITES, dhe_flight, ecdhe_flight, offers_dhe
+from crawler.model.rows import Outcome
+from crawler.tls.client_hello import extensions_of, offered_groups
+from crawler.tls.handshake import CLASSICAL_GROUPS, Offer, TlsClient, TlsContexts, TlsFailure, _failure, offered
 
 CONTEXTS, CLASSICAL = TlsContexts(), TlsContexts(post_quantum=False)
 SERVER_NAMES = st.one_of(st.none(), st.integers(1, 253).map(lambda size: ((b"a" * 50 + b".") * 6)[:size]))

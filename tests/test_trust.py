@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import crypto
 
-from crawler.anatomy import instant
-from crawler.certificates import Known, common_name_match, facts, name_match
-from crawler.chain_verdict import ChainVerdict
-from crawler.config import ConfigError, Limits
-from crawler.trust import TrustStore, completed
+from crawler.certificates.chain_verdict import ChainVerdict
+from crawler.certificates.der_fields import instant
+from crawler.certificates.parsing import Known, common_name_match, facts, name_match
+from crawler.certificates.trust_store import TrustStore, completed
+from crawler.model.errors import ConfigError
+from crawler.settings.config import Limits
 from tests.chains import (
     SERVER,
     START,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crawler.records import (
+from crawler.model.rows import (
     DaneError,
     DaneStatus,
     MtaStsFetch,
@@ -20,7 +20,7 @@ from crawler.records import (
     TlsaStatus,
     TlsrptStatus,
 )
-from crawler.senders import Delivery, Sender, deliveries
+from crawler.policies.senders import Delivery, Sender, deliveries
 from tests.small_runs import domain, known, probe
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "trust.md").read_text("utf-8")

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from crawler.cli import main
-from crawler.progress import Progress
-from crawler.visible import VisibleFormatter, visible
-from crawler.visible_console import VisibleConsole
+from crawler.commands.main import main
+from crawler.commands.progress import Progress
+from crawler.model.visible import VisibleFormatter, visible
+from crawler.model.visible_console import VisibleConsole
 from tests.small_runs import domain, host, probe, write_run
 
 ROOT = Path(__file__).resolve().parent.parent

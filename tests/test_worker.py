@@ -16,15 +16,16 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler import instruments, worker
-from crawler.config import Config, UsageError
+from crawler.dataset.files import Damaged
+from crawler.dataset.parts import PartWriter
+from crawler.dataset.run import Run
+from crawler.dataset.steps import HOSTS
 from crawler.dns.client import DnsClient
-from crawler.files import Damaged
-from crawler.lean_process import busy_time
-from crawler.parts import PartWriter
-from crawler.records import MailHost
-from crawler.steps import HOSTS
-from crawler.storage import Run
+from crawler.executors import instruments, worker
+from crawler.executors.lean_process import busy_time
+from crawler.model.errors import UsageError
+from crawler.model.rows import MailHost
+from crawler.settings.config import Config
 from tests import fake_worker
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
@@ -163,7 +164,7 @@ def test_a_process_that_cannot_begin_says_so_in_one_line(run: Run, what: str) ->
     greeting = {"run": str(run.path), "config": config, "processes": 1}
     greeting["opt_outs"] = entry if what == "opt-outs" else None
     done = subprocess.run(
-        [sys.executable, "-m", "crawler.worker"],
+        [sys.executable, "-m", "crawler.executors.worker"],
         input=json.dumps(greeting) + "\n",
         capture_output=True,
         text=True,

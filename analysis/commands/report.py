@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.commands import add_shared
-from crawler.visible import visible
+from crawler.model.visible import visible
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from analysis.publish.site import publish
     from analysis.store import opened_run
     from analysis.weights import load_weights
-    from crawler.location import is_location
-    from crawler.stored_runs import check_apart
+    from crawler.dataset.stored_runs import check_apart
+    from crawler.object_store.url import is_location
 
     if not is_location(args.data):
         check_apart(Path(args.data), args.out)

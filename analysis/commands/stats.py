@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.commands import add_shared
 from analysis.grouping import GROUPS
-from crawler.visible import visible
+from crawler.model.visible import visible
 
 LARGEST = {"table": 20, "csv": 1_000, "json": 1_000}
 """Groups kept apart by `--by`; the rest is one group, so that output stays bounded."""

@@ -9,8 +9,8 @@ import pandas as pd
 
 from analysis.indicators import indicator
 from analysis.shares import Distribution, Share, distribution_of, share_of
-from crawler.records import DaneError, DaneStatus, MtaStsFetch, MtaStsRecord, TlsaStatus
-from crawler.senders import NO_POLICY
+from crawler.model.rows import DaneError, DaneStatus, MtaStsFetch, MtaStsRecord, TlsaStatus
+from crawler.policies.senders import NO_POLICY
 
 
 @indicator(title="DNSSEC of the MX answer", unit="published")

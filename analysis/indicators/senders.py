@@ -1,4 +1,4 @@
-"""What senders would do with mail for the list's domains, each by its own standard (`crawler.senders`)."""
+"""What senders would do with mail for the list's domains, each by its own standard (`crawler.policies.senders`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.indicators import indicator
 from analysis.shares import Distribution, Share, distribution_of, share_of
-from crawler.senders import WORDS, Sender
+from crawler.policies.senders import WORDS, Sender
 
 _MAIL = ("messages", "domains")
 

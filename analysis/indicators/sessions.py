@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.indicators import indicator
 from analysis.shares import Distribution, distribution_of
-from crawler.records import Outcome
+from crawler.model.rows import Outcome
 
 _NEGOTIATED = "endpoints that negotiated TLS"
 

@@ -17,8 +17,8 @@ from analysis.publish.drawing import COLOURS, Chart, canvas, finished, percent_a
 from analysis.publish.words import count, folded, is_unknown, percent
 from analysis.shares import Distribution, Share
 from analysis.units import HEADLINE_RULE
-from crawler.records import Outcome, Stage
-from crawler.senders import WORDS
+from crawler.model.rows import Outcome, Stage
+from crawler.policies.senders import WORDS
 
 WIDTH = 6.2
 """Inches: on a telephone the letters are still large enough."""

@@ -18,7 +18,7 @@ from analysis.publish.csv_text import csv_text
 from analysis.shares import Share
 from analysis.weights import Weights
 from crawler import __version__
-from crawler.stored_runs import PassedOver
+from crawler.dataset.stored_runs import PassedOver
 
 FORMAT = 1
 

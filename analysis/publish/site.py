@@ -26,8 +26,8 @@ from analysis.shares import Share
 from analysis.units import HEADLINE_RULE, VIEWS
 from analysis.weights import Weights
 from crawler import __version__
-from crawler.config import UsageError
-from crawler.senders import WORDS
+from crawler.model.errors import UsageError
+from crawler.policies.senders import WORDS
 
 PAGE = "index.html"
 

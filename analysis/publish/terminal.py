@@ -19,9 +19,9 @@ from analysis.publish.words import certainty, count, folded, percent, span
 from analysis.shares import Share
 from analysis.units import HEADLINE_RULE
 from analysis.weights import Weights
-from crawler.declared_limits import limit
-from crawler.visible import visible
-from crawler.visible_console import VisibleConsole
+from crawler.model.visible import visible
+from crawler.model.visible_console import VisibleConsole
+from crawler.settings.declared_limits import limit
 
 LABELS_SHOWN = limit(
     12, "labels of a figure shown on a terminal", protects="the reader", cut="the rest is counted in a line"

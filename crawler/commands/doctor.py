@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from crawler.arguments import directory
-from crawler.console import examples
-from crawler.options import add_settings, config_of
+from crawler.commands.arguments import directory
+from crawler.commands.console import examples
+from crawler.commands.options import add_settings, config_of
 
 
 def add_parser(commands: Any) -> None:
@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check this machine; returns the exit code."""
-    from crawler import doctor
+    from crawler.preflight import doctor
 
     questions = doctor.Questions(options.secure_name, options.bogus_name, options.connect)
     return doctor.run(config_of(options), options.data, questions, as_json=options.json)

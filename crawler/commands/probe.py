@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from crawler.console import examples
-from crawler.options import add_settings, config_of
+from crawler.commands.console import examples
+from crawler.commands.options import add_settings, config_of
 
 
 def add_parser(commands: Any) -> None:
@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and explain; returns the exit code."""
-    from crawler import explain
+    from crawler.explain import explain
 
     config, name, listed = config_of(options), options.name, options.policy_list
     return explain.run(

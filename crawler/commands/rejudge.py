@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from crawler.arguments import directory
+from crawler.commands.arguments import directory
 
 
 def add_parser(subparsers: Any) -> None:
@@ -50,8 +50,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge again and say what changed; raises `UsageError` for what cannot be read or written."""
-    from crawler.progress import Progress
-    from crawler.rejudge import Rule, rejudge
+    from crawler.chains.rejudge import Rule, rejudge
+    from crawler.commands.progress import Progress
 
     rule = Rule(args.ca_file, args.intermediates, args.at)
     progress = Progress(quiet=args.quiet)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _time(text: str) -> datetime:
-    from crawler.stored_manifest import time_of
+    from crawler.dataset.stored_manifest import time_of
 
     try:
         return time_of(text)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from crawler.arguments import duration
-from crawler.console import complain, examples
-from crawler.options import add_settings, config_of
+from crawler.commands.arguments import duration
+from crawler.commands.console import complain, examples
+from crawler.commands.options import add_settings, config_of
 
 
 def add_parser(commands: Any) -> None:
@@ -72,10 +72,10 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do or continue a run; returns the exit code."""
-    from crawler.copies import place
-    from crawler.errors import ScanFailed
-    from crawler.progress import Progress
-    from crawler.scan import Request, scan
+    from crawler.commands.progress import Progress
+    from crawler.model.errors import ScanFailed
+    from crawler.object_store.checkout import place
+    from crawler.scan.job import Request, scan
 
     config = config_of(options)
     data, store = place(options.data, options.work_dir)

@@ -15,13 +15,14 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 
-from crawler.config import Config, ConfigError, server_address
-from crawler.declared_limits import limit
 from crawler.dns import codec, lenient
 from crawler.dns.codec import AAAA, TLSA, A, Reply, Undecodable
 from crawler.dns.question import Question
 from crawler.dns.transport import DATAGRAM, Server
-from crawler.records import LookupStatus
+from crawler.model.errors import ConfigError
+from crawler.model.rows import LookupStatus
+from crawler.settings.config import Config, server_address
+from crawler.settings.declared_limits import limit
 
 #: Types kept in the cache: they belong to hosts, which many domains share.  MX and TXT belong to
 #: one domain and are asked once.

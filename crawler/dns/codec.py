@@ -13,8 +13,8 @@ from typing import Any
 
 import dns.ipv6
 
-from crawler.declared_limits import limit
-from crawler.records import printable
+from crawler.model.rows import printable
+from crawler.settings.declared_limits import limit
 
 A, CNAME, PTR, MX, TXT, AAAA, OPT, TLSA = 1, 5, 12, 15, 16, 28, 41, 52
 _PSEUDO = frozenset({OPT, 250})  # 250 is TSIG

@@ -14,7 +14,6 @@ import dns.exception
 import dns.ipv6
 import dns.name
 
-from crawler.declared_limits import limit
 from crawler.dns.codec import (
     AAAA,
     CNAME,
@@ -30,6 +29,7 @@ from crawler.dns.codec import (
     Undecodable,
     error_text,
 )
+from crawler.settings.declared_limits import limit
 
 #: More CNAMEs than this are a circle or a joke (BIND stops at 16).
 MAX_CNAMES = limit(

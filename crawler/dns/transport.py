@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from crawler.config import DnsSettings
-from crawler.declared_limits import limit
 from crawler.dns.codec import FORMERR, NOTIMP, message_of
 from crawler.dns.question import BYTES_A_TURN, Pending, Question
 from crawler.dns.tcp import Pipe
+from crawler.settings.config import DnsSettings
+from crawler.settings.declared_limits import limit
 
 #: The largest datagram taken; a longer one is cut by the system and asked for again over TCP.
 DATAGRAM = limit(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from crawler.config import UsageError
+from crawler.model.errors import UsageError
 
 
 @contextmanager

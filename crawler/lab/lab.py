@@ -16,21 +16,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from crawler.config import UsageError
-from crawler.lab.authority import Authority
-from crawler.lab.behaviours import HOSTS
-from crawler.lab.dns_server import Answer, OverTcp, OverUdp, Responder, answer
-from crawler.lab.hostile import Adversary
-from crawler.lab.hostile_dns import answer_hostile, let_in
-from crawler.lab.hostile_names import hostile_names
-from crawler.lab.mail_server import MailServers
+from crawler.lab.adversary.dns import answer_hostile, let_in
+from crawler.lab.adversary.domains import Adversary
+from crawler.lab.adversary.names import hostile_names
+from crawler.lab.behaviours.policy_list import ListedBehaviour, policy_list
+from crawler.lab.behaviours.routes import ASKED_NOT_TO
+from crawler.lab.behaviours.vocabulary import HOSTS
 from crawler.lab.outages import Outage, play
-from crawler.lab.policy_list import ListedBehaviour, policy_list
-from crawler.lab.policy_server import PolicyServers
-from crawler.lab.protection_dns import answer_protected
-from crawler.lab.routes import ASKED_NOT_TO
-from crawler.lab.tls_server import TlsContexts
-from crawler.lab.world import World, network
+from crawler.lab.servers.authority import Authority
+from crawler.lab.servers.dns import Answer, OverTcp, OverUdp, Responder, answer
+from crawler.lab.servers.dns_protection import answer_protected
+from crawler.lab.servers.mail import MailServers
+from crawler.lab.servers.policy import PolicyServers
+from crawler.lab.servers.tls import TlsContexts
+from crawler.lab.world.world import World, network
+from crawler.model.errors import UsageError
 
 _PORTS = (10_000, 32_000)  # below Linux's range for outgoing connections
 _TRIES = 50

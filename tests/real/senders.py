@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.real import servers
 
-#: Transport -> its smtp_tls_security_level, and what it relies on in the words of `crawler.senders`.
+#: Transport -> its smtp_tls_security_level, and what it relies on in the words of `crawler.policies.senders`.
 LEVELS = {"opportunistic": "may", "pkix_strict": "verify", "dane": "dane"}
 
 _SUBMISSION = 2500
@@ -26,7 +26,7 @@ class SendingPostfix:
         self._log = log
 
     def send(self, domains: Iterable[str], *, seconds: float = 60) -> dict[str, str]:
-        """Send to each domain at each level; recipient -> what became of it, as `crawler.senders` words it."""
+        """Send to each domain at each level; recipient -> what became of it, as `crawler.policies.senders` words it."""
         recipients = [f"{level}@{domain}" for domain in domains for level in LEVELS]
         with smtplib.SMTP("127.0.0.1", _SUBMISSION, "sender.example", timeout=30) as client:
             for recipient in recipients:

@@ -13,9 +13,9 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler.config import Config, Pacing, Timeouts
-from crawler.probe import Prober
-from crawler.records import Endpoint, Probe
+from crawler.model.rows import Endpoint, Probe
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing, Timeouts
 from tests.real import mail_servers, servers
 from tests.real.certificates import Authority
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.location import parse_location
-from crawler.object_store import Store, StoreError
+from crawler.object_store.client import Store, StoreError
+from crawler.object_store.url import parse_location
 from tests.chaos import ROOT, Arena, facts, fake_arena, killed, lab, must_equal
 from tests.real.object_stores import KEYS, Bucket, Line, bucket_of, google, swift
 

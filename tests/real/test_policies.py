@@ -21,11 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from crawler.config import Config
 from crawler.dns.client import DnsClient
-from crawler.exclusions import Exclusions
-from crawler.policy_fetch import PolicyFetcher
-from crawler.records import Domain, MtaStsFetch, Policy
+from crawler.model.rows import Domain, MtaStsFetch, Policy
+from crawler.politeness.exclusions import Exclusions
+from crawler.resolve.policy_fetch import PolicyFetcher
+from crawler.settings.config import Config
 from tests.chains import SERVER, Subject, pem
 from tests.real import servers, web_servers
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from crawler import records
+from crawler.model import rows as records
 from tests.real import servers
 from tests.real.certificates import Authority
 

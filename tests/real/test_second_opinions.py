@@ -30,9 +30,9 @@ import anyio
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from crawler.config import Config
-from crawler.probe import Prober
-from crawler.records import Endpoint, Probe
+from crawler.model.rows import Endpoint, Probe
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config
 from tests.chains import pem
 from tests.real import mail_servers, servers
 from tests.real.kinds import KINDS, Kind

@@ -18,9 +18,9 @@ import pytest
 from OpenSSL import crypto
 
 from analysis.dataset import Run
-from crawler import senders as rules
-from crawler.certificates import Known, parse
-from crawler.records import Domain, Probe, Tlsa
+from crawler.certificates.parsing import Known, parse
+from crawler.model.rows import Domain, Probe, Tlsa
+from crawler.policies import senders as rules
 from tests.real import mail_servers, namespace, servers
 from tests.real.senders import LEVELS
 from tests.real.signed_world import ADDRESSES, BROKEN, SCENES, domain, host

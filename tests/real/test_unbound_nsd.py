@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from crawler.config import Config
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import MX, TXT, A
-from crawler.records import (
+from crawler.model.rows import (
     DnsError,
     Dnssec,
     Domain,
@@ -28,8 +27,9 @@ from crawler.records import (
     TlsaStatus,
     TlsrptStatus,
 )
-from crawler.resolve import resolve_domains
-from crawler.resolve_hosts import resolve_hosts
+from crawler.resolve.domains import resolve_domains
+from crawler.resolve.hosts import resolve_hosts
+from crawler.settings.config import Config
 from tests.real import servers, zones
 from tests.real.zones import Zone
 

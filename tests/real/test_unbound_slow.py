@@ -13,9 +13,9 @@ from typing import Any
 import dns.message
 import pytest
 
-from crawler.config import Config
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import A
+from crawler.settings.config import Config
 from tests.dns_server import reply_to
 from tests.real import servers
 from tests.real.zones import UNBOUND_CONF

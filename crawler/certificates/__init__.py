@@ -1,0 +1,1 @@
+"""One certificate or one chain to facts and verdicts."""

@@ -1,0 +1,1 @@
+"""Chains judged over all certificates of a run."""

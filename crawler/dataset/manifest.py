@@ -1,0 +1,91 @@
+"""What the manifest of a run says of the circumstances in which it was made, and how it is amended.
+
+A dataset without its circumstances is no measurement, so the manifest holds every setting, every version and what the
+list was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from crawler import __version__
+from crawler.certificates.trust_store import TrustStore
+from crawler.dataset.run import Run
+from crawler.model.names import PSL_VERSION
+
+_PACKAGES = (
+    "anyio", "certifi", "cryptography", "dnspython", "idna", "publicsuffixlist", "pyarrow", "pyopenssl",
+    "service-identity", "uvloop",
+)  # fmt: skip
+
+_AMENDING = threading.Lock()
+
+
+def note_resumption(manifest: dict[str, Any], opt_outs: dict[str, Any] | None = None) -> None:
+    """Write into the manifest that the run is continued, when, and with what may have changed since it was begun."""
+    now = timestamp()
+    record = {
+        "at": now,
+        "host_name": platform.node(),
+        "public_suffix_list": PSL_VERSION,
+        "versions": versions(),
+        "opt_outs": opt_outs,
+    }
+    manifest["resumed_at"] = [*(manifest.get("resumed_at") or ()), now]
+    manifest["resumed_with"] = [*(manifest.get("resumed_with") or ()), record]
+
+
+def note_reload(manifest: dict[str, Any], opt_outs: dict[str, Any] | None) -> None:
+    """Write into the manifest that the opt-outs were read again, and what was read."""
+    record = {"at": timestamp(), **(opt_outs or {})}
+    manifest["opt_outs_reloaded"] = [*(manifest.get("opt_outs_reloaded") or ()), record]
+
+
+def amend(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change something in the manifest of a run under way; what another thread writes there meanwhile is not lost."""
+    with _AMENDING:
+        manifest = run.manifest()
+        change(manifest)
+        run.write_manifest(manifest)
+
+
+def timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def anchors_of(ca_file: str) -> dict[str, Any]:
+    """What the manifest says of the trust anchors in a file, or of certifi's.  Raises `ConfigError`."""
+    path = TrustStore(ca_file).path
+    content = path.read_bytes()
+    return {
+        "source": ca_file or "certifi",
+        # certifi's version is the date of Mozilla's store that it holds.
+        "date": datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+        if ca_file
+        else _version_of("certifi"),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "certificates": content.count(b"-----BEGIN CERTIFICATE-----"),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """What did it: this program and what it stands on."""
+    return {
+        "starttls-crawler": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **{name: _version_of(name) for name in _PACKAGES},
+    }
+
+
+def _version_of(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

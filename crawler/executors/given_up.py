@@ -1,0 +1,47 @@
+"""The rows of what is given up: to measure it ended our process, so all of it is unknown and the row says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from crawler.model.names import suffixes
+from crawler.model.rows import (
+    DnsError,
+    Domain,
+    Endpoint,
+    Host,
+    LookupStatus,
+    MailHost,
+    Outcome,
+    Route,
+    Target,
+    Tlsa,
+    TlsaStatus,
+)
+from crawler.probe.shard_rows import unprobed
+from crawler.settings.config import STANDARD_PORTS, Config
+
+
+def rows_of(inputs: Iterable[Target | MailHost | Endpoint], config: Config) -> Iterator[Any]:
+    """The rows that a step owes for its inputs, made without asking or contacting anybody."""
+    for item in inputs:
+        if isinstance(item, Target):
+            yield _domain(item)
+        elif isinstance(item, MailHost):
+            status = LookupStatus.GAVE_UP
+            yield Host(host=item.host, ipv4_status=status, ipv6_status=status)
+            for port in sorted({STANDARD_PORTS[protocol] for protocol in config.protocol}):
+                yield Tlsa(host=item.host, port=port, status=TlsaStatus.NOT_ASKED)
+        else:
+            yield unprobed(item, Outcome.GAVE_UP)
+
+
+def _domain(target: Target) -> Domain:
+    row = Domain(domain=target.domain, input=target.input, rank=target.rank)
+    if target.domain is None or target.problem is not None:
+        row.domain, row.route = None, Route.INVALID
+    else:
+        row.registrable_domain, row.public_suffix = suffixes(target.domain)
+        row.route, row.dns_error = Route.UNKNOWN, DnsError.GAVE_UP
+    return row

@@ -1,0 +1,1 @@
+"""A scan of the lab held against the truth."""

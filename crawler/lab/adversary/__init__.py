@@ -1,0 +1,1 @@
+"""Hostile domains of the lab, which attack whoever measures them."""

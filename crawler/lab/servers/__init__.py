@@ -1,0 +1,1 @@
+"""The lab's servers on loopback: DNS, mail, TLS, policies."""

@@ -1,0 +1,1 @@
+"""Who lives in the lab, and the truth about them."""

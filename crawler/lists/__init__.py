@@ -1,0 +1,1 @@
+"""A list in any form and packing to targets."""

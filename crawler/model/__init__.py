@@ -1,0 +1,1 @@
+"""What all agree on: the words, every stored row, names, errors, three-valued logic."""

@@ -1,0 +1,1 @@
+"""The same dataset on S3 or Google Cloud Storage."""

@@ -1,0 +1,1 @@
+"""What a domain promises about its mail, and what senders would do."""

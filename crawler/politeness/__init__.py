@@ -1,0 +1,1 @@
+"""Which hosts must not be contacted, how many at once and how often."""

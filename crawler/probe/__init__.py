@@ -1,0 +1,1 @@
+"""PROBE: one endpoint to its row."""

@@ -1,0 +1,185 @@
+"""One attempt at one endpoint: a conversation, and the verdicts on what it brought, in one row.
+
+This module knows nothing of other endpoints, of tries before or after, or of when.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import anyio
+import anyio.lowlevel
+
+from crawler.certificates.constraint_work import path_work
+from crawler.certificates.guard import Unreadable
+from crawler.certificates.limits import LARGE
+from crawler.certificates.parsing import Known
+from crawler.certificates.trust_store import TrustStore
+from crawler.certificates.verdicts import conclude, judge_chain, judge_names
+from crawler.model.names import InvalidName, a_label
+from crawler.model.rows import DaneStatus, Endpoint, Outcome, Probe, Stage
+from crawler.policies import dane
+from crawler.politeness.exclusions import Exclusions
+from crawler.politeness.opt_out_file import OptOuts
+from crawler.politeness.pacing import Budget
+from crawler.probe.connection import converse
+from crawler.probe.conversation import Conversation, Identity, LongHandshakes
+from crawler.probe.dialogs.protocol import protocol
+from crawler.settings.config import Config
+from crawler.tls.handshake import Afford, Offer, TlsClient, TlsContexts
+
+log = logging.getLogger(__name__)
+
+Finding = tuple[Probe, list[Known]]  #: a row, and the certificates received, leaf first
+Took = Callable[[float], None]
+
+
+_LONG = 2_000.0  # from which on, by `effort`, a verdict has a turn of the event loop for itself; usual ones cost 200
+
+
+def _ignore(seconds: float) -> None:
+    """For who keeps no account of time."""
+
+
+class Attempts:
+    """What every attempt of a process needs: identity, trust, TLS contexts, exclusions, budget.
+
+    Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
+    """
+
+    def __init__(self, config: Config, budget: Budget, opt_outs: OptOuts | None = None) -> None:
+        self.exclusions = Exclusions(config, opt_outs)
+        self.trust = TrustStore(config.ca_file)
+        self._config = config
+        self._budget = budget
+        self._contexts = TlsContexts(post_quantum=config.post_quantum)
+        self._sources = {":" in source: source for source in config.source_address}
+        self._long = LongHandshakes(config.limits.long_handshakes)
+        self._ehlo_name = _ascii(config.ehlo_name)
+
+    async def once(
+        self, endpoint: Endpoint, took: Took = _ignore, *, offer: Offer = Offer.MODERN, afford: Afford | None = None
+    ) -> Finding:
+        """Talk to the endpoint once, when the rate allows it.
+
+        `took` is told the seconds of the connection, without the time that we waited before it; `afford` is asked
+        about a large prime for DHE.
+        Never raises for anything the host or the network does; a fault of ours is `internal_error`,
+        with its trace in the log.
+        """
+        await self._budget.turn()
+        probe = Probe(
+            protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
+            vantage=self._config.vantage or None, started_at=datetime.now(UTC),
+        )  # fmt: skip
+        address = endpoint.address or ""
+        context = self._contexts[offer]
+        conversation = Conversation(
+            probe,
+            protocol(endpoint.protocol or "smtp"),
+            Identity(self._ehlo_name, _ascii(endpoint.host or "") or None),
+            self._config.limits,
+            lambda name: TlsClient(context, name, self._config.limits.dh_bits, afford),
+            time.monotonic,
+            self._long,
+        )
+
+        def guard(address: str) -> Outcome | None:
+            """Consent, by every name and by the address: somebody may have opted out while a turn was waited for."""
+            return Outcome.OPTED_OUT if self.exclusions.endpoint(endpoint) else self.exclusions.address(address)
+
+        began = time.monotonic()
+        await converse(
+            conversation, address, endpoint.port or 0,
+            timeouts=self._config.timeouts, guard=guard, source=self._sources.get(":" in address),
+        )  # fmt: skip
+        took(time.monotonic() - began)
+        if probe.outcome in (Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT):
+            probe.stage = probe.started_at = probe.connect_ms = None  # never contacted
+            return probe, []
+        chain: list[Known] = []
+        try:
+            chain = await self._read(conversation)
+            if chain:
+                self._judge(probe, chain)
+            if path_work(chain) > _LONG:
+                await anyio.lowlevel.checkpoint()
+            self._hold_against_tlsa(probe, endpoint, chain)
+        except Exception:  # our bug, and it must not pass for a finding, nor cost another endpoint
+            log.exception("judging %s at %s failed", endpoint.host, address)
+            probe.outcome, probe.conclusive = Outcome.INTERNAL_ERROR, False
+        conclude(probe)
+        probe.attempts = [
+            {
+                "started_at": probe.started_at,
+                "stage": probe.stage,
+                "outcome": probe.outcome,
+                "reply_code": conversation.reply_code,
+            }
+        ]
+        return probe, chain
+
+    async def compared(
+        self, endpoint: Endpoint, pause: float, took: Took = _ignore, afford: Afford | None = None
+    ) -> Finding:
+        """An attempt with classical groups; if it gets further than the hybrid hello did, that one once more.
+
+        Only a host that fails with one hello, answers to the other and fails with the first again
+        is intolerant of it; one that merely had a bad moment is not.
+        """
+        probe, chain = await self.once(endpoint, took, offer=Offer.CLASSICAL, afford=afford)
+        if not probe.negotiated:
+            return probe, chain
+        await anyio.sleep(pause)
+        again, chain_again = await self.once(endpoint, took, afford=afford)
+        attempts = (probe.attempts or []) + (again.attempts or [])
+        if again.negotiated:
+            probe, chain = again, chain_again
+            probe.pq_intolerant = False
+        elif again.stage is Stage.HANDSHAKE:
+            probe.pq_intolerant = True
+        probe.attempts = attempts
+        return probe, chain
+
+    async def _read(self, conversation: Conversation) -> list[Known]:
+        """The certificates received with their facts; of large ones in several turns of the event loop."""
+        chain, size = [], 0
+        try:
+            for certificate in conversation.chain:
+                chain.append(self.trust.known(certificate))
+                size += len(chain[-1].der)
+                if size > LARGE:
+                    size = 0
+                    await anyio.lowlevel.checkpoint()
+        except Unreadable:  # then nobody can say what was received
+            return []
+        return chain
+
+    def _judge(self, probe: Probe, chain: list[Known]) -> None:
+        """Write the three verdicts on the chain received, each for itself."""
+        probe.received_chain = [known.row.sha256 or "" for known in chain]
+        judge_chain(probe, chain, self.trust.judge, probe.started_at or datetime.now(UTC))
+        judge_names(probe, chain[0])
+
+    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
+        names = {endpoint.base_domain or "", endpoint.host or ""}
+        at = probe.started_at or datetime.now(UTC)
+        verdict = dane.verdict(
+            endpoint.tlsa_status, endpoint.tlsa or [], chain, names, at, self.trust.path_to,
+            dropped=endpoint.tlsa_dropped or 0,
+        )  # fmt: skip
+        if probe.chain_dropped and verdict.status is DaneStatus.MISMATCH:
+            verdict = dane.Verdict(DaneStatus.UNKNOWN)  # what was left out may match
+        probe.dane, probe.dane_error = verdict.status, verdict.error
+        probe.dane_record, probe.dane_depth = verdict.record, verdict.depth
+
+
+def _ascii(name: str) -> bytes:
+    """A name as it goes over the wire: its A-label."""
+    try:
+        return a_label(name).encode()
+    except InvalidName:  # a name of a mail host may be anything; what is no A-label is sent escaped
+        return name.encode("ascii", "backslashreplace")

@@ -1,0 +1,1 @@
+"""One file for each protocol: the conversation up to the go-ahead for TLS."""

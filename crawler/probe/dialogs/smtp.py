@@ -1,0 +1,70 @@
+"""SMTP with STARTTLS (RFC 5321, RFC 3207): greeting, EHLO or HELO, STARTTLS; inside TLS EHLO again."""
+
+from __future__ import annotations
+
+import re
+
+from crawler.model.rows import Outcome, Probe, Stage, printable
+from crawler.probe.dialogs.protocol import Dialog, Ended, Protocol, Reply, Turn
+from crawler.probe.dialogs.three_digit import ThreeDigitReplies
+
+#: STARTTLS overwritten letter by letter, as firewalls do that watch SMTP (`250-XXXXXXXA`).
+_MASKED = re.compile(r"X{7}[A-Z]\Z")
+
+
+def before_tls(probe: Probe, name: bytes) -> Dialog:
+    """Hear the greeting, say EHLO (HELO if that is refused for good), ask for STARTTLS if offered.
+
+    EHLO is said whatever the greeting's text, and with our own name.
+    """
+    greeting = yield Turn(Stage.GREETING)
+    probe.greeting, probe.greeting_code = text(greeting), greeting.code
+    expect(greeting)
+
+    hello = yield Turn(Stage.CAPABILITIES, b"EHLO " + name + b"\r\n")
+    probe.hello_reply = text(hello)
+    if hello.code // 100 == 5:
+        # A host that refuses EHLO and hangs up on HELO has refused us, not vanished.
+        hello = yield Turn(Stage.CAPABILITIES, b"HELO " + name + b"\r\n", if_closed=Outcome.REJECTED)
+        probe.hello_reply += "\n" + text(hello)
+        expect(hello)
+        probe.hello_command, probe.capabilities, probe.starttls_offered = "helo", [], False
+        raise Ended(Outcome.NOT_OFFERED)
+    expect(hello)
+    probe.hello_command, probe.capabilities = "ehlo", capabilities(hello)
+    keywords = [capability.partition(" ")[0].upper() for capability in probe.capabilities]
+    probe.starttls_offered = "STARTTLS" in keywords
+    if not probe.starttls_offered:
+        probe.starttls_masked = next((word for word in keywords if _MASKED.match(word)), None)
+        raise Ended(Outcome.NOT_OFFERED)
+
+    answer = yield Turn(Stage.UPGRADE, b"STARTTLS\r\n")
+    probe.starttls_code = answer.code
+    expect(answer, Outcome.UPGRADE_REFUSED)
+
+
+def after_tls(probe: Probe, name: bytes) -> Dialog:
+    """Say EHLO inside TLS; any reply shows that the host speaks there."""
+    hello = yield Turn(Stage.AFTER_TLS, b"EHLO " + name + b"\r\n")
+    probe.negotiated = True
+    expect(hello)
+    probe.capabilities_after_tls = capabilities(hello)
+
+
+def capabilities(hello: Reply) -> list[str]:
+    """Keywords with parameters; line 0 is the host's name, not a keyword (RFC 5321 §4.1.1.1)."""
+    return [printable(line.strip()) for line in hello.lines[1:]]
+
+
+def expect(reply: Reply, refusal: Outcome = Outcome.REJECTED) -> None:
+    """Go on with any 2yz, as Postfix and Exim do whichever was due; 4yz and 5yz are a refusal, 3yz is not SMTP here."""
+    if reply.code // 100 != 2:
+        raise Ended(refusal if reply.code >= 400 else Outcome.PROTOCOL_ERROR)
+
+
+def text(reply: Reply) -> str:
+    """A reply as stored: lines joined by LF, every byte that is not printable ASCII escaped."""
+    return printable(reply.raw.replace(b"\r\n", b"\n").rstrip(b"\r\n"))
+
+
+PROTOCOL = Protocol("smtp", ThreeDigitReplies, before_tls, after_tls, goodbye=b"QUIT\r\n")

@@ -1,0 +1,302 @@
+"""The use case PROBE: endpoints in, one `Probe` row for each out, kindly paced.
+
+Every endpoint gets exactly one row, whatever happens.  Outcomes that may pass (421, 454, time-out,
+reset …) are tried again late, with every attempt on record; if they persist the row stays not
+conclusive.  A handshake that fails is tried once more with classical groups only, for it may have
+been the size of our post-quantum hello.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+
+from crawler.model.names import suffixes
+from crawler.model.rows import Endpoint, Outcome, Probe, Stage
+from crawler.politeness.budgets import EffortBudget, StoredBudget, TimeBudget
+from crawler.politeness.network_time import NetworkTime
+from crawler.politeness.opt_out_file import OptOuts
+from crawler.politeness.pacing import Budget, Lanes, Lot, Room, network_of
+from crawler.probe.attempt import Attempts, Finding
+from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
+from crawler.probe.shard_rows import Emit, ProbedShard, is_deaf, key_of, unprobed
+from crawler.settings.config import Config
+from crawler.settings.declared_limits import limit
+from crawler.tls.handshake import Offer
+from crawler.tls.refusals import DHE_REFUSED, DHE_TOO_LARGE
+
+log = logging.getLogger(__name__)
+
+Heard = Callable[[Endpoint, Probe], None]
+
+_PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
+_HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
+_ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
+_STARTED_IN_ONE_GO = 20  # connections begun in one turn of the event loop; each takes about half a millisecond
+#: names kept of an address for each that may be probed: strangers in front must not hide its owner
+_CANDIDATES = limit(
+    4,
+    "names of an address kept for each that may be probed",
+    protects="our memory",
+    cut="the others are `sampled_out`, as most are",
+)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An endpoint that will be tried."""
+
+    candidate: Candidate
+    network: bytes  #: /24 or /48 of the address
+    before: Probe | None = None  #: of the last attempt, whose certificates are stored already
+    offer: Offer = Offer.MODERN
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.candidate.endpoint
+
+    @property
+    def provider(self) -> str:
+        """Registrable domain of the host."""
+        return self.candidate.provider
+
+
+class Prober:
+    """PROBE for one process.
+
+    Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
+    """
+
+    def __init__(
+        self, config: Config, processes: int = 1, heard: Heard | None = None, opt_outs: OptOuts | None = None
+    ) -> None:
+        """`processes` share the limits that hold for the whole run; `heard` is told of every attempt.
+
+        `opt_outs` are those that were read already.
+        """
+        self._heard = heard
+        self._config = config
+        self._budget = Budget(config.pacing, processes)
+        self._room = Room(config.pacing, processes)
+        self._providers = TimeBudget(config.pacing, processes)
+        self._efforts = EffortBudget(config.limits, processes)
+        self._attempts = Attempts(config, self._budget, opt_outs)
+        self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
+        self.probe_one = self._attempts.once
+
+    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: Lot | None = None) -> None:
+        """Probe the endpoints of one shard; several shards may run at once and share the budget.
+
+        `endpoints` are gone through twice, so that it need not be known at once who at an address is not probed.
+        """
+        if iter(endpoints) is endpoints:
+            raise TypeError("endpoints that can be gone through once only")
+        stored = StoredBudget(self._config.limits)
+        shard = ProbedShard(emit, lot, NetworkTime(self._config.pacing, lot.shards if lot else 1), stored)
+        try:
+            pending = await self._chosen(endpoints, shard)
+            for number in range(1, self._config.pacing.attempts + 1):
+                last = number == self._config.pacing.attempts
+                if number > 1:
+                    await anyio.sleep(self._config.pacing.retry_delay)
+                pending = await self._pass(pending, shard, last)
+                if not pending:
+                    break
+        finally:
+            for budget in (self._providers, self._efforts):
+                budget.forget(shard.parts)
+        if len(shard.done) < shard.expected:
+            await self._finish_others(endpoints, shard)
+
+    async def _chosen(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> list[_Pending]:
+        """The endpoints that may be probed: at each address the best, and more than will be, as it may show who owns it."""
+        most = _CANDIDATES * self._config.pacing.names_per_address
+        at: dict[tuple[str | None, str | None], Candidates] = {}
+        rrsets: dict[tuple[str | None, str | None], Any] = {}  # TLSA of each host, held once for all its addresses
+        async for endpoint in _in_turns(endpoints):
+            shard.expected += 1
+            if endpoint.tlsa:
+                endpoint.tlsa = rrsets.setdefault((endpoint.protocol, endpoint.host), endpoint.tlsa)
+            host = endpoint.host or ""
+            if not endpoint.over_budget and not self.exclusions.endpoint(endpoint):
+                names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
+                names.add(Candidate(endpoint, suffixes(host)[0] or host))
+        pending = [
+            _Pending(candidate, network_of(candidate.endpoint.address or ""))
+            for names in at.values()
+            for candidate in names.best()
+        ]
+        self._allow(pending, shard)
+        return pending
+
+    async def _finish_others(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> None:
+        """The rows of all that were not probed, each with the reason."""
+        async for endpoint in _in_turns(endpoints):
+            if key_of(endpoint) in shard.done:
+                continue
+            host = endpoint.host or ""
+            address = endpoint.protocol, endpoint.address
+            if self.exclusions.endpoint(endpoint):
+                shard.emit(unprobed(endpoint, Outcome.OPTED_OUT))
+            elif endpoint.over_budget:
+                shard.emit(unprobed(endpoint, Outcome.OVER_BUDGET))
+            elif probed := shard.probed.get(address):
+                provider = suffixes(host)[0] or host
+                chosen = representative_of(provider, probed)
+                row = unprobed(endpoint, Outcome.SAMPLED_OUT)
+                row.representative_host = chosen.endpoint.host
+                row.representative_related = chosen.provider == provider
+                shard.emit(row)
+            else:
+                shard.emit(unprobed(endpoint, shard.given_up.get(address, Outcome.NOT_RUN)))
+
+    async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
+        """Try every pending endpoint once; returns those to be tried again."""
+        items = ((item.endpoint.address or "", item.provider, item) for item in pending)
+        lanes = Lanes(items, self._room, shard.lot, shard.networks.is_spent)
+        again: list[_Pending] = []
+
+        async def take() -> None:
+            while (lane := await lanes.take()) is not None:
+                try:
+                    async with self._budget.slots:
+                        again.extend(await self._lane(lane.items, shard, last))
+                finally:
+                    lanes.done(lane)
+
+        # A fixed set of takers: a task for each lane would cost more than the lane's own Python.
+        try:
+            async with anyio.create_task_group() as takers:
+                for number in range(min(len(lanes), self._config.pacing.in_flight)):
+                    if number % _STARTED_IN_ONE_GO == 0:
+                        await anyio.lowlevel.checkpoint()
+                    takers.start_soon(take)
+        finally:
+            lanes.close()
+        return again
+
+    async def _lane(self, lane: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
+        """Probe names of one address one after the other, with a pause between them, and as many as may be.
+
+        An address that does not answer is not asked again under its next name.
+        """
+        again = []
+        most = self._config.pacing.names_per_address
+        spoken = 0
+        is_silent = False
+        waiting = deque(lane)
+        while waiting:
+            item = waiting.popleft()
+            endpoint = item.endpoint
+            if item.before is None and (is_silent or spoken >= most):
+                continue  # its row comes with those of all others that were not probed
+            if self.exclusions.endpoint(endpoint):  # since the pass began
+                row = unprobed(endpoint, Outcome.OPTED_OUT)
+                row.attempts = item.before.attempts if item.before else None
+                shard.finish(row, item.provider)
+                continue
+            if (reason := self._reason_to_stop(item, shard)) is not None:
+                shard.give_up(item.endpoint, item.before, reason, item.provider)
+                continue
+            if spoken:
+                await anyio.sleep(self._config.pacing.address_pause)
+            spoken += 1
+            if item.before is None:
+                shard.probed.setdefault((endpoint.protocol, endpoint.address), []).append(item.candidate)
+            probe, chain = await self._attempt(item, shard)
+            if self._heard is not None:
+                self._heard(endpoint, probe)
+            if probe.greeting_code is not None:
+                self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
+            is_silent = is_silent or is_deaf(probe)
+            if spoken == 1 and len(waiting) >= most:
+                waiting = deque(in_turns_with(owners(probe, chain), waiting, lambda other: other.provider))
+            if not last and (offer := self._second_try(probe, item)) is not None:
+                again.append(_Pending(item.candidate, item.network, probe, offer))
+            else:
+                shard.finish(probe, item.provider)
+            shard.store(chain, item.provider)
+        return again
+
+    def _reason_to_stop(self, item: _Pending, shard: ProbedShard) -> Outcome | None:
+        """Why an endpoint is not connected to any more; None: it may be."""
+        if self._room.given_up(item.provider):
+            return Outcome.NOT_RUN
+        if self._providers.is_spent(item.provider) or not shard.networks.may_begin(item.network, item.provider):
+            return Outcome.OVER_BUDGET
+        return None
+
+    def _allow(self, pending: Iterable[_Pending], shard: ProbedShard) -> None:
+        """Give networks and providers the time and bytes due to them."""
+        for item in pending:
+            weight, chance = item.endpoint.network_weight or 0.0, item.endpoint.chance or 0.0
+            shard.networks.allow(item.network, item.provider, weight, chance)
+        here = Counter(item.provider for item in pending)
+        for provider, endpoint in {item.provider: item.endpoint for item in pending}.items():
+            weight, everywhere = endpoint.provider_weight or 0.0, endpoint.provider_endpoints or here[provider]
+            part = here[provider] / everywhere
+            shard.parts[provider] = part
+            self._providers.allow(provider, weight)
+            self._efforts.allow(provider, weight)
+            shard.stored.allow(provider, weight, part)
+
+    async def _attempt(self, item: _Pending, shard: ProbedShard) -> Finding:
+        """One more attempt; the row holds all of them."""
+
+        def took(seconds: float) -> None:
+            shard.networks.take(item.network, item.provider, seconds)
+            self._providers.take(item.provider, seconds)
+
+        afford = partial(self._efforts.afford_prime, item.provider)
+        try:
+            if item.offer is Offer.CLASSICAL:
+                probe, chain = await self._attempts.compared(
+                    item.endpoint, self._config.pacing.address_pause, took, afford
+                )
+            else:
+                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer, afford=afford)
+        except Exception:  # our bug: it goes into the log, and never costs another endpoint
+            log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
+            probe, chain = unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []
+        if probe.tls_version is not None and self._config.post_quantum and item.offer is not Offer.CLASSICAL:
+            probe.pq_intolerant = False
+        if item.before is not None:
+            attempts = (item.before.attempts or []) + (probe.attempts or [])
+            if item.offer is Offer.WITHOUT_DHE and not probe.negotiated:
+                probe = item.before  # what the host does with DHE is what is not known; this is no answer to it
+            probe.attempts = attempts
+        return probe, chain
+
+    def _second_try(self, probe: Probe, item: _Pending) -> Offer | None:
+        """What to offer in another try.  None: leave it.
+
+        Permanent refusals (5yz) and refused connections are left; our own limits and faults too.
+        """
+        outcome = probe.outcome
+        if probe.stage is Stage.HANDSHAKE and probe.tls_reason in (*DHE_REFUSED, DHE_TOO_LARGE):
+            return None if item.offer is Offer.WITHOUT_DHE else Offer.WITHOUT_DHE
+        if probe.stage is Stage.HANDSHAKE and outcome in _HELLO_MAY_BE_TOO_LARGE:
+            if self._config.post_quantum:
+                return Offer.CLASSICAL
+            return Offer.MODERN if outcome in _PASSING else None
+        if outcome in _PASSING or outcome is Outcome.UNREACHABLE:
+            return item.offer
+        code = (probe.attempts or [{}])[-1].get("reply_code")
+        if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and code is not None and 400 <= code < 500:
+            return item.offer
+        return None
+
+
+async def _in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:
+    """The endpoints, however many, with turns for the rest of the event loop between them."""
+    for number, endpoint in enumerate(endpoints):
+        if number % _ROWS_IN_ONE_GO == 0:
+            await anyio.lowlevel.checkpoint()
+        yield endpoint

@@ -1,0 +1,90 @@
+"""What a shard of PROBE has come to, and where its rows go.
+
+This module contacts nobody.  A certificate goes out once, as far as its provider's budget of bytes allows;
+beyond it a row without the certificate does, which another provider's evidence may still complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from crawler.certificates.parsing import Known
+from crawler.model.row_weights import WEIGHTS
+from crawler.model.rows import Certificate, Endpoint, Outcome, Probe, Stage
+from crawler.politeness.budgets import StoredBudget
+from crawler.politeness.network_time import NetworkTime
+from crawler.politeness.pacing import Lot
+from crawler.probe.sampling import Candidate
+
+Emit = Callable[[Any], None]
+EndpointKey = tuple[str | None, str | None, str | None]
+AddressKey = tuple[str | None, str | None]  #: protocol and address
+
+
+class ProbedShard:
+    """The endpoints of a shard that have their row, and what is known of the others."""
+
+    def __init__(self, emit: Emit, lot: Lot | None, networks: NetworkTime, stored: StoredBudget) -> None:
+        self.emit = emit
+        self.lot = lot
+        self.networks = networks
+        self.expected = 0  #: endpoints of the shard
+        self.done: set[EndpointKey] = set()  #: endpoints that have their row, as they were probed or were to be
+        self.probed: dict[AddressKey, list[Candidate]] = {}  #: in their order
+        self.given_up: dict[AddressKey, Outcome] = {}  #: why at an address nobody was probed
+        self.parts: dict[str, float] = {}  #: of the endpoints of each provider, those of this shard
+        self.stored = stored
+        self._whole: set[str | None] = set()
+        self._cut: set[str | None] = set()
+
+    def finish(self, probe: Probe, provider: str) -> None:
+        """The endpoint's one row; what is stapled to it is within the provider's budget of bytes."""
+        self.done.add(key_of(probe))
+        if probe.ocsp_staple and not self.stored.afford(provider, len(probe.ocsp_staple)):
+            probe.ocsp_staple = None
+        self.emit(probe)
+
+    def store(self, chain: Iterable[Known], provider: str) -> None:
+        """The certificates of an attempt, at once: held until the last, those of a shard could fill the memory."""
+        for row in (known.row for known in chain):
+            if row.sha256 in self._whole:
+                continue
+            if self.stored.afford(provider, WEIGHTS[Certificate](row)):
+                self._whole.add(row.sha256)
+                self.emit(row)
+            elif row.sha256 not in self._cut:
+                self._cut.add(row.sha256)
+                self.emit(without_text(row))
+
+    def give_up(self, endpoint: Endpoint, before: Probe | None, outcome: Outcome, provider: str) -> None:
+        """Leave an endpoint with what was found before; with nothing, the outcome says why."""
+        self.given_up.setdefault((endpoint.protocol, endpoint.address), outcome)
+        self.finish(before or unprobed(endpoint, outcome), provider)
+
+
+def without_text(row: Certificate) -> Certificate:
+    """The row of a certificate beyond the budget: nothing of any length that its maker chose."""
+    return replace(
+        row, over_budget=True, der=None, names=None, names_dropped=None, parse_error=None,
+        subject=None, issuer=None, issuer_organization=None, common_name=None,
+    )  # fmt: skip
+
+
+def is_deaf(probe: Probe) -> bool:
+    """Whether an address did not answer at all, so that it is not asked under another name."""
+    return probe.stage in (Stage.CONNECT, Stage.GREETING) and probe.outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE)
+
+
+def key_of(row: Endpoint | Probe) -> EndpointKey:
+    """What tells the endpoints of a shard apart."""
+    return row.protocol, row.host, row.address
+
+
+def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
+    """The row of an endpoint that was not contacted."""
+    return Probe(
+        protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
+        outcome=outcome, conclusive=False,
+    )  # fmt: skip

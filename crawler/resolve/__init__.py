@@ -1,0 +1,1 @@
+"""RESOLVE: a name to its mail hosts, its policies and its endpoints."""

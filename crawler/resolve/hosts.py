@@ -1,0 +1,106 @@
+"""RESOLVE: a mail host to its rows.
+
+It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each protocol's standard port, whatever
+happens; what was not asked or not answered stays null, and a status says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from crawler.dns.client import Answer, DnsClient
+from crawler.dns.codec import CNAME, TLSA
+from crawler.model.rows import Host, LookupStatus, MailHost, Tlsa, TlsaStatus
+from crawler.policies import dane
+from crawler.resolve.lookups import ABSENT, Emit, ask_addresses, dnssec_of, for_each
+from crawler.settings.config import STANDARD_PORTS, Config, DnsSettings
+
+log = logging.getLogger(__name__)
+
+
+async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Config, emit: Emit) -> None:
+    """Emit one `Host`, and one `Tlsa` for each standard port, for each mail host."""
+    ports = sorted({STANDARD_PORTS[protocol] for protocol in config.protocol})
+
+    async def resolve(mail_host: MailHost) -> None:
+        row = Host(host=mail_host.host)
+        tlsa = [Tlsa(host=mail_host.host, port=port, status=TlsaStatus.NOT_ASKED) for port in ports]
+        try:
+            assert mail_host.host is not None
+            await _fill_host(row, tlsa, mail_host.host, dns, config)
+        except Exception:
+            log.exception("%s: our bug; the rows say what was learnt before it", mail_host.host)
+        emit(row)
+        for record in tlsa:
+            emit(record)
+
+    await for_each(hosts, resolve, config.dns.domains_in_flight)
+
+
+async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, config: Config) -> None:
+    both = await ask_addresses(host, dns, config)
+    row.resolved_at = datetime.now(UTC)
+    row.ipv4_status, row.ipv6_status = (answer.status for answer in both)
+    row.dnssec = dnssec_of(both)
+    found = [answer for answer in both if answer.status is LookupStatus.OK]
+    families = [sorted(set(answer.records)) for answer in found]
+    row.addresses = [address for family in families for address in family[: config.dns.max_addresses]]
+    row.addresses_dropped = sum(map(len, families)) - len(row.addresses)
+    aliases = max((answer.cnames for answer in both), key=len)
+    # The families may be led through different aliases, and each is a name under which somebody is met.
+    row.cnames = list(dict.fromkeys([*aliases, *(name for answer in both for name in answer.cnames)]))
+    row.ttl = min((answer.ttl for answer in found if answer.ttl is not None), default=None)
+    if not config.tlsa or not found or any(answer.secure is None for answer in found):
+        return  # switched off, nothing to connect to, or a resolver that cannot tell secure from not
+    bases = await _base_domains(aliases, host, all(answer.secure for answer in found), dns)
+    for record in tlsa:
+        if isinstance(bases, TlsaStatus):
+            record.status, record.base_domain = bases, host
+        else:
+            await _fill_tlsa(record, bases, dns, config.dns)
+
+
+async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsClient) -> list[str] | TlsaStatus:
+    """Names to ask for TLSA, the better first (RFC 7672 §2.2.2, §2.2.3); else what stands in for an RRset.
+
+    A secure alias into an insecure zone still leaves the alias's own name; whether the alias is
+    secure is then a question of its own, and no answer to it is no *insecure* (§2.1.2).
+    """
+    if secure:
+        return [aliases[-1], host] if aliases else [host]
+    if not aliases:
+        return TlsaStatus.INSECURE
+    alias = await dns.ask(host, CNAME)
+    if alias.status is LookupStatus.OK or alias.status in ABSENT:
+        return [host] if alias.secure else TlsaStatus.INSECURE
+    return _without_answer(alias)
+
+
+async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, limits: DnsSettings) -> None:
+    """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2).
+
+    Of a set larger than `max_tlsa` or `max_tlsa_bytes` only a part is kept, by which a chain can be found to match and no more.
+    """
+    row.base_domain = bases[0]
+    row.status = TlsaStatus.ABSENT
+    for base in bases:
+        answer = await dns.ask(f"_{row.port}._tcp.{base}", TLSA)
+        if answer.status in ABSENT:
+            continue
+        row.base_domain, row.records, row.records_dropped = base, None, None
+        if answer.status is LookupStatus.OK or answer.malformed:
+            rrset = set(answer.records)
+            row.records = dane.records_of(dane.most_telling(rrset, limits.max_tlsa, limits.max_tlsa_bytes))
+            row.records_dropped = len(rrset) - len(row.records)
+            row.status = dane.status_of(row.records, row.records_dropped) if answer.secure else TlsaStatus.INSECURE
+        else:
+            row.status = _without_answer(answer)
+        if row.status is not TlsaStatus.INSECURE:
+            return
+
+
+def _without_answer(answer: Answer) -> TlsaStatus:
+    """What a lookup on the way to a TLSA RRset leaves of it when it fails."""
+    return TlsaStatus.BOGUS if answer.status is LookupStatus.BOGUS else TlsaStatus.LOOKUP_FAILED

@@ -1,0 +1,1 @@
+"""A list in, a dataset out: steps, shards, resuming, signals."""

@@ -1,0 +1,262 @@
+"""Cutting work into shards between the steps: the list, its mail hosts, their endpoints.
+
+This module streams from parts to parts in bounded memory and asks nobody.  A plan appears
+as a whole directory or not at all, and one that stands is never made again, so a resumed run does
+the same shards.
+
+A shard is a hash of what must not be torn apart: the name, so that duplicates meet; the mail host;
+the network of the address (/24 or /48), so that limits per address and network are exact within one
+shard.  A network with more endpoints than a shard should have is torn apart all the same, by address:
+its shards form lots, and `Lot` says what keeps its limit exact.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from crawler.dataset.files import digest, hidden, publish, sync_directory
+from crawler.dataset.parts import PartWriter, opened, read_rows
+from crawler.dataset.run import Run
+from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
+from crawler.executors.lots import metadata_of
+from crawler.lists.reader import InputError, read_targets
+from crawler.model.errors import ListChanged
+from crawler.model.rows import Endpoint, Host, MailHost, Target, Tlsa
+from crawler.politeness.budgets import EndpointBudgets
+from crawler.politeness.opt_out_reach import Reach
+from crawler.politeness.pacing import Lot, network_of
+from crawler.resolve.endpoints import endpoints_of
+from crawler.settings.config import Config
+from crawler.settings.declared_limits import limit
+
+MAX_SHARDS = limit(
+    2_000, "shards of one step", protects="the disk", cut="nothing is cut: a longer list gets larger shards"
+)
+"""Files written at once while a plan is made; a longer list gets larger shards."""
+
+_SMALLEST = 500
+"""Rows worth a shard of their own, so that a short list still occupies every process."""
+
+_SLOTS = 65_536
+"""Hashes by which the endpoints of networks are counted."""
+
+_BUFFERED_ROWS = 16_384
+_BUFFERED_BYTES = limit(
+    32 << 20,
+    "bytes of rows held while a plan is made",
+    protects="our memory",
+    cut="nothing is cut: they are written earlier",
+)
+
+Tick = Callable[[int], None]
+"""Told how many rows went by; may raise to stop the work."""
+
+
+def cut_targets(run: Run, source: Path, names: int, config: Config, workers: int, tick: Tick) -> None:
+    """The list by A-label (what is no name by its text); `names` is how many are taken of it.
+
+    Raises `ListChanged` if it is not, or not any more, the one that the manifest vouches for; then there is no plan.
+    """
+    shards = shard_count(names, config.shards.domains, workers)
+    rows = _as_surveyed(source, config, (run.manifest().get("list") or {}).get("sha256"))
+    _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
+
+
+def _as_surveyed(source: Path, config: Config, sha256: str | None) -> Iterator[Target]:
+    """The names of a list, and in the end whether it was one list from first to last, of this digest."""
+    changed = ListChanged(
+        f"{source}: the list was changed while it was read; nothing was measured, give the command again"
+    )
+    try:
+        before = _state(source)
+        yield from read_targets(source, config.limit, lists=config.lists)
+        # What was written there meanwhile has another digest now, and what was taken back another time of change.
+        if (sha256 is None or digest(source) == sha256) and _state(source) == before:
+            return
+    except (InputError, FileNotFoundError) as error:  # it was a list when it was looked at
+        raise changed from error
+    raise changed
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
+    """The mail hosts of all domains; one in several parts meets its doubles in its shard."""
+    parts = run.parts("domains")
+    bound = 0
+    for part in parts:
+        bound += sum(1 for _ in _mail_hosts(part))
+        tick(0)
+    shards = shard_count(bound, config.shards.hosts, workers)
+    rows = (MailHost(host) for part in parts for host in _mail_hosts(part))
+    _scatter(run, HOSTS, shards, rows, lambda h: _hash(h.host.encode()) % shards, tick)
+
+
+def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Reach | None = None) -> None:
+    """Hosts x addresses x protocols, each with the TLSA records to hold its chain against.
+
+    An endpoint beyond a budget stays in, marked, as it gets a row.  `reach` is told of the names that go by.
+    """
+    budgets = EndpointBudgets(config.pacing, _salt(run))
+    for part in run.parts("domains"):
+        with opened(part) as file:
+            for batch in file.iter_batches(columns=["mx", "domain"]):
+                budgets.add_domains(batch.column("mx"))
+                if reach:
+                    reach.add_domains(batch.column("domain").to_pylist())
+                tick(0)
+    loads, protocols = [0] * _SLOTS, len(config.protocol)
+    for part in run.parts("hosts"):
+        with opened(part) as file:
+            for batch in file.iter_batches(columns=["host", "addresses", "cnames"]):
+                for host, addresses, cnames in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                    budgets.add_host(host, addresses or ())
+                    if reach:
+                        reach.add_host((host, *(cnames or ())), budgets.weight(host))
+                    for address in addresses or ():
+                        loads[_slot(address)] += protocols
+                tick(0)
+    spread = _Spread(loads, config.shards.endpoints, workers, config.pacing.per_network)
+    rows = _endpoints(run, config, budgets)
+    _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
+
+
+class _Spread:
+    """Which shard of PROBE an address goes to.
+
+    Networks go where the hash of theirs goes, its slot.  A slot with far more endpoints than a shard
+    should have, which is a giant network, has shards of its own, by address.  So many of them are a
+    lot that every process can have one, but no more than the network's limit can be divided among.
+    """
+
+    def __init__(self, loads: list[int], size: int, workers: int, per_network: int) -> None:
+        total = sum(loads)
+        # A heavy slot has up to 5/3 of the shards that its endpoints would fill.
+        most = max(-(-total // shard_count(total, size, workers)), -(-total * 5 // (3 * MAX_SHARDS)), 1)
+        heavy = {slot: load for slot, load in enumerate(loads) if load > most + most // 2}
+        self._light = shard_count(total - sum(heavy.values()), most, workers)
+        self._heavy: dict[int, tuple[int, int]] = {}  # first shard and number of shards
+        self.shards = self._light
+        self.lots: dict[int, Lot] = {}  #: of those shards that belong to one
+        for slot, load in heavy.items():
+            count = -(-load // most)
+            lots = min(count, workers, per_network)
+            for number in range(count):
+                lot = number % lots
+                share = per_network * (lot + 1) // lots - per_network * lot // lots
+                self.lots[self.shards + number] = Lot(f"{slot}.{lot}", share, count)
+            self._heavy[slot] = self.shards, count
+            self.shards += count
+
+    def shard(self, address: str) -> int:
+        slot = _slot(address)
+        if slot not in self._heavy:
+            return slot % self._light
+        first, count = self._heavy[slot]
+        return first + _hash(address.encode()) % count
+
+
+def shard_count(count: int, size: int, workers: int) -> int:
+    """Shards of about `size`, but work for every process as long as there is enough of it."""
+    return max(1, min(MAX_SHARDS, max(-(-count // size), min(2 * workers, count // _SMALLEST))))
+
+
+def _mail_hosts(part: Path) -> Iterator[str]:
+    """The distinct mail hosts of one part of `domains`."""
+    with opened(part) as file:
+        mx = file.read(columns=["mx"])["mx"].combine_chunks()
+    for host in pc.unique(pc.struct_field(pc.list_flatten(mx), "host")).to_pylist():
+        if host:
+            yield host
+
+
+def _salt(run: Run) -> bytes:
+    """What nobody knew when the records of the list's domains were written: when and with what this run was begun."""
+    manifest = run.manifest()
+    words = (manifest.get(name) for name in ("run", "started_at", "config_sha256", "list"))
+    return blake2b(repr(tuple(words)).encode(), digest_size=32).digest()
+
+
+def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[Endpoint]:
+    for shard in run.shards(HOSTS):
+        # One shard wrote both parts, so the join needs no other.
+        hosts, tlsa = run.part_path("hosts", HOSTS, shard), run.part_path("tlsa", HOSTS, shard)
+        found: defaultdict[str, dict[int, Tlsa]] = defaultdict(dict)
+        for rrset in read_rows(tlsa, Tlsa) if tlsa.exists() else ():
+            found[rrset.host][rrset.port] = rrset
+        for host in read_rows(hosts, Host) if hosts.exists() else ():
+            within = budgets.within(host.host, dict.fromkeys(host.addresses or ()))
+            weight, chance = budgets.weight(host.host), budgets.chance(host.host)
+            provider_weight, addresses = budgets.provider(host.host)
+            here = Counter(map(network_of, within))
+            for endpoint in endpoints_of(host, found.get(host.host, {}), config):
+                endpoint.weight, endpoint.chance = weight, chance
+                endpoint.provider_weight = provider_weight
+                endpoint.provider_endpoints = addresses * len(config.protocol)
+                endpoint.over_budget = endpoint.address not in within
+                if endpoint.over_budget:
+                    endpoint.tlsa = None
+                else:
+                    endpoint.network_weight = weight / (here[network_of(endpoint.address or "")] * len(config.protocol))
+                yield endpoint
+
+
+def _slot(address: str) -> int:
+    return _hash(network_of(address)) % _SLOTS
+
+
+def _hash(key: bytes) -> int:
+    return int.from_bytes(blake2b(key, digest_size=6).digest())
+
+
+def _scatter(
+    run: Run,
+    step: Step,
+    shards: int,
+    rows: Iterable[Any],
+    shard_of: Callable[[Any], int],
+    tick: Tick,
+    lots: Mapping[int, Lot] | None = None,
+) -> None:
+    """Write each row to its shard, then let all shards appear together."""
+    folder = run.work / step.folder
+    temporary = hidden(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    writers: dict[int, PartWriter] = {}
+    signature = run.signature(run.manifest())
+    try:
+        for number, row in enumerate(rows, 1):
+            shard = shard_of(row)
+            writer = writers.get(shard)
+            if writer is None:
+                writer = writers[shard] = PartWriter(
+                    temporary / f"{shard:04d}.parquet",
+                    step.row,
+                    signature | metadata_of(lots.get(shard) if lots else None),
+                    rows_at_once=max(32, min(1_024, _BUFFERED_ROWS // shards)),
+                    group_bytes=max(1 << 16, min(8 << 20, _BUFFERED_BYTES // shards)),
+                )
+            writer.append(row)
+            if not number % 4_096:
+                tick(4_096)
+        for writer in writers.values():
+            writer.close()
+            tick(0)
+    except BaseException:
+        for writer in writers.values():
+            writer.abandon()
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(temporary)
+    publish(temporary, folder)
