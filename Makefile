@@ -42,10 +42,10 @@ test-real: $(READY) ## tests against real mail and name servers; needs root, sta
 	@$(BIN)/pytest -q -m real tests/real -n 2 --dist loadfile
 
 chaos: $(READY) ## kill scans of the lab at random moments, KILLS=200 times; each must finish its dataset
-	@$(BIN)/python -m tests.chaos --kills $(KILLS)
+	@$(BIN)/python -m tools.chaos --kills $(KILLS)
 
 hostile: $(READY) ## scan the lab with HOSTILE=10 domains that attack us and without: the others must not notice (DOMAINS=1000)
-	@$(BIN)/python -m tests.hostile --domains $(DOMAINS) --hostile $(HOSTILE)
+	@$(BIN)/python -m tools.hostile --domains $(DOMAINS) --hostile $(HOSTILE)
 
 lint: $(READY) ## ruff, formatting and strict types
 	@$(BIN)/ruff check
@@ -55,7 +55,7 @@ lint: $(READY) ## ruff, formatting and strict types
 check: lint test ## all that a change must pass
 
 golden: $(READY) ## write the golden schema and the data dictionary anew from crawler/model/rows.py
-	@$(BIN)/python -m tests.derived
+	@$(BIN)/python -m tools.golden
 
 bench: bench-dns bench-probe bench-scan ## all benchmarks
 
@@ -91,4 +91,4 @@ constraints: ## write constraints.txt anew from the newest versions that pyproje
 
 clean: ## remove what make created
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find crawler analysis tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find crawler analysis tests tools bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.chains import SERVER, Key, Subject, excluded, pem, permitted, tall, usage_without_signing, with_sha1
+from tests.kit.chains import SERVER, Key, Subject, excluded, pem, permitted, tall, usage_without_signing, with_sha1
 
 HOST = "mx.kinds.example"
 ROOT, OTHER = Subject("Root of kinds"), Subject("Other root of kinds")

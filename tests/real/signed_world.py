@@ -22,7 +22,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.chains import SERVER, Subject, der, pem, with_sha1
+from tests.kit.chains import SERVER, Subject, der, pem, with_sha1
 from tests.real import mail_servers, namespace, senders, servers, web_servers, zones
 from tests.real.zones import Zone
 

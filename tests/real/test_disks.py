@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import Arena, facts, fake_arena, lab, must_equal
 from tests.real import servers
+from tools.chaos import Arena, facts, fake_arena, lab, must_equal
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 

@@ -20,8 +20,8 @@ import pytest
 
 from crawler.object_store.client import Store, StoreError
 from crawler.object_store.url import parse_location
-from tests.chaos import ROOT, Arena, facts, fake_arena, killed, lab, must_equal
 from tests.real.object_stores import KEYS, Bucket, Line, bucket_of, google, swift
+from tools.chaos import ROOT, Arena, facts, fake_arena, killed, lab, must_equal
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 

@@ -26,7 +26,7 @@ from crawler.model.rows import Domain, MtaStsFetch, Policy
 from crawler.politeness.exclusions import Exclusions
 from crawler.resolve.policy_fetch import PolicyFetcher
 from crawler.settings.config import Config
-from tests.chains import SERVER, Subject, pem
+from tests.kit.chains import SERVER, Subject, pem
 from tests.real import servers, web_servers
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from crawler.model.rows import Endpoint, Probe
 from crawler.probe.prober import Prober
 from crawler.settings.config import Config
-from tests.chains import pem
+from tests.kit.chains import pem
 from tests.real import mail_servers, servers
 from tests.real.kinds import KINDS, Kind
 

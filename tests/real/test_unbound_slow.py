@@ -16,7 +16,7 @@ import pytest
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import A
 from crawler.settings.config import Config
-from tests.dns_server import reply_to
+from tests.kit.dns_server import reply_to
 from tests.real import servers
 from tests.real.zones import UNBOUND_CONF
 

@@ -1,0 +1,673 @@
+"""RESOLVE against a scripted resolver on loopback: every target gives its rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from crawler.dns.client import DnsClient
+from crawler.dns.codec import AAAA, A
+from crawler.model.rows import (
+    DnsError,
+    Dnssec,
+    Domain,
+    Host,
+    LookupStatus,
+    MailHost,
+    MtaStsRecord,
+    Route,
+    Target,
+    Tlsa,
+    TlsaStatus,
+    TlsrptStatus,
+)
+from crawler.resolve.domains import resolve_domains
+from crawler.resolve.hosts import resolve_hosts
+from crawler.settings.config import Config
+from tests.kit.dns_server import Script, Server, reply_to, serving, settings, zone
+
+DIGEST = "ab" * 32
+
+
+def domains(script: Script, *names: str, targets: Iterable[Target] | None = None, **values: Any) -> list[Domain]:
+    """Rows of these names, in their order."""
+    rows, _ = run(
+        script,
+        lambda dns, config, emit: resolve_domains(
+            targets if targets is not None else [Target(name, name) for name in names], dns, config, emit
+        ),
+        **values,
+    )
+    return sorted(
+        (row for row in rows if isinstance(row, Domain)), key=lambda row: (*names, row.domain).index(row.domain)
+    )
+
+
+def hosts(script: Script, *names: str, **values: Any) -> tuple[list[Host], list[Tlsa], Server]:
+    rows, server = run(
+        script, lambda dns, config, emit: resolve_hosts(map(MailHost, names), dns, config, emit), **values
+    )
+    return [row for row in rows if isinstance(row, Host)], [row for row in rows if isinstance(row, Tlsa)], server
+
+
+def run(script: Script, stage: Callable[[DnsClient, Config, Any], Any], **values: Any) -> tuple[list[Any], Server]:
+    rows: list[Any] = []
+
+    async def main() -> Server:
+        async with serving(script) as server:
+            config = settings(server, **values)
+            async with DnsClient(config) as client:
+                await stage(client, config, rows.append)
+            return server
+
+    return rows, asyncio.run(main())
+
+
+def test_an_explicit_route_with_all_that_protects_it() -> None:
+    script = zone(
+        "a.test. 300 IN MX 10 MX.a.test.",
+        '_mta-sts.a.test. 60 IN TXT "v=STSv1; id=20260101T000000;"',
+        '_smtp._tls.a.test. 60 IN TXT "v=TLSRPTv1; rua=mailto:tls@a.test"',
+        ad=True,
+    )
+    [row] = domains(script, targets=[Target("a.test", "A.test.", 7)])
+    assert (row.domain, row.input, row.rank) == ("a.test", "A.test.", 7)
+    assert (row.registrable_domain, row.public_suffix) == ("a.test", "test")
+    assert (row.route, row.dns_error, row.rcode, row.ede, row.cnames) == (Route.EXPLICIT, None, "NOERROR", [], [])
+    assert (row.mx, row.mx_dropped, row.dnssec) == ([{"host": "mx.a.test", "preference": 10}], 0, Dnssec.SECURE)
+    assert (row.mta_sts_record, row.mta_sts_id) == (MtaStsRecord.VALID, "20260101T000000")
+    assert (row.tlsrpt, row.tlsrpt_rua) == (TlsrptStatus.VALID, ["mailto:tls@a.test"])
+    assert row.resolved_at is not None
+
+
+def test_every_route_has_its_row() -> None:
+    script = zone(
+        "null.test. 60 IN MX 0 .",
+        "badnull.test. 60 IN MX 0 .",
+        "badnull.test. 60 IN MX 5 mx.test.",
+        "v4.test. 60 IN A 192.0.2.1",
+        "v6.test. 60 IN AAAA 2001:db8::1",
+        "empty.test. 60 IN TXT nothing",
+        "alias.test. 60 IN CNAME real.test.",
+        "real.test. 60 IN MX 5 mx.test.",
+        "literal.test. 60 IN MX 5 192.0.2.1.",
+        "self.test. 60 IN MX 5 self.test.",
+    )
+    names = ["null.test", "badnull.test", "v4.test", "v6.test", "empty.test", "alias.test", "literal.test", "self.test"]
+    rows = domains(script, *names, "gone.test")
+    assert [row.route for row in rows] == [
+        Route.NULL_MX,
+        Route.NULL_MX_INVALID,
+        Route.IMPLICIT,
+        Route.IMPLICIT,
+        Route.NO_MAIL_HOST,
+        Route.EXPLICIT,
+        Route.EXPLICIT,
+        Route.EXPLICIT,
+        Route.NXDOMAIN,
+    ]
+    mx = {row.domain: row.mx for row in rows}
+    assert mx["null.test"] == mx["empty.test"] == mx["gone.test"] == []
+    assert mx["badnull.test"] == mx["alias.test"] == [{"host": "mx.test", "preference": 5}]
+    assert mx["v4.test"] == [{"host": "v4.test", "preference": 0}]
+    assert mx["literal.test"] == [{"host": "192.0.2.1", "preference": 5}]
+    assert mx["self.test"] == [{"host": "self.test", "preference": 5}]
+    assert rows[5].cnames == ["real.test"]
+
+
+@pytest.mark.parametrize(
+    ("rcode", "ede", "error", "dnssec"),
+    [
+        (2, None, DnsError.SERVFAIL, Dnssec.UNKNOWN),
+        (2, (9, "no DNSKEY"), DnsError.BOGUS, Dnssec.BOGUS),
+        (5, None, DnsError.REFUSED, Dnssec.UNKNOWN),
+    ],
+)
+def test_a_failed_mx_question_is_an_unknown_route_with_the_reason(
+    rcode: int, ede: tuple[int, str] | None, error: DnsError, dnssec: Dnssec
+) -> None:
+    [row] = domains(lambda query, over_tcp: [reply_to(query, rcode=rcode, ede=ede)], "a.test")
+    assert (row.route, row.dns_error, row.dnssec, row.mx, row.mx_dropped) == (Route.UNKNOWN, error, dnssec, None, None)
+    assert row.rcode == ("SERVFAIL" if rcode == 2 else "REFUSED")
+    assert row.ede == ([] if ede is None else ["9 no DNSKEY"])
+    assert (row.mta_sts_record, row.tlsrpt) == (None, None)
+    assert row.resolved_at is not None
+
+
+def test_silence_and_nonsense_are_told_apart() -> None:
+    [silent] = domains(lambda query, over_tcp: [], "a.test", dns={"timeout": 0.05, "tries": 1})
+    assert (silent.route, silent.dns_error, silent.rcode) == (Route.UNKNOWN, DnsError.TIMEOUT, None)
+    [broken] = domains(lambda query, over_tcp: [reply_to(query, tc=True)], "a.test", dns={"tries": 1})
+    assert (broken.route, broken.dns_error, broken.rcode) == (Route.UNKNOWN, DnsError.MALFORMED, None)
+
+
+def test_a_failure_of_the_address_questions_is_not_no_mail_host() -> None:
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield reply_to(query, rcode=5 if query.question[0].rdtype == 28 else 0)
+
+    [row] = domains(script, "a.test")
+    assert (row.route, row.dns_error, row.rcode) == (Route.UNKNOWN, DnsError.REFUSED, "NOERROR")
+
+
+def test_failed_text_lookups_are_null_and_not_absent() -> None:
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        if query.question[0].rdtype == 15:
+            yield reply_to(query, "a.test. 60 IN MX 1 mx.test.")
+        else:
+            yield reply_to(query, rcode=5)
+
+    [row] = domains(script, "a.test")
+    assert (row.route, row.mta_sts_record, row.tlsrpt) == (Route.EXPLICIT, None, None)
+
+
+def test_switched_off_questions_are_not_asked() -> None:
+    rows, server = run(
+        zone("a.test. 60 IN TXT x"),
+        lambda dns, config, emit: resolve_domains([Target("a.test")], dns, config, emit),
+        mta_sts=False,
+        tlsrpt=False,
+        ipv6=False,
+    )
+    assert server.asked() == [("a.test", "MX"), ("a.test", "A")]
+    [row] = rows
+    assert (row.route, row.dns_error, row.mta_sts_record, row.tlsrpt) == (Route.UNKNOWN, None, None, None)
+
+
+def test_lines_that_are_no_domain_keep_their_row() -> None:
+    [row] = domains(zone(), targets=[Target(None, "not a name", 3, "character ' ' is not allowed")])
+    assert (row.domain, row.input, row.rank, row.route) == (None, "not a name", 3, Route.INVALID)
+    assert row.resolved_at is None
+
+
+def test_a_domain_that_is_an_alias_of_one_that_opted_out_has_opted_out() -> None:
+    (row,), server = run(
+        zone("a.test. 60 IN CNAME mail.out.test.", "mail.out.test. 60 IN MX 10 mx.b.test."),
+        lambda dns, config, emit: resolve_domains(
+            [Target("a.test", "a.test")], dns, config, emit, excluded=lambda name: name.endswith("out.test")
+        ),
+    )
+    assert (row.route, row.mx, row.mta_sts_record, row.cnames) == (Route.OPTED_OUT, None, None, ["mail.out.test"])
+    assert {name for name, _ in server.asked()} == {"a.test"}, "nothing more is asked about it"
+
+
+def test_aliases_of_both_families_are_kept_as_consent_is_asked_of_each() -> None:
+    """Servers that choose aliases by load or place may lead the families through different ones."""
+    chains = {
+        A: ["mx.a.test. 60 IN CNAME mail.out.test.", "mail.out.test. 60 IN A 192.0.2.1"],
+        AAAA: [
+            "mx.a.test. 60 IN CNAME edge.b.test.",
+            "edge.b.test. 60 IN CNAME node.b.test.",
+            "node.b.test. 60 IN AAAA 2001:db8::1",
+        ],
+    }
+
+    def answer(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield reply_to(query, *chains.get(query.question[0].rdtype, ()), ad=True)
+
+    rows, _ = run(answer, lambda dns, config, emit: resolve_hosts([MailHost("mx.a.test")], dns, config, emit))
+    host, tlsa = rows
+    assert host.cnames == ["edge.b.test", "node.b.test", "mail.out.test"]
+    assert tlsa.base_domain == "node.b.test", "the end of the longer chain, as ever"
+
+
+def test_who_opted_out_is_not_asked_about() -> None:
+    rows, server = run(
+        zone(),
+        lambda dns, config, emit: resolve_domains(
+            [Target("out.test", "out.test", 1), Target("in.test", "in.test", 2)],
+            dns,
+            config,
+            emit,
+            excluded=lambda name: name == "out.test",
+        ),
+    )
+    assert {row.domain: row.route for row in rows} == {"out.test": Route.OPTED_OUT, "in.test": Route.NXDOMAIN}
+    assert {name for name, _ in server.asked()} == {"in.test"}
+
+
+def test_a_bug_in_one_domain_does_not_lose_it_or_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    def excluded(name: str) -> bool:
+        if name == "b.test":
+            raise RuntimeError("our bug")
+        return False
+
+    rows, _ = run(
+        zone(),
+        lambda dns, config, emit: resolve_domains(
+            map(Target, ["a.test", "b.test", "c.test"]), dns, config, emit, excluded=excluded
+        ),
+    )
+    assert {row.domain: row.route for row in rows} == {
+        "a.test": Route.NXDOMAIN,
+        "b.test": Route.UNKNOWN,
+        "c.test": Route.NXDOMAIN,
+    }
+    assert "our bug" in caplog.text
+
+
+def test_a_record_of_several_strings_behind_an_alias_is_one_record() -> None:
+    """RFC 8461 §3.1 and RFC 8460 §3: strings are joined without a space; CNAMEs are followed (§8.2 delegates so)."""
+    script = zone(
+        "a.test. 60 IN MX 1 mx.test.",
+        "_mta-sts.a.test. 60 IN CNAME _mta-sts.provider.test.",
+        '_mta-sts.provider.test. 60 IN TXT "v=STS" "v1; id=2026" "0101"',
+        '_mta-sts.provider.test. 60 IN TXT "v=spf1 -all"',
+        "_smtp._tls.a.test. 60 IN CNAME _smtp._tls.provider.test.",
+        '_smtp._tls.provider.test. 60 IN TXT "v=TLSRPTv1; rua=mail" "to:tls@provider.test"',
+    )
+    [row] = domains(script, "a.test")
+    assert (row.mta_sts_record, row.mta_sts_id) == (MtaStsRecord.VALID, "20260101")
+    assert (row.tlsrpt, row.tlsrpt_rua) == (TlsrptStatus.VALID, ["mailto:tls@provider.test"])
+
+
+_SETS = (
+    "MX 0 .", "MX 1 .", "MX 5 mx.a.test.", "MX 5 mx.b.test.",
+    "A 192.0.2.1", "A 192.0.2.2", "A 192.0.2.3", "AAAA 2001:db8::1", "AAAA 2001:db8::2",
+)  # fmt: skip
+_PROTECTION = (
+    '_mta-sts.a.test. 60 IN TXT "v=STSv1; id=1"', '_mta-sts.a.test. 60 IN TXT "v=STSv1 ; id=2"',
+    "_mta-sts.a.test. 60 IN TXT v", '_smtp._tls.a.test. 60 IN TXT "v=TLSRPTv1; rua=mailto:a@a.test"',
+    "_smtp._tls.a.test. 60 IN TXT v", "_25._tcp.a.test. 60 IN TLSA 3 1 1 " + "ab" * 32,
+    "_25._tcp.a.test. 60 IN TLSA 3 1 2 " + "cd" * 64, "_25._tcp.a.test. 60 IN TLSA 2 0 1 " + "ef" * 32,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("turn", range(1, 4))
+def test_no_row_depends_on_the_order_of_an_answer(turn: int) -> None:
+    """Each RRset in its order, turned and reversed, and with every record given twice."""
+    records = [*(f"a.test. 60 IN {rdata}" for rdata in _SETS), *_PROTECTION]
+    turned = {1: records[::-1], 2: records[3:] + records[:3], 3: records + records}[turn]
+
+    def rows(records: list[str]) -> list[Any]:
+        script = zone(*records, ad=True)
+        few = {"max_mx": 1, "max_addresses": 2, "max_tlsa": 2}
+        found = [*domains(script, "a.test", dns=few), *hosts(script, "a.test", dns=few)[0], *hosts(script, "a.test")[1]]
+        for row in found:
+            if not isinstance(row, Tlsa):
+                row.resolved_at = None
+        return found
+
+    assert rows(turned) == rows(records)
+
+
+def test_a_record_longer_than_we_read_is_not_known_and_other_texts_may_be_as_long_as_they_like() -> None:
+    """What a sender with more patience makes of it was not measured."""
+    long = " ".join(['"' + "x" * 250 + '"'] * 5)
+
+    def state(sts: str, rpt: str) -> tuple[Any, Any, Any]:
+        script = zone(
+            "a.test. 60 IN MX 1 mx.test.", *(f"_mta-sts.a.test. 60 IN TXT {text}" for text in (sts, '"v=spf1" ' + long)),
+            f"_smtp._tls.a.test. 60 IN TXT {rpt}",
+        )  # fmt: skip
+        [row] = domains(script, "a.test", dns={"text_bytes": 1_000})
+        return row.mta_sts_record, row.tlsrpt, row.tlsrpt_rua
+
+    assert state(f'"v=STSv1; id=1; x=" {long}', f'"v=TLSRPTv1; rua=mailto:" {long} "@a.test"') == (None, None, None)
+    assert state('"v=STSv1; id=1"', long) == (MtaStsRecord.VALID, TlsrptStatus.ABSENT, None)
+    assert state('"v = sts" ' + long, '"v=tlsrpt" ' + long)[:2] == (None, None), "plainly meant as one"
+
+
+def test_a_policy_is_fetched_for_a_valid_record_only() -> None:
+    fetched = []
+
+    async def fetch(row: Domain, emit: Any) -> None:
+        fetched.append(row.domain)
+        row.mta_sts_max_age = 60
+
+    script = zone(
+        "a.test. 60 IN MX 1 mx.test.",
+        '_mta-sts.a.test. 60 IN TXT "v=STSv1; id=1"',
+        "b.test. 60 IN MX 1 mx.test.",
+        '_mta-sts.b.test. 60 IN TXT "v=STSv1; id=not-an-id"',
+    )
+    rows, _ = run(
+        script,
+        lambda dns, config, emit: resolve_domains(
+            map(Target, ["a.test", "b.test"]), dns, config, emit, fetch_policy=fetch
+        ),
+    )
+    assert fetched == ["a.test"]
+    assert {row.domain: row.mta_sts_max_age for row in rows} == {"a.test": 60, "b.test": None}
+
+
+def with_policies(first: int, last: int) -> list[str]:
+    return [f'_mta-sts.d{n}.test. 60 IN TXT "v=STSv1; id=1"' for n in range(first, last)]
+
+
+def mail_domains(count: int) -> list[str]:
+    return [f"d{n}.test. 60 IN MX 1 mx.test." for n in range(count)]
+
+
+def test_policies_that_keep_us_waiting_do_not_hold_up_other_domains() -> None:
+    emitted: list[str] = []
+
+    async def resolve(dns: Any, config: Config, _: Any) -> None:
+        without_policy_done = anyio.Event()
+
+        async def fetch(row: Domain, emit: Any) -> None:
+            with anyio.fail_after(10):
+                await without_policy_done.wait()
+
+        def emit(row: Any) -> None:
+            emitted.append(row.domain)
+            if len(emitted) == 30:
+                without_policy_done.set()
+
+        targets = [Target(f"d{n}.test") for n in range(50)]
+        await resolve_domains(targets, dns, config, emit, fetch_policy=fetch)
+
+    run(zone(*mail_domains(50), *with_policies(0, 20)), resolve, dns={"domains_in_flight": 5, "timeout": 2.0})
+    assert sorted(emitted[:30]) == sorted(f"d{n}.test" for n in range(20, 50))
+    assert sorted(emitted[30:]) == sorted(f"d{n}.test" for n in range(20))
+
+
+def test_no_more_domains_wait_for_policies_than_the_setting_says() -> None:
+    waiting = most = 0
+
+    async def fetch(row: Domain, emit: Any) -> None:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        await anyio.sleep(0.01)
+        waiting -= 1
+
+    async def resolve(dns: Any, config: Config, emit: Any) -> None:
+        config = replace(config, https=replace(config.https, waiting=3))
+        await resolve_domains([Target(f"d{n}.test") for n in range(20)], dns, config, emit, fetch_policy=fetch)
+
+    rows, _ = run(zone(*mail_domains(20), *with_policies(0, 20)), resolve)
+    assert len(rows) == 20 and most == 3
+
+
+def test_a_bug_in_a_fetch_costs_no_row(caplog: pytest.LogCaptureFixture) -> None:
+    async def fetch(row: Domain, emit: Any) -> None:
+        raise RuntimeError("our bug")
+
+    async def resolve(dns: Any, config: Config, emit: Any) -> None:
+        await resolve_domains([Target("d0.test")], dns, config, emit, fetch_policy=fetch)
+
+    rows, _ = run(zone(*mail_domains(1), *with_policies(0, 1)), resolve)
+    assert [row.mta_sts_record for row in rows] == [MtaStsRecord.VALID]
+    assert "our bug" in caplog.text
+
+
+def test_targets_are_taken_as_they_are_needed_and_each_has_exactly_one_row() -> None:
+    taken = emitted = 0
+
+    def targets() -> Iterable[Target]:
+        nonlocal taken
+        for n in range(500):
+            taken += 1
+            assert taken - emitted <= 20
+            yield Target(f"d{n}.test")
+
+    def emit(row: Any) -> None:
+        nonlocal emitted
+        emitted += 1
+        seen.append(row.domain)
+
+    seen: list[str] = []
+    run(
+        zone(),
+        lambda dns, config, _: resolve_domains(targets(), dns, config, emit),
+        dns={"domains_in_flight": 20, "timeout": 2.0},
+    )
+    assert sorted(seen) == sorted(f"d{n}.test" for n in range(500))
+
+
+def test_a_failing_storage_stops_the_stage() -> None:
+    def emit(row: Any) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(BaseExceptionGroup) as raised:
+        run(zone(), lambda dns, config, _: resolve_domains([Target("a.test")], dns, config, emit))
+    assert raised.group_contains(OSError, match="disk full")
+
+
+# --- hosts --------------------------------------------------------------------------------------
+
+
+def test_a_host_with_both_families_and_a_usable_tlsa() -> None:
+    script = zone(
+        "mx.test. 300 IN A 192.0.2.2",
+        "mx.test. 300 IN A 192.0.2.1",
+        "mx.test. 60 IN AAAA 2001:db8::1",
+        f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}",
+        ad=True,
+    )
+    [host], [tlsa], _ = hosts(script, "mx.test")
+    assert host.addresses == ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    assert (host.ipv4_status, host.ipv6_status, host.ttl, host.cnames) == (LookupStatus.OK, LookupStatus.OK, 60, [])
+    assert host.dnssec is Dnssec.SECURE and host.resolved_at is not None
+    assert (tlsa.host, tlsa.port, tlsa.base_domain, tlsa.status) == ("mx.test", 25, "mx.test", TlsaStatus.USABLE)
+    assert tlsa.records == [{"usage": 3, "selector": 1, "matching": 1, "data": bytes.fromhex(DIGEST), "usable": True}]
+
+
+def test_a_malformed_tlsa_record_does_not_hide_its_neighbours() -> None:
+    script = zone(
+        "mx.test. 300 IN A 192.0.2.1",
+        r"_25._tcp.mx.test. 60 IN TLSA \# 2 0301",
+        r"_25._tcp.mx.test. 60 IN TLSA \# 5 0301010000",
+        f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}",
+        ad=True,
+    )
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert tlsa.records is not None
+    assert (tlsa.status, [record["usable"] for record in tlsa.records]) == (TlsaStatus.USABLE, [False, True])
+
+
+@pytest.mark.parametrize("rdata", [r"\# 2 0301", r"\# 5 0301010000", rf"1 1 1 {DIGEST}"])
+def test_a_tlsa_set_of_which_nothing_can_be_used_is_unusable_and_not_absent(rdata: str) -> None:
+    script = zone("mx.test. 300 IN A 192.0.2.1", f"_25._tcp.mx.test. 60 IN TLSA {rdata}", ad=True)
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert tlsa.status is TlsaStatus.UNUSABLE
+
+
+def test_of_a_tlsa_set_of_five_hundred_records_a_part_is_kept_and_the_rest_counted() -> None:
+    """By those kept a chain can be found to match; hundreds of full keys would stop the event loop."""
+    records = [f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {n:064x}" for n in range(500)]
+    script = zone("mx.test. 300 IN A 192.0.2.1", *records, ad=True)
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.USABLE, 468)
+    assert [record["data"][-1] for record in tlsa.records or ()] == list(range(32))
+    _, [tlsa], _ = hosts(script, "mx.test", dns={"max_tlsa": 500})
+    assert (tlsa.status, tlsa.records_dropped, len(tlsa.records or ())) == (TlsaStatus.USABLE, 0, 500)
+    insecure = zone("mx.test. 300 IN A 192.0.2.1", ad=True)
+
+    def mixed(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield from (zone(*records) if query.question[0].rdtype == 52 else insecure)(query, over_tcp)
+
+    _, [tlsa], _ = hosts(mixed, "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.INSECURE, 468)
+
+
+def test_of_a_tlsa_record_of_sixty_thousand_bytes_nothing_is_kept_and_that_is_counted() -> None:
+    """Each address of the host would have a copy of it."""
+    large = f"_25._tcp.mx.test. 60 IN TLSA 3 0 0 {'00' * 60_000}"
+    good = f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}"
+    for rrset, status in (([large], TlsaStatus.LOOKUP_FAILED), ([large, good], TlsaStatus.USABLE)):
+        _, [tlsa], _ = hosts(zone("mx.test. 300 IN A 192.0.2.1", *rrset, ad=True), "mx.test")
+        assert (tlsa.status, tlsa.records_dropped) == (status, 1)
+        assert [record["data"].hex() for record in tlsa.records or ()] == [DIGEST] * (len(rrset) - 1)
+
+
+def test_what_is_left_out_of_a_tlsa_set_first_is_what_no_client_heeds() -> None:
+    junk = [f"_25._tcp.mx.test. 60 IN TLSA 0 0 1 {n:064x}" for n in range(40)]
+    good = f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}"
+    _, [tlsa], _ = hosts(zone("mx.test. 300 IN A 192.0.2.1", *junk, good, ad=True), "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.USABLE, 9)
+    assert bytes.fromhex(DIGEST) in [record["data"] for record in tlsa.records or ()]
+    _, [tlsa], _ = hosts(zone("mx.test. 300 IN A 192.0.2.1", *junk, ad=True), "mx.test")
+    assert (tlsa.status, tlsa.records_dropped) == (TlsaStatus.LOOKUP_FAILED, 8), "one left out might have been usable"
+
+
+def test_tlsa_is_not_asked_where_the_addresses_are_insecure() -> None:
+    script = zone("mx.test. 300 IN A 192.0.2.1", f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}")
+    [host], [tlsa], server = hosts(script, "mx.test")
+    assert (host.dnssec, tlsa.status, tlsa.records) == (Dnssec.INSECURE, TlsaStatus.INSECURE, None)
+    assert tlsa.records_dropped is None
+    assert {kind for _, kind in server.asked()} == {"A", "AAAA"}
+
+
+def test_an_alias_is_asked_at_its_end_first_and_then_at_its_own_name() -> None:
+    alias = ["mx.test. 60 IN CNAME real.test.", "real.test. 60 IN A 192.0.2.1"]
+    at_end = zone(*alias, f"_25._tcp.real.test. 60 IN TLSA 3 1 1 {DIGEST}", ad=True)
+    [host], [tlsa], server = hosts(at_end, "mx.test")
+    assert host.cnames == ["real.test"]
+    assert (tlsa.base_domain, tlsa.status) == ("real.test", TlsaStatus.USABLE)
+    assert ("_25._tcp.mx.test", "TLSA") not in server.asked()
+    at_start = zone(*alias, f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}", ad=True)
+    _, [tlsa], _ = hosts(at_start, "mx.test")
+    assert (tlsa.base_domain, tlsa.status) == ("mx.test", TlsaStatus.USABLE)
+    _, [tlsa], _ = hosts(zone(*alias, ad=True), "mx.test")
+    assert (tlsa.base_domain, tlsa.status) == ("real.test", TlsaStatus.ABSENT)
+
+
+def test_a_secure_alias_into_an_insecure_zone_keeps_its_own_tlsa() -> None:
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        name, kind = query.question[0].name.to_text(), query.question[0].rdtype
+        if name == "mx.test." and kind == 5:
+            yield reply_to(query, "mx.test. 60 IN CNAME real.insecure.", ad=True)
+        elif name == "mx.test.":
+            address = ["real.insecure. 60 IN A 192.0.2.1"] if kind == 1 else []
+            yield reply_to(query, "mx.test. 60 IN CNAME real.insecure.", *address)
+        elif name == "_25._tcp.mx.test.":
+            yield reply_to(query, f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}", ad=True)
+        else:
+            yield reply_to(query, rcode=3)
+
+    [host], [tlsa], _ = hosts(script, "mx.test")
+    assert (host.dnssec, tlsa.base_domain, tlsa.status) == (Dnssec.INSECURE, "mx.test", TlsaStatus.USABLE)
+
+
+@pytest.mark.parametrize(
+    ("rcode", "ede", "status"),
+    [
+        (0, None, TlsaStatus.INSECURE),
+        (2, (6, ""), TlsaStatus.BOGUS),
+        (2, None, TlsaStatus.LOOKUP_FAILED),
+        (5, None, TlsaStatus.LOOKUP_FAILED),
+    ],
+)
+def test_whether_an_alias_is_secure_that_cannot_be_asked_is_not_answered_with_insecure(
+    rcode: int, ede: tuple[int, str] | None, status: TlsaStatus
+) -> None:
+    """RFC 7672 §2.2.2: errors for *any* query in the process delay delivery."""
+
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        name, kind = query.question[0].name.to_text(), query.question[0].rdtype
+        if name == "mx.test." and kind == 5:
+            yield reply_to(query, *(["mx.test. 60 IN CNAME real.insecure."] if not rcode else []), rcode=rcode, ede=ede)
+        else:
+            address = ["real.insecure. 60 IN A 192.0.2.1"] if kind == 1 else []
+            yield reply_to(query, "mx.test. 60 IN CNAME real.insecure.", *address)
+
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.base_domain, tlsa.status, tlsa.records) == ("mx.test", status, None)
+
+
+def test_a_failure_at_the_second_base_domain_is_not_told_with_the_records_of_the_first() -> None:
+    alias = ["mx.test. 60 IN CNAME real.test.", "real.test. 60 IN A 192.0.2.1"]
+    secure, at_end = zone(*alias, ad=True), zone(f"_25._tcp.real.test. 60 IN TLSA 3 1 1 {DIGEST}")
+
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        name = query.question[0].name.to_text()
+        if name == "_25._tcp.mx.test.":
+            yield reply_to(query, rcode=2)
+        else:
+            yield from (at_end if name == "_25._tcp.real.test." else secure)(query, over_tcp)
+
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.base_domain, tlsa.status) == ("mx.test", TlsaStatus.LOOKUP_FAILED)
+    assert (tlsa.records, tlsa.records_dropped) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("rcode", "ede", "status"),
+    [
+        (3, None, TlsaStatus.ABSENT),
+        (0, None, TlsaStatus.ABSENT),
+        (2, (6, ""), TlsaStatus.BOGUS),
+        (2, None, TlsaStatus.LOOKUP_FAILED),
+        (5, None, TlsaStatus.LOOKUP_FAILED),
+    ],
+)
+def test_a_tlsa_question_that_fails_is_not_an_absent_set(
+    rcode: int, ede: tuple[int, str] | None, status: TlsaStatus
+) -> None:
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        if query.question[0].rdtype == 52:
+            yield reply_to(query, rcode=rcode, ede=ede, ad=True)
+        else:
+            yield from addresses(query, over_tcp)
+
+    addresses = zone("mx.test. 300 IN A 192.0.2.1", ad=True)
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert (tlsa.status, tlsa.base_domain) == (status, "mx.test")
+
+
+def test_insecure_tlsa_under_secure_addresses_is_recorded_as_insecure() -> None:
+    def script(query: Any, over_tcp: bool) -> Iterable[bytes]:
+        yield from (insecure if query.question[0].rdtype == 52 else secure)(query, over_tcp)
+
+    records = ["mx.test. 300 IN A 192.0.2.1", f"_25._tcp.mx.test. 60 IN TLSA 3 1 1 {DIGEST}"]
+    secure, insecure = zone(*records, ad=True), zone(*records)
+    _, [tlsa], _ = hosts(script, "mx.test")
+    assert tlsa.status is TlsaStatus.INSECURE and tlsa.records is not None
+
+
+def test_each_family_that_is_switched_off_is_not_asked() -> None:
+    script = zone("mx.test. 300 IN A 192.0.2.1", "mx.test. 300 IN AAAA 2001:db8::1", ad=True)
+    [host], _, _ = hosts(script, "mx.test", ipv4=False)
+    assert (host.ipv4_status, host.addresses) == (LookupStatus.NOT_ASKED, ["2001:db8::1"])
+    [host], _, _ = hosts(script, "mx.test", ipv6=False)
+    assert (host.ipv6_status, host.addresses) == (LookupStatus.NOT_ASKED, ["192.0.2.1"])
+    assert host.dnssec is Dnssec.SECURE
+
+
+def test_tlsa_switched_off_or_pointless_is_not_asked() -> None:
+    script = zone("mx.test. 300 IN A 192.0.2.1", "empty.test. 60 IN TXT x", ad=True)
+    for name, values in (("mx.test", {"tlsa": False}), ("empty.test", {}), ("gone.test", {})):
+        _, [tlsa], server = hosts(script, name, **values)
+        assert (tlsa.status, tlsa.base_domain) == (TlsaStatus.NOT_ASKED, None)
+        assert "TLSA" not in {kind for _, kind in server.asked()}
+
+
+@pytest.mark.parametrize(
+    ("rcode", "ede", "status", "dnssec"),
+    [
+        (3, None, LookupStatus.NXDOMAIN, Dnssec.INSECURE),
+        (2, None, LookupStatus.SERVFAIL, Dnssec.UNKNOWN),
+        (2, (7, ""), LookupStatus.BOGUS, Dnssec.BOGUS),
+        (5, None, LookupStatus.REFUSED, Dnssec.UNKNOWN),
+    ],
+)
+def test_a_host_without_addresses_says_why(
+    rcode: int, ede: tuple[int, str] | None, status: LookupStatus, dnssec: Dnssec
+) -> None:
+    [host], [tlsa], _ = hosts(lambda query, over_tcp: [reply_to(query, rcode=rcode, ede=ede)], "mx.test")
+    assert (host.ipv4_status, host.ipv6_status, host.dnssec) == (status, status, dnssec)
+    assert (host.addresses, tlsa.status) == ([], TlsaStatus.NOT_ASKED)
+
+
+def test_addresses_beyond_the_cap_are_left_out() -> None:
+    script = zone(*(f"mx.test. 60 IN A 192.0.2.{n}" for n in range(100, 150)))
+    [host], _, _ = hosts(script, "mx.test", dns={"max_addresses": 10})
+    assert (host.addresses, host.addresses_dropped) == ([f"192.0.2.{n}" for n in range(100, 110)], 40)
+    [host], _, _ = hosts(script, "mx.test", dns={"max_addresses": 50})
+    assert (len(host.addresses or ()), host.addresses_dropped) == (50, 0)
+    [host], _, _ = hosts(lambda query, over_tcp: [reply_to(query, rcode=5)], "mx.test")
+    assert (host.addresses, host.addresses_dropped) == ([], 0)
+
+
+def test_a_bug_in_one_host_does_not_lose_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    rows, _ = run(
+        zone(), lambda dns, config, emit: resolve_hosts([MailHost(None), MailHost("a.test")], dns, config, emit)
+    )
+    assert [type(row) for row in rows].count(Host) == [type(row) for row in rows].count(Tlsa) == 2
+    assert "our bug" in caplog.text
