@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis.indicators import REGISTRY
+from analysis.figures.indicators import REGISTRY
 from crawler.lab.behaviours.policy_list import LISTED
 from crawler.lab.behaviours.protection import MTA_STS, TLSA
 from crawler.lab.behaviours.reporting import TLSRPT
@@ -74,7 +74,7 @@ def limits_page() -> str:
 
 def figures_page() -> str:
     """docs/figures.md with its derived half as it should be."""
-    return _page(FIGURES, "analysis/indicators", list(_figures()))
+    return _page(FIGURES, "analysis/figures/indicators", list(_figures()))
 
 
 def lab_page() -> str:

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from analysis.grouping import SMALLEST_GROUP
-from analysis.limits import MEMORY_LIMIT
+from analysis.figures.grouping import SMALLEST_GROUP
+from analysis.runs.limits import MEMORY_LIMIT
 
 _SIZE = re.compile(r"[1-9][0-9]{0,5}(?:\.[0-9]{1,3})?[KMGT]i?B", re.ASCII).fullmatch
 

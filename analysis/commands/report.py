@@ -29,11 +29,11 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the site and say where; raises `UsageError` for what cannot be read or written."""
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
-    from analysis.figures import list_figures
-    from analysis.policy_list import load_policy_list
-    from analysis.publish.site import publish
-    from analysis.store import opened_run
-    from analysis.weights import load_weights
+    from analysis.figures.compute import list_figures
+    from analysis.figures.policy_list import load_policy_list
+    from analysis.figures.weights import load_weights
+    from analysis.runs.remote import opened_run
+    from analysis.site.report import publish
     from crawler.dataset.stored_runs import check_apart
     from crawler.object_store.url import is_location
 

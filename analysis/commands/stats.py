@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from analysis.commands import add_shared
-from analysis.grouping import GROUPS
+from analysis.figures.grouping import GROUPS
 from crawler.model.visible import visible
 
 LARGEST = {"table": 20, "csv": 1_000, "json": 1_000}
@@ -35,11 +35,12 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the figures; raises `UsageError` for what cannot be read."""
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
-    from analysis.figures import figures, figures_by, list_figures
-    from analysis.policy_list import load_policy_list
-    from analysis.publish import machine, terminal
-    from analysis.store import opened_run
-    from analysis.weights import load_weights
+    from analysis.figures.compute import figures, figures_by, list_figures
+    from analysis.figures.policy_list import load_policy_list
+    from analysis.figures.weights import load_weights
+    from analysis.runs.remote import opened_run
+    from analysis.tables import json_csv as machine
+    from analysis.tables import terminal
 
     with opened_run(args.data, args.run_id, memory_limit=args.memory_limit) as opened:
         sys.stderr.writelines(visible(f"{note}\n") for note in opened.notes)

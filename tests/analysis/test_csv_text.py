@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.commands import report, stats
-from analysis.publish.csv_text import csv_text
+from analysis.tables.csv_text import csv_text
 from tests.kit.small_runs import domain, host, probe, write_run
 
 FORMULAS = ["=1+1", "+1", "-1+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "\r=1", "\n=1"]

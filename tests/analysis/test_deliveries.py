@@ -1,4 +1,4 @@
-"""From stored rows to verdicts: every rule of `analysis.deliveries` against a truth worked out by hand."""
+"""From stored rows to verdicts: every rule of `analysis.sql.deliveries` against a truth worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.dataset import Run
-from analysis.deliveries import DOMAIN_RULES
-from analysis.endpoints import CRITERIA
+from analysis.runs.run import Run
+from analysis.sql.deliveries import DOMAIN_RULES
+from analysis.sql.endpoints import CRITERIA
 from crawler.certificates.parsing import name_match
 from crawler.model.rows import Outcome, Route
 from crawler.policies.mta_sts import is_allowed

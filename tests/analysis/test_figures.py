@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.figures import FACEBOOK, Figure, facebook, figures, figures_by
-from analysis.indicators import REGISTRY
-from analysis.publish.words import percent
-from analysis.shares import Distribution, Share
-from analysis.units import DOMAINS, MESSAGES, counted
-from analysis.weights import load_weights
+from analysis.figures.compute import FACEBOOK, Figure, facebook, figures, figures_by
+from analysis.figures.indicators import REGISTRY
+from analysis.figures.shares import Distribution, Share
+from analysis.figures.units import DOMAINS, MESSAGES, counted
+from analysis.figures.weights import load_weights
+from analysis.figures.words import percent
 from crawler.model.errors import UsageError
 from tests.kit.small_runs import KINDS, certificate, domain, host, opened, probe
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from analysis.commands import report, stats
-from analysis.figures import figures_by
-from analysis.grouping import SMALLER, SMALLEST_GROUP
-from analysis.shares import Share
-from analysis.weights import load_weights
+from analysis.figures.compute import figures_by
+from analysis.figures.grouping import SMALLER, SMALLEST_GROUP
+from analysis.figures.shares import Share
+from analysis.figures.weights import load_weights
 from tests.kit.small_runs import domain, host, opened, probe, write_run
 
 

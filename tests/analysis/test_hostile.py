@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from analysis.dataset import Run
-from analysis.figures import facebook, figures
-from analysis.policy_list import load_policy_list, members
-from analysis.publish import site
-from analysis.shares import Share
+from analysis.figures.compute import facebook, figures
+from analysis.figures.policy_list import load_policy_list, members
+from analysis.figures.shares import Share
+from analysis.runs.run import Run
+from analysis.site import report as site
 from crawler.commands.main import main
 from tests.kit.small_runs import LEAF, certificate, domain, host, probe, tlsa, write_run
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.dataset import Run as OpenedRun
+from analysis.runs.run import Run as OpenedRun
 from crawler.chains.rejudge import Rule, rejudge
 from crawler.commands.main import main
 from crawler.dataset.run import Run

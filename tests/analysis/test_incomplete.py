@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis.dataset import Run
-from analysis.figures import Figure, figures
-from analysis.shares import Distribution, Share
+from analysis.figures.compute import Figure, figures
+from analysis.figures.shares import Distribution, Share
+from analysis.runs.run import Run
 from crawler.model.rows import Probe
 from tests.kit.small_runs import certificate, domain, host, incomplete, opened, probe, write_run
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis.dataset import Run
-from analysis.leftovers import working_directory
-from analysis.publish.site import publish
+from analysis.runs.leftovers import working_directory
+from analysis.runs.run import Run
+from analysis.site.report import publish
 from tests.kit.small_runs import domain, host, probe, write_run
 
 LONG_AGO = time.time() - 3_600
@@ -20,7 +20,7 @@ LONG_AGO = time.time() - 3_600
 
 def test_what_a_killed_process_left_goes_and_what_is_at_work_or_young_or_of_others_stays(tmp_path: Path) -> None:
     hold = (
-        "import sys; from pathlib import Path; from analysis.leftovers import working_directory\n"
+        "import sys; from pathlib import Path; from analysis.runs.leftovers import working_directory\n"
         "with working_directory('.new-', Path(sys.argv[1])) as path: print(path, flush=True); sys.stdin.read()"
     )
     places = []

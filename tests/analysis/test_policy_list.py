@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from analysis.dataset import Run
-from analysis.figures import ListFigures, figures, list_figures
-from analysis.policy_list import DEMANDS, load_policy_list, members
-from analysis.shares import Distribution, Share
+from analysis.figures.compute import ListFigures, figures, list_figures
+from analysis.figures.policy_list import DEMANDS, load_policy_list, members
+from analysis.figures.shares import Distribution, Share
+from analysis.runs.run import Run
 from crawler.model.errors import UsageError
 from crawler.model.rows import Certificate, Domain, Host, Probe
 from crawler.policies import list_compliance

@@ -13,13 +13,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis.dataset import Run
-from analysis.figures import figures
-from analysis.publish import reference, site
-from analysis.publish.drawing import COLOURS
-from analysis.publish.history import history
-from analysis.publish.site import _text
-from analysis.publish.words import percent
+from analysis.charts import reference
+from analysis.charts.drawing import COLOURS
+from analysis.charts.history import history
+from analysis.figures.compute import figures
+from analysis.figures.words import percent
+from analysis.runs.run import Run
+from analysis.site import report as site
+from analysis.site.report import _text
 from crawler.commands.main import main
 from crawler.model.errors import UsageError
 from crawler.policies.senders import WORDS

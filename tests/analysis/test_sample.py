@@ -14,11 +14,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.dataset import Run
-from analysis.deliveries import DOMAIN_RULES
-from analysis.endpoints import CRITERIA
-from analysis.figures import facebook, figures
-from analysis.shares import Share
+from analysis.figures.compute import facebook, figures
+from analysis.figures.shares import Share
+from analysis.runs.run import Run
+from analysis.sql.deliveries import DOMAIN_RULES
+from analysis.sql.endpoints import CRITERIA
 from crawler.model.rows import TABLES
 from tools.golden import FIGURES, figures_page
 

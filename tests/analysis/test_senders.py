@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from analysis.deliveries import DOMAIN_RULES
-from analysis.figures import Figure, figures, figures_by
-from analysis.shares import Distribution, Share
-from analysis.weights import load_weights
+from analysis.figures.compute import Figure, figures, figures_by
+from analysis.figures.shares import Distribution, Share
+from analysis.figures.weights import load_weights
+from analysis.sql.deliveries import DOMAIN_RULES
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.parsing import Known
 from crawler.certificates.validity import Window

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from analysis.dataset import Run
-from analysis.figures import figures, figures_by
-from analysis.publish import terminal
-from analysis.publish.words import folded
-from analysis.shares import Labelled
+from analysis.figures.compute import figures, figures_by
+from analysis.figures.shares import Labelled
+from analysis.figures.words import folded
+from analysis.runs.run import Run
+from analysis.tables import terminal
 from crawler import __version__
 from crawler.dataset.stored_runs import choose_run
 from crawler.model.errors import UsageError

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.dataset import Run
+from analysis.runs.run import Run
 from crawler.certificates.verdicts import certificate_holds, conclude
 from crawler.model.rows import Outcome, Probe, Stage, schema_of
 from crawler.model.schema_versions import as_now

@@ -14,9 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from analysis.dataset import Run as OpenedRun
-from analysis.figures import Figure, figures
-from analysis.shares import Share
+from analysis.figures.compute import Figure, figures
+from analysis.figures.shares import Share
+from analysis.runs.run import Run as OpenedRun
 from crawler.chains import rejudge as room
 from crawler.chains.rejudge import VERDICTS, Rule, rejudge
 from crawler.commands import main as cli

@@ -19,7 +19,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.dataset import Run
+from analysis.runs.run import Run
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import PartWriter
 from crawler.dataset.run import Run as StoredRun

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.dataset import Run
-from analysis.figures import Figure, figures
-from analysis.publish import machine, site, terminal
+from analysis.figures.compute import Figure, figures
+from analysis.runs.run import Run
+from analysis.site import report as site
+from analysis.tables import json_csv as machine
+from analysis.tables import terminal
 from crawler.chains.rejudge import Rule, rejudge
 from crawler.commands.main import main
 from crawler.dataset.files import write_json

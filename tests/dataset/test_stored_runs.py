@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from analysis.commands import report, stats
-from analysis.dataset import Run
-from analysis.figures import facebook, figures
+from analysis.figures.compute import facebook, figures
+from analysis.runs.run import Run
 from crawler.chains.rejudge import Rule, rejudge
 from crawler.commands.main import main
 from crawler.dataset.stored_runs import choose_run

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.commands import report, stats
-from analysis.dataset import Run
+from analysis.runs.run import Run
 
 
 def run_stats(*arguments: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from analysis.dataset import Run
+from analysis.runs.run import Run
 from crawler.lab.adversary.names import is_hostile
 from crawler.model.rows import TABLES
 from tools.chaos import fact, varies

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
-from analysis.dataset import Run
+from analysis.runs.run import Run
 from crawler.certificates.parsing import Known, parse
 from crawler.certificates.verdicts import conclude
 from crawler.model.names import suffixes

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.dataset import Run
-from analysis.figures import figures
+from analysis.figures.compute import figures
+from analysis.runs.run import Run
 from crawler.commands.main import main
 from crawler.model.rows import SCHEMA_VERSION
 from crawler.model.schema_versions import RENAMED, REWORDED

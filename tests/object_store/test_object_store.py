@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow.fs
 import pytest
 
-from analysis.store import opened_run
+from analysis.runs.remote import opened_run
 from crawler.commands.main import main
 from crawler.commands.progress import Progress
 from crawler.dataset.files import write_json
@@ -66,7 +66,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objects:
     (tmp_path / "store" / "bucket").mkdir(parents=True)
     files = pyarrow.fs.SubTreeFileSystem(str(tmp_path / "store"), pyarrow.fs.LocalFileSystem())
     monkeypatch.setattr("crawler.object_store.client._filesystem", lambda uri: (files, "bucket/scans"))
-    monkeypatch.setattr("analysis.store._filesystem", lambda uri: (files, "bucket/scans"))
+    monkeypatch.setattr("analysis.runs.remote._filesystem", lambda uri: (files, "bucket/scans"))
     return Objects(tmp_path / "store")
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.grouping import SMALLEST_GROUP
+from analysis.figures.grouping import SMALLEST_GROUP
 from crawler.model.rows import MX
 from crawler.politeness.budgets import EffortBudget, EndpointBudgets, TimeBudget
 from crawler.politeness.opt_out_reach import MANY_NAMES

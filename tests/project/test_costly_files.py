@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.dataset import Run
-from analysis.weights import load_weights
+from analysis.figures.weights import load_weights
+from analysis.runs.run import Run
 from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.parts import Damaged, batches, opened
 from crawler.dataset.stored_manifest import read_manifest

@@ -41,7 +41,7 @@ def test_every_declared_limit_is_on_the_page_and_says_what_happens() -> None:
         "crawler.executors.pool_limits",
         "crawler.certificates.effort",
         "crawler.lists.formats",
-        "analysis.limits",
+        "analysis.runs.limits",
     } <= {limit.module for limit in limits}
     for limit in limits:
         assert limit.what and limit.protects and limit.cut

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from OpenSSL import crypto
 
-from analysis.dataset import Run
+from analysis.runs.run import Run
 from crawler.certificates.parsing import Known, parse
 from crawler.model.rows import Domain, Probe, Tlsa
 from crawler.policies import senders as rules

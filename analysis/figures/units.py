@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import policy_list
-from analysis.dataset import Run
-from analysis.deliveries import DOMAIN_CRITERIA, DOMAIN_RULES, PLAIN_RULES
-from analysis.endpoints import CRITERIA
-from analysis.grouping import GROUPS, NONE, SMALLEST_GROUP, named_groups
-from analysis.senders import LABELS
+from analysis.figures import policy_list
+from analysis.figures.grouping import GROUPS, NONE, SMALLEST_GROUP, named_groups
+from analysis.runs.run import Run
+from analysis.sql.deliveries import DOMAIN_CRITERIA, DOMAIN_RULES, PLAIN_RULES
+from analysis.sql.endpoints import CRITERIA
+from analysis.sql.senders import LABELS
 from crawler.model.names import suffixes
 
 HEADLINE_RULE = "primary"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.indicators import indicator
-from analysis.shares import Distribution, Share, distribution_of, share_of
+from analysis.figures.indicators import indicator
+from analysis.figures.shares import Distribution, Share, distribution_of, share_of
 from crawler.policies.senders import WORDS, Sender
 
 _MAIL = ("messages", "domains")

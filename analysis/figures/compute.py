@@ -1,19 +1,19 @@
 """Compute the registered figures of a run: count in SQL, hand each indicator its frame, sign the answer.
 
-This module knows units, rules and groups; what a figure *means* stands in `analysis.indicators`.
+This module knows units, rules and groups; what a figure *means* stands in `analysis.figures.indicators`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.dataset import Run
-from analysis.grouping import SMALLEST_GROUP
-from analysis.indicators import REGISTRY, Indicator
-from analysis.policy_list import Listing
-from analysis.shares import Distribution, Share, plain
-from analysis.units import DOMAINS, MESSAGES, View, counted
-from analysis.weights import Weights
+from analysis.figures.grouping import SMALLEST_GROUP
+from analysis.figures.indicators import REGISTRY, Indicator
+from analysis.figures.policy_list import Listing
+from analysis.figures.shares import Distribution, Share, plain
+from analysis.figures.units import DOMAINS, MESSAGES, View, counted
+from analysis.figures.weights import Weights
+from analysis.runs.run import Run
 from crawler import __version__
 
 FACEBOOK = "facebook_2014"

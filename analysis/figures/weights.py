@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, TextIO
 
 import pandas as pd
 
-from analysis.dataset import Run
+from analysis.runs.run import Run
 from crawler.model.errors import UsageError
 from crawler.model.names import InvalidName, a_label
 from crawler.settings.declared_limits import limit

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from analysis.dataset import NoRoom, Run
-from analysis.leftovers import working_directory
+from analysis.runs.leftovers import working_directory
+from analysis.runs.run import NoRoom, Run
 from crawler.dataset.stored_manifest import MANIFEST
 from crawler.dataset.stored_runs import choose_run
 from crawler.model.errors import UsageError

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.indicators import indicator
-from analysis.shares import Distribution, Share, distribution_of, share_of
+from analysis.figures.indicators import indicator
+from analysis.figures.shares import Distribution, Share, distribution_of, share_of
 
 _ENFORCING = "members in mode enforce"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.indicators import EVERY_UNIT, indicator
-from analysis.shares import Share, share_of
+from analysis.figures.indicators import EVERY_UNIT, indicator
+from analysis.figures.shares import Share, share_of
 
 
 @indicator(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from analysis.publish.csv_text import csv_text
+from analysis.tables.csv_text import csv_text
 
 FILE_NAME = "adoption_history.csv"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.shares import Labelled, Share
+from analysis.figures.shares import Labelled, Share
 
 
 def percent(share: float | None) -> str:

@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.dataset import Run
-from analysis.figures import FACEBOOK, MAIN, Figure, ListFigures, facebook
-from analysis.publish.words import certainty, count, folded, percent, span
-from analysis.shares import Share
-from analysis.units import HEADLINE_RULE
-from analysis.weights import Weights
+from analysis.figures.compute import FACEBOOK, MAIN, Figure, ListFigures, facebook
+from analysis.figures.shares import Share
+from analysis.figures.units import HEADLINE_RULE
+from analysis.figures.weights import Weights
+from analysis.figures.words import certainty, count, folded, percent, span
+from analysis.runs.run import Run
 from crawler.model.visible import visible
 from crawler.model.visible_console import VisibleConsole
 from crawler.settings.declared_limits import limit

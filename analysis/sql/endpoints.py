@@ -27,7 +27,7 @@ Kleene's.  What was not measured is null, never false.
 So a criterion is *no* as soon as it cannot be *yes*: with a fact that is false it is false though `negotiated` is null,
 as where the connection broke inside TLS after a self-signed certificate was seen.
 
-What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in `analysis.senders`.
+What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in `analysis.sql.senders`.
 
 **Basis.**  `observed`: the endpoint's own probe was conclusive.  `inferred`: it was `sampled_out`, and
 the probe of its representative (another name at the same address, port and protocol) was conclusive.
@@ -56,7 +56,7 @@ stage `connect`, or the address is special-purpose space where no stranger's mai
 
 from __future__ import annotations
 
-from analysis.names import answers
+from analysis.sql.names import answers
 from crawler.model.rows import MISSING_ISSUER
 
 #: Criterion -> how the endpoint's facts decide it.

@@ -1,6 +1,6 @@
 """The published figures, one function each, found by listing this folder.
 
-A figure is a function of a frame of counted units (`analysis.units.counted`); its decorator says what it
+A figure is a function of a frame of counted units (`analysis.figures.units.counted`); its decorator says what it
 is called and who is asked.  `stats`, the report and the docs take what is registered, so a new figure is
 one function and nothing else.
 """
@@ -15,8 +15,8 @@ from importlib import import_module
 
 import pandas as pd
 
-from analysis.shares import Distribution, Share
-from analysis.units import DOMAINS, MESSAGES, ON_REQUEST, VIEWS, View
+from analysis.figures.shares import Distribution, Share
+from analysis.figures.units import DOMAINS, MESSAGES, ON_REQUEST, VIEWS, View
 
 #: The units that a criterion of an endpoint can be counted over.
 EVERY_UNIT = ("messages", "domains", "hosts", "addresses")

@@ -11,12 +11,12 @@ from collections.abc import Container
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
-from analysis.figures import Figure
-from analysis.indicators.senders import PEERS
-from analysis.publish.drawing import COLOURS, Chart, canvas, finished, percent_axis
-from analysis.publish.words import count, folded, is_unknown, percent
-from analysis.shares import Distribution, Share
-from analysis.units import HEADLINE_RULE
+from analysis.charts.drawing import COLOURS, Chart, canvas, finished, percent_axis
+from analysis.figures.compute import Figure
+from analysis.figures.indicators.senders import PEERS
+from analysis.figures.shares import Distribution, Share
+from analysis.figures.units import HEADLINE_RULE
+from analysis.figures.words import count, folded, is_unknown, percent
 from crawler.model.rows import Outcome, Stage
 from crawler.policies.senders import WORDS
 

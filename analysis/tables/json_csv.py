@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.dataset import Run
-from analysis.figures import FACEBOOK, Figure, ListFigures, facebook
-from analysis.grouping import SMALLEST_GROUP
-from analysis.publish.csv_text import csv_text
-from analysis.shares import Share
-from analysis.weights import Weights
+from analysis.figures.compute import FACEBOOK, Figure, ListFigures, facebook
+from analysis.figures.grouping import SMALLEST_GROUP
+from analysis.figures.shares import Share
+from analysis.figures.weights import Weights
+from analysis.runs.run import Run
+from analysis.tables.csv_text import csv_text
 from crawler import __version__
 from crawler.dataset.stored_runs import PassedOver
 

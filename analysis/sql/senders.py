@@ -31,7 +31,7 @@ forged the MX record could not have it.
 
 from __future__ import annotations
 
-from analysis.names import answers
+from analysis.sql.names import answers
 from crawler.policies.senders import NO_POLICY, Delivery, Sender
 
 #: Columns with words for distributions.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.indicators import indicator
-from analysis.shares import Distribution, Share, distribution_of, share_of
+from analysis.figures.indicators import indicator
+from analysis.figures.shares import Distribution, Share, distribution_of, share_of
 from crawler.model.rows import DaneError, DaneStatus, MtaStsFetch, MtaStsRecord, TlsaStatus
 from crawler.policies.senders import NO_POLICY
 

@@ -5,7 +5,7 @@ test holds the two against each other.  What is not on the run's list is counted
 
 The tables that `load_policy_list` makes: `listed` (domain, and the number of its policy), `listed_policies`.  Policies
 are kept once each, as thousands of domains may share an alias.  `members` is made when first asked for: the
-mail domains that are listed, with `<demand>_<rule>` and its twin `..._observed`, as in `analysis.deliveries`.
+mail domains that are listed, with `<demand>_<rule>` and its twin `..._observed`, as in `analysis.sql.deliveries`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.dataset import Run
-from analysis.names import names_of, read_whole
+from analysis.runs.run import Run
+from analysis.sql.names import names_of, read_whole
 from crawler.dataset.stored_manifest import time_of
 from crawler.policies.policy_list import ListedPolicy, PolicyList, read_policy_list
 

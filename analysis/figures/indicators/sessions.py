@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.indicators import indicator
-from analysis.shares import Distribution, distribution_of
+from analysis.figures.indicators import indicator
+from analysis.figures.shares import Distribution, distribution_of
 from crawler.model.rows import Outcome
 
 _NEGOTIATED = "endpoints that negotiated TLS"

@@ -1,7 +1,7 @@
 """From stored rows to verdicts: which endpoints a domain's mail may go to, and what they make of the domain.
 
 It holds SQL and its reasons, nothing else.  `Run` executes it.  What is known of one endpoint stands
-in `analysis.endpoints`, what senders would do there for one domain in `analysis.senders`.
+in `analysis.sql.endpoints`, what senders would do there for one domain in `analysis.sql.senders`.
 
 **Candidates** are the endpoints of one mail host:
 
@@ -46,8 +46,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from analysis import endpoints, names, senders
-from analysis.endpoints import CRITERIA, columns
+from analysis.sql import endpoints, names, senders
+from analysis.sql.endpoints import CRITERIA, columns
 from crawler.settings.config import STANDARD_PORTS
 
 #: What deliveries, and so domains, are judged by: the criteria of endpoints and those of senders.

@@ -13,18 +13,19 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis.dataset import Run
-from analysis.figures import FACEBOOK, MAIN, Figure, ListFigures, facebook, figures, figures_by
-from analysis.grouping import SMALLEST_GROUP
-from analysis.leftovers import working_directory
-from analysis.publish import charts, machine
-from analysis.publish.drawing import Chart
-from analysis.publish.history import history
-from analysis.publish.reference import CONFIDENCE, FILE_NAME, published, published_csv
-from analysis.publish.words import certainty, count, percent, span
-from analysis.shares import Share
-from analysis.units import HEADLINE_RULE, VIEWS
-from analysis.weights import Weights
+from analysis.charts import charts
+from analysis.charts.drawing import Chart
+from analysis.charts.history import history
+from analysis.charts.reference import CONFIDENCE, FILE_NAME, published, published_csv
+from analysis.figures.compute import FACEBOOK, MAIN, Figure, ListFigures, facebook, figures, figures_by
+from analysis.figures.grouping import SMALLEST_GROUP
+from analysis.figures.shares import Share
+from analysis.figures.units import HEADLINE_RULE, VIEWS
+from analysis.figures.weights import Weights
+from analysis.figures.words import certainty, count, percent, span
+from analysis.runs.leftovers import working_directory
+from analysis.runs.run import Run
+from analysis.tables import json_csv as machine
 from crawler import __version__
 from crawler.model.errors import UsageError
 from crawler.policies.senders import WORDS
@@ -141,7 +142,7 @@ def _page(
     smallest_group: int,
 ) -> str:
     environment = Environment(
-        loader=PackageLoader("analysis.publish"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("analysis.site"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(percent=percent, count=count, span=span, certainty=certainty)
     templates = Path(__file__).parent / "templates"

@@ -11,11 +11,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.figures import Figure
-from analysis.publish.drawing import COLOURS, Chart, canvas, finished
-from analysis.publish.reference import COMPARABLE, UNITS, Published, published
-from analysis.publish.words import percent
-from analysis.shares import Share
+from analysis.charts.drawing import COLOURS, Chart, canvas, finished
+from analysis.charts.reference import COMPARABLE, UNITS, Published, published
+from analysis.figures.compute import Figure
+from analysis.figures.shares import Share
+from analysis.figures.words import percent
 
 _PANELS = {
     "starttls_offered": "STARTTLS offered",

@@ -6,7 +6,7 @@ what leaves this module is a pandas frame of *counted* rows, unless the caller's
 
 The tables of the contract are views of their own names: `domains hosts tlsa probes certificates
 policies`.  A column that an older run lacks is null, a table without parts is empty.
-`analysis.deliveries` adds `candidates`, `deliveries` and the units that figures count.
+`analysis.sql.deliveries` adds `candidates`, `deliveries` and the units that figures count.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from analysis import deliveries
-from analysis.leftovers import working_directory
-from analysis.limits import MEMORY_LIMIT
+from analysis.runs.leftovers import working_directory
+from analysis.runs.limits import MEMORY_LIMIT
+from analysis.sql import deliveries
 from crawler.dataset.stored_manifest import time_of
 from crawler.dataset.stored_runs import SUSPECT, Choice, PassedOver, choose_run
 from crawler.model.errors import CommandFailed, UsageError

@@ -1,1 +1,0 @@
-"""Figures as others read them: machine formats, tables on a terminal, charts, and a site."""

@@ -1,0 +1,1 @@
+"""The join of domains, hosts and probes, and its verdicts, in SQL."""
