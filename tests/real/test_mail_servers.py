@@ -270,7 +270,7 @@ def test_a_server_is_read_as_it_was_configured(server: str, listener: str) -> No
 
 def test_the_wait_of_postscreen_is_measured_as_the_time_to_the_greeting() -> None:
     row = measured("postscreen")["deep"]
-    assert 6_000 <= (row.greeting_ms or 0) < 15_000
+    assert 5_900 <= (row.greeting_ms or 0) < 15_000  # its six seconds are counted by another clock than ours
 
 
 def test_a_client_without_the_patience_for_postscreen_learns_nothing_about_tls() -> None:
