@@ -87,11 +87,18 @@ def facts(run: Path) -> dict[str, list[str]]:
 def _lines(run: Path, table: str) -> Iterator[str]:
     for part in (run / table).glob("*.parquet"):
         for row in pq.read_table(part, partitioning=None).to_pylist():
-            if row.get("outcome") == "timeout":
-                row["last_reply"] = None  # how far a host that dribbles had come by then
-            if row.get("stage") == "greeting" and row.get("outcome") == "reset":
-                row["source_address"] = None  # not learnt if the reset was quicker than our look
+            forget_chance(row)
             yield json.dumps({name: fact(value) for name, value in row.items() if not varies(name)}, default=repr)
+
+
+def forget_chance(row: dict[str, Any]) -> None:
+    """Take out of a row what two scans of the same host need not have in common."""
+    if row.get("outcome") == "timeout":
+        row["last_reply"] = None  # how far a host that dribbles had come by then
+    if row.get("outcome") == "limit_exceeded":
+        row["text_dropped"] = None  # how much of a flood had come by then
+    if row.get("stage") == "greeting" and row.get("outcome") == "reset":
+        row["source_address"] = None  # not learnt if the reset was quicker than our look
 
 
 def varies(name: str) -> bool:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from analysis.runs.run import Run
 from crawler.lab.adversary.names import is_hostile
 from crawler.model.rows import TABLES
-from tools.chaos import fact, varies
+from tools.chaos import fact, forget_chance, varies
 
 Rows = dict[str, Counter[str]]
 
@@ -49,10 +49,7 @@ def _is_about_hostile(row: dict[str, Any]) -> bool:
 
 
 def _text(row: dict[str, Any], left: set[tuple[str, int]]) -> str:
-    if row.get("outcome") == "timeout":
-        row["last_reply"] = None  # how far a host that dribbles had come by then
-    if row.get("stage") == "greeting" and row.get("outcome") == "reset":
-        row["source_address"] = None  # not learnt if the reset was quicker than our look
+    forget_chance(row)
     if (row.get("address"), row.get("port")) in left:  # who of them was asked is drawn by lot
         row = {name: row[name] for name in ("address", "port")}
     return json.dumps({name: fact(value) for name, value in row.items() if not varies(name)}, default=repr)
