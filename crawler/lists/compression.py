@@ -134,14 +134,18 @@ def _open_zip(path: Path, lists: Lists) -> BinaryIO:
             raise InputError(f"{path}: the archive has {len(members)} files; give one with the list alone")
         # Python unpacks the other methods without a bound of memory.
         if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise NotImplementedError("its method of compression is not deflate")
+            raise InputError(_cannot_unpack(path, "its method of compression is not deflate"))
         return cast(BinaryIO, _Member(archive.open(members[0]), raw))
     except (RuntimeError, NotImplementedError) as error:  # a password, or a method that is not read here
         raw.close()
-        raise InputError(f"{path}: cannot be unpacked ({error}); unpack it and give what is inside") from error
+        raise InputError(_cannot_unpack(path, error)) from error
     except BaseException:
         raw.close()
         raise
+
+
+def _cannot_unpack(path: Path, why: object) -> str:
+    return f"{path}: cannot be unpacked ({why}); unpack it and give what is inside"
 
 
 class _Member(io.BufferedReader):
