@@ -232,7 +232,7 @@ class Run:
 
     def remove_leftovers(self) -> None:
         """Remove what an interrupted process left under hidden names; only with the lock in hand."""
-        for folder in (self.path, self.work, self.done):
+        for folder in (self.path, self.work, self.done, *(self.work / step.folder for step in STEPS.values())):
             for path in folder.glob(".tmp-*"):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)

@@ -17,7 +17,7 @@ from crawler.dataset.steps import FIRST_DIVIDED, PROBES, Step
 from crawler.executors.division import Contents, NoRoom, divide, look_into
 from crawler.executors.lots import DIVIDED
 from crawler.executors.quarantine import Quarantine
-from crawler.model.errors import ScanFailed
+from crawler.model.errors import ScanFailed, disk_trouble
 from crawler.settings.config import Config
 
 
@@ -82,6 +82,10 @@ class Culprits:
                 self._give_up(shard, contents, problem)
         except Damaged as error:
             raise damage_of(error) from error
+        except OSError as error:
+            if (words := disk_trouble(error)) is None:
+                raise
+            raise ScanFailed(f"{self._run.path}: cannot be written ({words})") from error
         except NoRoom as error:
             raise ScanFailed(f"{error}; at last: {problem}") from error
         self._undecided.discard(shard)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.dataset.files import hidden
 from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, PROBES, STEPS
 from crawler.executors.quarantine import Quarantine
@@ -142,6 +145,26 @@ def test_files_of_a_division_without_its_marker_are_no_shards(kit: Kit, undistur
     found = kit.dataset("data")["probes"]
     assert len(found) == len(undisturbed["probes"])
     assert the_others(found, "host", "mx3.example") == the_others(undisturbed["probes"], "host", "mx3.example")
+
+
+def test_a_full_disk_while_a_shard_is_divided_ends_the_scan_with_one_line(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("crawler.executors.culprits.divide", full)
+    _, err = kit.scan("data", environment={POISON: "name7.example", "FAKE_POISON_KIND": "raise"}, code=1)
+    assert "cannot be written (No space left on device)" in err.splitlines()[-1]
+    assert kit.manifest("data")["state"] == "interrupted"
+
+
+def test_half_a_division_that_was_killed_is_cleared_away(kit: Kit) -> None:
+    kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
+    left = hidden(Run(kit.run("data")).shard_path(PROBES, 5_000))
+    left.write_text("half")
+    kit.scan("data")
+    assert not left.exists()
 
 
 def test_a_divided_shard_of_which_a_part_is_lost_ends_the_scan_with_one_line(kit: Kit) -> None:
