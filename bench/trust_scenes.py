@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bench.measure import Stopwatch
 from bench.nginx import addresses
 from bench.probe_scenes import IN_FLIGHT
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.dataset.parts import PartWriter
 from crawler.dns.client import DnsClient
 from crawler.executors.lean_process import calm_garbage_collector
@@ -36,12 +36,12 @@ from crawler.settings.config import Config, Https, Pacing
 class _Unjudged(Attempts):
     """Stores what was received, as ever, and judges nothing."""
 
-    def _judge(self, probe: Probe, conversation: Conversation) -> list[Known]:
+    def _judge(self, probe: Probe, conversation: Conversation) -> list[ParsedCertificate]:
         chain = [self.trust.known(certificate) for certificate in conversation.chain]
         probe.received_chain = [known.row.sha256 or "" for known in chain]
         return chain
 
-    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
+    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[ParsedCertificate]) -> None:
         pass
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from analysis.figures.grouping import SMALLEST_GROUP
 from analysis.figures.indicators import REGISTRY, Indicator
-from analysis.figures.policy_list import Listing
+from analysis.figures.policy_list import ListedDomains
 from analysis.figures.shares import Distribution, Share, plain
 from analysis.figures.units import DOMAINS, MESSAGES, View, counted
 from analysis.figures.weights import Weights
@@ -54,7 +54,7 @@ class Figure:
 class ListFigures:
     """What was asked for with a policy list: the file, and its figures, which are part of no others."""
 
-    listing: Listing
+    listing: ListedDomains
     figures: list[Figure]
 
 
@@ -66,13 +66,13 @@ def figures(run: Run, weights: Weights | None = None) -> list[Figure]:
     return _computed(run, [one for one in REGISTRY.values() if not one.on_request], weights)
 
 
-def list_figures(run: Run, listing: Listing) -> ListFigures:
+def list_figures(run: Run, listing: ListedDomains) -> ListFigures:
     """The figures about the policy list that was loaded into the run."""
     return ListFigures(listing, _computed(run, [one for one in REGISTRY.values() if one.on_request], None, listing))
 
 
 def _computed(
-    run: Run, indicators: list[Indicator], weights: Weights | None, listing: Listing | None = None
+    run: Run, indicators: list[Indicator], weights: Weights | None, listing: ListedDomains | None = None
 ) -> list[Figure]:
     frames = {}
     made = []
@@ -118,7 +118,7 @@ def _figure(
     value: Share | Distribution,
     weights: Weights | None,
     group: str | None = None,
-    listing: Listing | None = None,
+    listing: ListedDomains | None = None,
     grouping: str = "",
 ) -> Figure:
     """Sign a value: whatever could make the number another number is in the signature, as sacrebleu does."""

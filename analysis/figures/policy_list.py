@@ -71,7 +71,7 @@ def _matching(table: str, column: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListedDomains:
     """A policy list beside a run: what the file is, so that it can be cited, and how much of it meets the run."""
 
     source: str  #: name of the file, without its directories: reports are published
@@ -94,7 +94,7 @@ class Listing:
         return f"{made}, {'expired' if self.expired else 'valid until'} {self.expires:%Y-%m-%d}"
 
 
-def load_policy_list(path: Path, run: Run) -> Listing:
+def load_policy_list(path: Path, run: Run) -> ListedDomains:
     """Read the file into the tables of the run.  Raises `UsageError` where it cannot be used."""
     read = replace(read_policy_list(path), source=path.name)
     _store(run, read)
@@ -106,7 +106,7 @@ def load_policy_list(path: Path, run: Run) -> Listing:
         LEFT JOIN (SELECT DISTINCT domain, true AS measured FROM domains) USING (domain)
     """).iloc[0]
     at = _began(run)
-    return Listing(
+    return ListedDomains(
         read.source, read.sha256, read.author, read.timestamp, read.expires, read.is_expired(at),
         **{str(name): int(count) for name, count in counts.items()}, warnings=tuple(read.warnings(at)),
     )  # fmt: skip

@@ -30,7 +30,7 @@ KEPT_CHAINS = limit(
 )
 
 
-class Recent(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """What was computed for the keys used last; the least recently used is forgotten first.
 
     All that is kept weighs no more than `size` together; without a scale each value weighs 1.

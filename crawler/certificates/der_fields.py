@@ -44,7 +44,7 @@ _MOST_PARTS = 64  # of an extension that has few: three
 _ANY_TIME = b"\x30\x1e" + 2 * (b"\x17\x0d" + b"500101000000Z")
 
 
-class Anatomy(NamedTuple):
+class DerFields(NamedTuple):
     """Parts of a certificate in DER as they stand in it; a parsed value that is written anew may differ."""
 
     issuer: bytes
@@ -62,11 +62,13 @@ class Signed(NamedTuple):
     signature: bytes
 
 
-def anatomy_of(der: bytes) -> Anatomy | None:
+def der_fields_of(der: bytes) -> DerFields | None:
     """The parts of a certificate; None if it has no such form."""
     try:
         body = _body(der)
-        return Anatomy(**{name: der[part.start : part.end] for name, part in body.items() if name in Anatomy._fields})
+        return DerFields(
+            **{name: der[part.start : part.end] for name, part in body.items() if name in DerFields._fields}
+        )
     except (IndexError, ValueError):
         return None
 
@@ -95,10 +97,17 @@ def without_oddities(der: bytes) -> bytes | None:
     It is of version 1, its dates are any and its signature is over another body: for libraries to read what they
     would not read in the whole.  None if the certificate has no such form.
     """
-    anatomy, signed = anatomy_of(der), signed_parts(der)
-    if anatomy is None or signed is None:
+    der_fields, signed = der_fields_of(der), signed_parts(der)
+    if der_fields is None or signed is None:
         return None
-    body = b"\x02\x01\x01" + signed.algorithm_within + anatomy.issuer + _ANY_TIME + anatomy.subject + anatomy.public_key
+    body = (
+        b"\x02\x01\x01"
+        + signed.algorithm_within
+        + der_fields.issuer
+        + _ANY_TIME
+        + der_fields.subject
+        + der_fields.public_key
+    )
     return wrapped(_SEQUENCE, wrapped(_SEQUENCE, body) + signed.algorithm + wrapped(_BITS, b"\0" + signed.signature))
 
 
@@ -270,9 +279,9 @@ def _must_staple(value: bytes) -> bool:
 # --- dates ------------------------------------------------------------------------------------------
 
 
-def instants_of(anatomy: Anatomy) -> tuple[datetime | None, datetime | None]:
+def instants_of(der_fields: DerFields) -> tuple[datetime | None, datetime | None]:
     """From when until when a certificate says that it holds; None for what is no date, such as 30 February."""
-    der = anatomy.validity
+    der = der_fields.validity
     try:
         whole = only(der, 0, len(der), _SEQUENCE)
         start, end = (_time(der, one) for one in elements(der, whole.content, whole.end))
@@ -281,9 +290,9 @@ def instants_of(anatomy: Anatomy) -> tuple[datetime | None, datetime | None]:
     return start, end
 
 
-def validity_of(anatomy: Anatomy) -> tuple[datetime, datetime] | None:
+def validity_of(der_fields: DerFields) -> tuple[datetime, datetime] | None:
     """The same as one fact: None if one of the two is no date."""
-    start, end = instants_of(anatomy)
+    start, end = instants_of(der_fields)
     return None if start is None or end is None else (start, end)
 
 

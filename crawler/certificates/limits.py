@@ -13,7 +13,7 @@ LARGE = limit(
 """Bytes of DER from which on a certificate is hostile rather than rich (real ones have 1 to 6 KiB).
 
 OpenSSL's form of it, which takes up to fifty times as much, is then not kept but made anew where a chain is judged;
-and its extensions are read by `anatomy`, as the library makes an object of each name.
+and its extensions are read by `der_fields`, as the library makes an object of each name.
 """
 
 NAMES_KEPT, NAME_BYTES_KEPT = 1_000, 64 << 10

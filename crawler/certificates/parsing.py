@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 from service_identity.hazmat import DNS_ID, DNSPattern
 
-from crawler.certificates.der_fields import Anatomy, Extensions, anatomy_of, validity_of, without_oddities
+from crawler.certificates.der_fields import DerFields, Extensions, der_fields_of, validity_of, without_oddities
 from crawler.certificates.effort import ELEMENT, TooCostly, meter_of_facts, reading_names, signature_under
 from crawler.certificates.guard import Unreadable, guarded
 from crawler.certificates.limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
@@ -35,11 +35,11 @@ of it, measured; two bytes of DER can be one.
 
 
 @dataclass(slots=True)
-class Known:
+class ParsedCertificate:
     """A certificate parsed once."""
 
     row: Certificate
-    anatomy: Anatomy | None
+    der_fields: DerFields | None
     names: bytes | None  #: all its DNS names for `_is_among`; None if they could not be read
     kept: crypto.X509 | None  #: OpenSSL's form of it, if it is not too large to be kept
     weight: int  #: bytes that it takes in memory, about
@@ -57,7 +57,11 @@ class Known:
         return self.row.der or b""
 
 
-def name_match(leaf: Known, host: str) -> bool | None:
+Chain = list[ParsedCertificate]
+"""Certificates as a host sent them, leaf first."""
+
+
+def name_match(leaf: ParsedCertificate, host: str) -> bool | None:
     """Whether the certificate names the host: by DNS-IDs only, whatever the CN says (RFC 9525 §1.3, §6.3).
 
     A wildcard above fewer than two labels (`*.com`) names nothing, as the library and OpenSSL have it;
@@ -66,7 +70,7 @@ def name_match(leaf: Known, host: str) -> bool | None:
     return None if leaf.names is None else _is_among(leaf.names, host)
 
 
-def common_name_match(leaf: Known, host: str) -> bool | None:
+def common_name_match(leaf: ParsedCertificate, host: str) -> bool | None:
     """Whether the CN names the host in a certificate without any DNS-ID (RFC 7672 §3.2.3, RFC 6125 §6.4.4).
 
     None where the DNS names, or without any the subject, could not be read.
@@ -80,7 +84,7 @@ def common_name_match(leaf: Known, host: str) -> bool | None:
     return _is_among(_listed([leaf.row.common_name]), host)
 
 
-def names_any(leaf: Known, hosts: Iterable[str]) -> bool | None:
+def names_any(leaf: ParsedCertificate, hosts: Iterable[str]) -> bool | None:
     """Whether the certificate names one of the hosts, as DANE-TA asks: by DNS-IDs, and by the CN if it has none."""
     return any_of(*(match(leaf, host) for host in hosts for match in (name_match, common_name_match)))
 
@@ -122,21 +126,21 @@ def _matches(names: bytes, name: bytes, reference: DNS_ID) -> bool:
         return False
 
 
-def parse(certificate: crypto.X509, der: bytes) -> Known:
+def parse(certificate: crypto.X509, der: bytes) -> ParsedCertificate:
     """The certificate with its facts; `der` is its encoding."""
-    anatomy = anatomy_of(der)
-    row, names = _facts(der, anatomy)
+    der_fields = der_fields_of(der)
+    row, names = _facts(der, der_fields)
     kept = certificate if len(der) <= LARGE else None
     elements = len(der) - len(der.translate(None, _ELEMENTS))
-    effort = ELEMENT * elements + signature_under(anatomy.public_key if anatomy else b"")
-    return Known(row, anatomy, names, kept, _weight(row, anatomy, names, kept, elements), effort)
+    effort = ELEMENT * elements + signature_under(der_fields.public_key if der_fields else b"")
+    return ParsedCertificate(row, der_fields, names, kept, _weight(row, der_fields, names, kept, elements), effort)
 
 
 def _weight(
-    row: Certificate, anatomy: Anatomy | None, names: bytes | None, kept: crypto.X509 | None, elements: int
+    row: Certificate, der_fields: DerFields | None, names: bytes | None, kept: crypto.X509 | None, elements: int
 ) -> int:
     der = row.der or b""
-    weight = _OBJECTS + len(der) + sum(map(len, anatomy or ())) + len(names or b"")
+    weight = _OBJECTS + len(der) + sum(map(len, der_fields or ())) + len(names or b"")
     weight += sum(map(len, row.names or ())) + _STRING * len(row.names or ())
     weight += sum(len(text or "") for text in (row.subject, row.issuer, row.issuer_organization, row.common_name))
     if kept is not None:
@@ -144,7 +148,7 @@ def _weight(
     return weight
 
 
-def load(der: bytes) -> Known:
+def load(der: bytes) -> ParsedCertificate:
     """The certificate of an encoding.  Raises `Unreadable` if OpenSSL cannot read it."""
     return parse(guarded(crypto.load_certificate, crypto.FILETYPE_ASN1, der), der)
 
@@ -155,10 +159,10 @@ def facts(der: bytes) -> Certificate:
     The parts are read each for itself: an odd extension hides no key, and an odd key no names.  What the library
     does not read in the certificate is read by `der_fields`, or by the library in the certificate without its oddities.
     """
-    return _facts(der, anatomy_of(der))[0]
+    return _facts(der, der_fields_of(der))[0]
 
 
-def _facts(der: bytes, anatomy: Anatomy | None) -> tuple[Certificate, bytes | None]:
+def _facts(der: bytes, der_fields: DerFields | None) -> tuple[Certificate, bytes | None]:
     """The facts, and all DNS names for `_is_among`."""
     row = Certificate(sha256=hashlib.sha256(der).hexdigest(), der=der)
     meter = meter_of_facts(der)
@@ -167,25 +171,25 @@ def _facts(der: bytes, anatomy: Anatomy | None) -> tuple[Certificate, bytes | No
         certificate = _loaded(row, der)
         _fill(row, _fill_dates, certificate)
         if len(der) > LARGE:
-            _fill_by_anatomy(row, der, anatomy)
+            _fill_by_der_fields(row, der, der_fields)
         if None in (row.names, row.is_ca, row.sct_count, row.must_staple):
             _fill(row, _fill_extensions, certificate)
         if row.parse_error is not None:
-            _fill_by_anatomy(row, der, anatomy)
+            _fill_by_der_fields(row, der, der_fields)
         plain = certificate
         if certificate is None and (known := without_oddities(der)) is not None:
             plain = _loaded(row, known)
         try:
-            meter.take(reading_names(der if anatomy is None else anatomy.issuer + anatomy.subject))
+            meter.take(reading_names(der if der_fields is None else der_fields.issuer + der_fields.subject))
             _fill(row, _fill_subject, plain)
             _fill(row, _fill_issuer, plain)
         except TooCostly:
             row.parse_error = row.parse_error or "subject and issuer: to read them would cost too much (our limit)"
         for fill in (_fill_signature, _fill_key):
             _fill(row, fill, plain)
-    if anatomy is not None:
-        row.spki_sha256 = hashlib.sha256(anatomy.public_key).hexdigest()
-        row.self_signed = anatomy.issuer == anatomy.subject and is_signed_by(der, anatomy.public_key, meter)
+    if der_fields is not None:
+        row.spki_sha256 = hashlib.sha256(der_fields.public_key).hexdigest()
+        row.self_signed = der_fields.issuer == der_fields.subject and is_signed_by(der, der_fields.public_key, meter)
     names = row.names
     if names is None:
         return row, None
@@ -218,11 +222,11 @@ def _note(row: Certificate, error: Unreadable) -> None:
     row.parse_error = row.parse_error or str(error)
 
 
-def _fill_by_anatomy(row: Certificate, der: bytes, anatomy: Anatomy | None) -> None:
+def _fill_by_der_fields(row: Certificate, der: bytes, der_fields: DerFields | None) -> None:
     """Read what the library did not."""
-    if anatomy is None:
+    if der_fields is None:
         return
-    if row.not_before is None and (validity := validity_of(anatomy)) is not None:
+    if row.not_before is None and (validity := validity_of(der_fields)) is not None:
         row.not_before, row.not_after = validity
     extensions = Extensions(der)
     if row.names is None and (names := extensions.dns_names()) is not None:

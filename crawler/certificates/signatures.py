@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
-from crawler.certificates.der_fields import anatomy_of, signed_parts, without_oddities
+from crawler.certificates.der_fields import der_fields_of, signed_parts, without_oddities
 from crawler.certificates.effort import Meter, TooCostly, signature_under
 from crawler.certificates.guard import Unreadable, guarded
 
@@ -37,7 +37,7 @@ def is_signed_by(certificate: bytes, public_key: bytes, meter: Meter | None = No
 
 def is_issued_by(certificate: bytes, issuer: bytes) -> bool | None:
     """Whether a certificate names another (both DER) as its issuer, and is signed by it."""
-    issued, issuing = anatomy_of(certificate), anatomy_of(issuer)
+    issued, issuing = der_fields_of(certificate), der_fields_of(issuer)
     if issued is None or issuing is None:
         return None
     return issued.issuer == issuing.subject and is_signed_by(certificate, issuing.public_key)

@@ -26,13 +26,13 @@ import certifi
 from OpenSSL import crypto
 from OpenSSL._util import ffi, lib
 
-from crawler.certificates.cache import KEPT_CERTIFICATES, KEPT_CHAINS, Recent
+from crawler.certificates.cache import KEPT_CERTIFICATES, KEPT_CHAINS, LruCache
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.constraint_work import path_work
 from crawler.certificates.der_fields import instants_of
 from crawler.certificates.effort import MOST
 from crawler.certificates.guard import Unreadable, guarded
-from crawler.certificates.parsing import Known, load, parse
+from crawler.certificates.parsing import Chain, ParsedCertificate, load, parse
 from crawler.certificates.server_purpose import NO_CHECK_TIME, check_purpose_is_enforced, enforce_server_purpose
 from crawler.certificates.signatures import is_issued_by
 from crawler.certificates.strength import weakness
@@ -53,7 +53,7 @@ _ADDED = limit(
 )
 
 
-Issuers = Callable[[bytes], Iterable[Known]]
+Issuers = Callable[[bytes], Iterable[ParsedCertificate]]
 """Certificates by the DER of their subject."""
 
 
@@ -67,39 +67,39 @@ class TrustStore:
         self.path = Path(ca_file or certifi.where())
         self._store = _store(self.path)
         check_purpose_is_enforced()
-        self._certificates: Recent[bytes, Known] = Recent(KEPT_CERTIFICATES, attrgetter("weight"))
-        self._chains: Recent[bytes, ChainVerdict] = Recent(KEPT_CHAINS)
-        self._completed: Recent[bytes, ChainVerdict] = Recent(KEPT_CHAINS)
-        self._paths: dict[bool, Recent[bytes, ChainVerdict]] = {
-            expires: Recent(KEPT_CHAINS) for expires in (True, False)
+        self._certificates: LruCache[bytes, ParsedCertificate] = LruCache(KEPT_CERTIFICATES, attrgetter("weight"))
+        self._chains: LruCache[bytes, ChainVerdict] = LruCache(KEPT_CHAINS)
+        self._completed: LruCache[bytes, ChainVerdict] = LruCache(KEPT_CHAINS)
+        self._paths: dict[bool, LruCache[bytes, ChainVerdict]] = {
+            expires: LruCache(KEPT_CHAINS) for expires in (True, False)
         }
 
     @cached_property
     def _for_any_purpose(self) -> crypto.X509Store:
         return _store(self.path, for_servers=False)
 
-    def known(self, certificate: crypto.X509) -> Known:
+    def known(self, certificate: crypto.X509) -> ParsedCertificate:
         """The certificate with its facts, parsed now or remembered.  Raises `Unreadable` if it has no encoding."""
         der = guarded(crypto.dump_certificate, crypto.FILETYPE_ASN1, certificate)
         return self._certificates.of(hashlib.sha256(der).digest(), lambda: parse(certificate, der))
 
-    def read(self, der: bytes) -> Known | None:
+    def read(self, der: bytes) -> ParsedCertificate | None:
         """A stored certificate with its facts; None if OpenSSL cannot read it."""
         try:
             return self._certificates.of(hashlib.sha256(der).digest(), lambda: load(der))
         except Unreadable:
             return None
 
-    def is_anchored(self, intermediate: Known) -> bool | None:
+    def is_anchored(self, intermediate: ParsedCertificate) -> bool | None:
         """Whether an anchor of the store issued this CA certificate, whatever its dates and whatever it is for."""
         return _judge(self._for_any_purpose, [intermediate], datetime.now(UTC)).trusted
 
-    def judge(self, chain: list[Known], at: datetime | None = None) -> ChainVerdict:
+    def judge(self, chain: Chain, at: datetime | None = None) -> ChainVerdict:
         """The verdict on a received chain, leaf first, at a time (default: now).  The chain must not be empty."""
         at = at or datetime.now(UTC)
         return self._chains.of(_key(at, chain), lambda: _judge(self._store, chain, at))
 
-    def judge_with(self, chain: list[Known], issuers: Issuers, at: datetime | None = None) -> ChainVerdict:
+    def judge_with(self, chain: Chain, issuers: Issuers, at: datetime | None = None) -> ChainVerdict:
         """The verdict if the sender knew missing intermediates, as some fetch or remember them.
 
         It depends on which intermediates are known, so it is made over a whole run, whose certificates
@@ -124,7 +124,7 @@ class TrustStore:
         return verdict
 
     def path_to(
-        self, anchor: Known, chain: list[Known], *, anchor_expires: bool, at: datetime | None = None
+        self, anchor: ParsedCertificate, chain: Chain, *, anchor_expires: bool, at: datetime | None = None
     ) -> ChainVerdict:
         """The verdict on a received chain if this one certificate were the trust anchor.
 
@@ -154,20 +154,20 @@ def _store(path: Path, *, for_servers: bool = True) -> crypto.X509Store:
     return store
 
 
-def completed(chain: list[Known], issuers: Issuers) -> list[Known]:
+def completed(chain: Chain, issuers: Issuers) -> Chain:
     """The chain, with issuers of its certificates, and theirs, that it lacks; at most `_ADDED` in all."""
     made = list(chain)
-    subjects = {known.anatomy.subject for known in made if known.anatomy is not None}
+    subjects = {known.der_fields.subject for known in made if known.der_fields is not None}
     for known in made:  # grows while it is gone through
-        if known.anatomy is None or known.anatomy.issuer in subjects:
+        if known.der_fields is None or known.der_fields.issuer in subjects:
             continue
-        subjects.add(known.anatomy.issuer)
-        fitting = (issuer for issuer in issuers(known.anatomy.issuer) if is_issued_by(known.der, issuer.der))
+        subjects.add(known.der_fields.issuer)
+        fitting = (issuer for issuer in issuers(known.der_fields.issuer) if is_issued_by(known.der, issuer.der))
         made += islice(fitting, max(0, len(chain) + _ADDED - len(made)))
     return made
 
 
-def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expires: bool) -> ChainVerdict:
+def _judge_below(anchor: ParsedCertificate, chain: Chain, at: datetime, *, anchor_expires: bool) -> ChainVerdict:
     """The verdict of a store with this one anchor, which a stranger chose; a path may end there wherever it stands."""
     store = crypto.X509Store()
     enforce_server_purpose(store)
@@ -179,12 +179,12 @@ def _judge_below(anchor: Known, chain: list[Known], at: datetime, *, anchor_expi
     return _judge(store, chain, at, anchor_expires=anchor_expires, work=work_below(anchor, chain, at))
 
 
-def work_below(anchor: Known, chain: list[Known], at: datetime) -> float:
+def work_below(anchor: ParsedCertificate, chain: Chain, at: datetime) -> float:
     """What it may cost to find a path from a chain to an anchor, which may have been sent as well."""
     return path_work([anchor, *chain]) * len(_tries(chain, at))
 
 
-def _tries(chain: list[Known], at: datetime) -> list[list[Known]]:
+def _tries(chain: Chain, at: datetime) -> list[Chain]:
     """What is offered beside the leaf, in turn, until there is a path.
 
     With time checks off OpenSSL may take an expired intermediate where its renewed twin was sent too; with them on, as
@@ -195,7 +195,7 @@ def _tries(chain: list[Known], at: datetime) -> list[list[Known]]:
     return [others] if len(current) == len(others) else [current, others]
 
 
-def _key(at: datetime, *chains: list[Known]) -> bytes:
+def _key(at: datetime, *chains: Chain) -> bytes:
     """What a verdict depends on, in few bytes: the certificates, and which of them are within their dates."""
     certificates = [
         (known.row.sha256, number > 0 and _is_current(known, at)) for c in chains for number, known in enumerate(c)
@@ -203,7 +203,7 @@ def _key(at: datetime, *chains: list[Known]) -> bytes:
     return hashlib.sha256(repr((certificates, list(map(len, chains)))).encode()).digest()
 
 
-def _is_current(known: Known, at: datetime) -> bool:
+def _is_current(known: ParsedCertificate, at: datetime) -> bool:
     """Whether it is known to be within its dates: what is not yields to what is."""
     start, end = known.row.not_before, known.row.not_after
     return start is not None and end is not None and start <= at <= end
@@ -211,11 +211,11 @@ def _is_current(known: Known, at: datetime) -> bool:
 
 def _judge(
     store: crypto.X509Store,
-    chain: list[Known],
+    chain: Chain,
     at: datetime,
     *,
     anchor_expires: bool = True,
-    sent: list[Known] | None = None,
+    sent: Chain | None = None,
     work: float | None = None,
 ) -> ChainVerdict:
     """The verdict of a store; where not all of the chain was `sent`, it says what of the rest is on the path."""
@@ -253,7 +253,7 @@ class _Refusal(NamedTuple):
 _TOO_COSTLY = _Refusal(None, None, "to judge it would cost too much (our limit)")
 
 
-def _may_lead_up(store: crypto.X509Store, certificate: Known) -> bool:
+def _may_lead_up(store: crypto.X509Store, certificate: ParsedCertificate) -> bool:
     """Whether an anchor may have issued the certificate; where none has any of a chain, OpenSSL compares no names."""
     path = _path(store, certificate, [])
     return not isinstance(path, _Refusal) or path.code not in _WITHOUT_ANCHOR
@@ -262,14 +262,14 @@ def _may_lead_up(store: crypto.X509Store, certificate: Known) -> bool:
 _WITHOUT_ANCHOR = (*MISSING_ISSUER, 18, 19)  # the latter: what signed itself and is no anchor
 
 
-def _without_path(refusal: _Refusal, chain: list[Known]) -> ChainVerdict:
+def _without_path(refusal: _Refusal, chain: Chain) -> ChainVerdict:
     """Dates are then those of all that was received."""
     trusted = None if refusal.code is None else False
-    window = Window.of((None, None) if known.anatomy is None else instants_of(known.anatomy) for known in chain)
+    window = Window.of((None, None) if known.der_fields is None else instants_of(known.der_fields) for known in chain)
     return ChainVerdict(trusted, *refusal, window, _is_ordered(chain), too_costly=refusal is _TOO_COSTLY)
 
 
-def _path(store: crypto.X509Store, leaf: Known, others: list[Known]) -> list[crypto.X509] | _Refusal:
+def _path(store: crypto.X509Store, leaf: ParsedCertificate, others: Chain) -> list[crypto.X509] | _Refusal:
     """The verified path, anchor last; or why there is none.
 
     An exception would be kept by what it refers to, and with it a copy of the certificate that OpenSSL stopped at.
@@ -294,19 +294,19 @@ def _words(code: int) -> str:
     return ffi.string(lib.X509_verify_cert_error_string(code)).decode("ascii")  # type: ignore[no-any-return]
 
 
-def _added(path: list[crypto.X509], chain: list[Known], sent: list[Known]) -> tuple[str, ...]:
+def _added(path: list[crypto.X509], chain: Chain, sent: Chain) -> tuple[str, ...]:
     on_path = {guarded(crypto.dump_certificate, crypto.FILETYPE_ASN1, certificate) for certificate in path}
     known = {known.row.sha256 for known in sent}
     return tuple(str(k.row.sha256) for k in chain if k.row.der in on_path and k.row.sha256 not in known)
 
 
-def _is_ordered(chain: list[Known]) -> bool | None:
+def _is_ordered(chain: Chain) -> bool | None:
     """Each certificate is followed by one that bears its issuer's name (RFC 5246 §7.4.2; RFC 8446 only advises it)."""
     return all_of(
         *(
             None
-            if known.anatomy is None or follower.anatomy is None
-            else known.anatomy.issuer == follower.anatomy.subject
+            if known.der_fields is None or follower.der_fields is None
+            else known.der_fields.issuer == follower.der_fields.subject
             for known, follower in pairwise(chain)
         )
     )

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import Known, common_name_match, name_match
+from crawler.certificates.parsing import ParsedCertificate, common_name_match, name_match
 from crawler.model.rows import Probe
 from crawler.model.three_valued import all_of
 
-Judge = Callable[[list[Known], datetime], ChainVerdict]
+Judge = Callable[[list[ParsedCertificate], datetime], ChainVerdict]
 """The verdict on a chain at a time: `TrustStore.judge`, or `judge_with` and certain issuers."""
 
 
-def judge_chain(probe: Probe, chain: list[Known], judge: Judge, at: datetime) -> None:
+def judge_chain(probe: Probe, chain: list[ParsedCertificate], judge: Judge, at: datetime) -> None:
     """Write what a store says of the chain, and whether its dates hold at a time."""
     verdict = judge(chain, at)
     probe.chain_trusted = verdict.trusted
@@ -32,7 +32,7 @@ def judge_chain(probe: Probe, chain: list[Known], judge: Judge, at: datetime) ->
             probe.chain_trusted = probe.within_validity = None
 
 
-def judge_names(probe: Probe, leaf: Known) -> None:
+def judge_names(probe: Probe, leaf: ParsedCertificate) -> None:
     """Write whether the leaf names the host."""
     probe.name_match = name_match(leaf, probe.host or "")
     probe.common_name_match = common_name_match(leaf, probe.host or "")

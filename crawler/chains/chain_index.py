@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawler.certificates.der_fields import anatomy_of
-from crawler.certificates.parsing import Known
-from crawler.dataset.files import hidden
+from crawler.certificates.der_fields import der_fields_of
+from crawler.certificates.parsing import ParsedCertificate
+from crawler.dataset.files import temporary_name
 from crawler.dataset.parts import batches, opened
 from crawler.settings.declared_limits import limit
 
@@ -47,7 +47,7 @@ _TABLES = """
 """
 
 
-class Shelf:
+class CertificateIndex:
     """The chains that are to be judged, the certificates in them, and the intermediates of the run.
 
     Every method raises `OSError` when the disk will not take more, or cannot be read.
@@ -55,7 +55,7 @@ class Shelf:
 
     def __init__(self, directory: Path) -> None:
         """`directory` is that of the run, where there is room for a copy of its certificates."""
-        path = hidden(directory / "shelf")
+        path = temporary_name(directory / "shelf")
         path.unlink(missing_ok=True)
         with _disk_errors():
             self._database = sqlite3.connect(path, isolation_level=None)
@@ -92,9 +92,9 @@ class Shelf:
         rows = [row for row in zip(*(column.to_pylist() for column in batch.columns), strict=True) if row[1]]
         found = [(sha256, der, sha256) for sha256, der, _, _ in rows]
         intermediates = [
-            (sha256, anatomy.issuer, der)
+            (sha256, der_fields.issuer, der)
             for sha256, der, is_ca, self_signed in rows
-            if is_ca and not self_signed and len(der) <= LARGEST_INTERMEDIATE and (anatomy := anatomy_of(der))
+            if is_ca and not self_signed and len(der) <= LARGEST_INTERMEDIATE and (der_fields := der_fields_of(der))
         ]
         with _disk_errors():
             self._database.executemany(
@@ -113,11 +113,13 @@ class Shelf:
         for (chain,) in self._rows("SELECT chain FROM chains ORDER BY chain"):
             yield chain.split(",")
 
-    def known(self, chain: list[str], read: Callable[[bytes], Known | None]) -> list[Known | None]:
+    def known(
+        self, chain: list[str], read: Callable[[bytes], ParsedCertificate | None]
+    ) -> list[ParsedCertificate | None]:
         """The certificates of a chain; None for one that the run does not hold, or that cannot be read."""
         return [self._known(sha256, read) for sha256 in chain]
 
-    def _known(self, sha256: str, read: Callable[[bytes], Known | None]) -> Known | None:
+    def _known(self, sha256: str, read: Callable[[bytes], ParsedCertificate | None]) -> ParsedCertificate | None:
         row = next(self._rows("SELECT der FROM certificates WHERE sha256 = ?", sha256), None)
         known = read(row[0]) if row else None
         return known if known is not None and known.row.sha256 == sha256 else None

@@ -15,11 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.trust_store import TrustStore
-from crawler.chains.chain_index import Shelf
+from crawler.chains.chain_index import CertificateIndex
 from crawler.chains.intermediates import Intermediates
-from crawler.dataset.files import hidden, publish
+from crawler.dataset.files import replace_durably, temporary_name
 from crawler.dataset.parts import PartWriter, batches, opened
 from crawler.dataset.run import Run
 from crawler.dataset.steps import INCOMPLETE, LAYOUTS
@@ -43,48 +43,58 @@ def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
     if made.parts and made.sources == sources:
         return
     started = time_of(run.manifest()["started_at"])
-    with closing(Shelf(run.work)) as shelf:
-        write_incomplete(run, TrustStore(str(run.trust_anchors)), started, shelf, run.work, signature, tick)
+    with closing(CertificateIndex(run.work)) as index:
+        write_incomplete(run, TrustStore(str(run.trust_anchors)), started, index, run.work, signature, tick)
     run.mark_merged(INCOMPLETE, [run.path / INCOMPLETE / _PART], sources)
 
 
 def write_incomplete(
-    run: Run, trust: TrustStore, at: datetime, shelf: Shelf, work: Path, signature: dict[str, str], tick: Tick
+    run: Run,
+    trust: TrustStore,
+    at: datetime,
+    index: CertificateIndex,
+    work: Path,
+    signature: dict[str, str],
+    tick: Tick,
 ) -> int:
     """Write the table for the chains that `probes` says lack an issuer; returns how many they are.
 
-    `at` is one time for all, to choose between twins of an intermediate; `shelf` is empty, and
+    `at` is one time for all, to choose between twins of an intermediate; `index` is empty, and
     `work` is a directory beside the tables.
     """
     for part in run.parts("probes"):
-        _keep_incomplete(part, shelf, tick)
-    shelf.fill(run.parts("certificates") if shelf.count() else (), tick)
-    known = Intermediates(shelf, trust, tick)
+        _keep_incomplete(part, index, tick)
+    index.fill(run.parts("certificates") if index.count() else (), tick)
+    known = Intermediates(index, trust, tick)
     (run.path / INCOMPLETE).mkdir(exist_ok=True)  # a run may have been begun by a version that had it not
-    temporary = hidden(work / INCOMPLETE)
+    temporary = temporary_name(work / INCOMPLETE)
     writer = PartWriter(temporary, IncompleteChain, signature, layout=LAYOUTS[INCOMPLETE])
     try:
-        for chain in shelf.chains():
-            writer.append(_judged(chain, shelf.known(chain, trust.read), trust, known, at))
+        for chain in index.chains():
+            writer.append(_judged(chain, index.known(chain, trust.read), trust, known, at))
             tick(1)
         writer.close()
     except BaseException:
         writer.abandon()
         raise
-    publish(temporary, run.path / INCOMPLETE / _PART)
+    replace_durably(temporary, run.path / INCOMPLETE / _PART)
     return writer.rows
 
 
-def _keep_incomplete(part: Path, shelf: Shelf, tick: Tick) -> None:
+def _keep_incomplete(part: Path, index: CertificateIndex, tick: Tick) -> None:
     with opened(part) as file:
         for batch in batches(file, ["received_chain", "chain_error_code"]):
             incomplete = batch.filter(pc.is_in(batch.column("chain_error_code"), _CODES))
-            shelf.keep(chain for chain in incomplete.column("received_chain").to_pylist() if chain)
+            index.keep(chain for chain in incomplete.column("received_chain").to_pylist() if chain)
             tick(batch.num_rows)
 
 
 def _judged(
-    chain: list[str], certificates: list[Known | None], trust: TrustStore, known: Intermediates, at: datetime
+    chain: list[str],
+    certificates: list[ParsedCertificate | None],
+    trust: TrustStore,
+    known: Intermediates,
+    at: datetime,
 ) -> IncompleteChain:
     row = IncompleteChain(received_chain=chain, leaf_sha256=chain[0])
     received = [certificate for certificate in certificates if certificate is not None]

@@ -14,11 +14,11 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from crawler.certificates.der_fields import anatomy_of
-from crawler.certificates.parsing import Known
+from crawler.certificates.der_fields import der_fields_of
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.signatures import is_issued_by
 from crawler.certificates.trust_store import TrustStore
-from crawler.chains.chain_index import Shelf
+from crawler.chains.chain_index import CertificateIndex
 from crawler.settings.declared_limits import limit
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ HEIGHT = limit(
 class Intermediates:
     """Known certificates by subject: those nearest to an anchor first, so that no path runs in a circle."""
 
-    def __init__(self, shelf: Shelf, trust: TrustStore, tick: Callable[[int], None]) -> None:
+    def __init__(self, index: CertificateIndex, trust: TrustStore, tick: Callable[[int], None]) -> None:
         """`tick` is told of each certificate that is looked at, and may raise to stop the work."""
         self._trust = trust
         self._tick = tick
@@ -56,16 +56,16 @@ class Intermediates:
         self._known: set[bytes] = set()
         self._left_out = 0
         self._used: set[tuple[bytes, bytes]] = set()  # subjects and keys whose issue has been found
-        level = self._keep(der for der in shelf.intermediates() if self._is_anchored(der))
+        level = self._keep(der for der in index.intermediates() if self._is_anchored(der))
         for _ in range(HEIGHT - 1):
-            level = self._keep(der for issuer in level for der in self._issue_of(issuer, shelf))
+            level = self._keep(der for issuer in level for der in self._issue_of(issuer, index))
         if self._left_out:
             log.warning(
                 "%d intermediates that hosts sent are not taken for known: there are more than %d, or more than %d of one name",
                 self._left_out, KNOWN_AT_MOST, NAMESAKES_AT_MOST,
             )  # fmt: skip
 
-    def __call__(self, subject: bytes) -> Iterator[Known]:
+    def __call__(self, subject: bytes) -> Iterator[ParsedCertificate]:
         """The known certificates of a subject (DER)."""
         return self._read(self._by_subject.get(subject, ()))
 
@@ -76,15 +76,15 @@ class Intermediates:
         """Remember what is new, in the order found, as far as there is room; returns it."""
         new = []
         for der in found:
-            digest, anatomy = hashlib.sha256(der).digest(), anatomy_of(der)
-            if digest in self._known or anatomy is None:
+            digest, der_fields = hashlib.sha256(der).digest(), der_fields_of(der)
+            if digest in self._known or der_fields is None:
                 continue
-            namesakes = self._by_subject.get(anatomy.subject, [])
+            namesakes = self._by_subject.get(der_fields.subject, [])
             if len(self._known) >= KNOWN_AT_MOST or len(namesakes) >= NAMESAKES_AT_MOST:
                 self._left_out += 1
                 continue
             self._known.add(digest)
-            self._by_subject.setdefault(anatomy.subject, namesakes).append(der)
+            self._by_subject.setdefault(der_fields.subject, namesakes).append(der)
             new.append(der)
         return new
 
@@ -93,17 +93,17 @@ class Intermediates:
         known = self._trust.read(der)
         return known is not None and self._trust.is_anchored(known) is True
 
-    def _issue_of(self, issuer: bytes, shelf: Shelf) -> Iterator[bytes]:
+    def _issue_of(self, issuer: bytes, index: CertificateIndex) -> Iterator[bytes]:
         """What an intermediate signed; twins with one name and one key signed the same."""
         for signer in self._read([issuer]):
-            assert signer.anatomy is not None
-            name = signer.anatomy.subject
-            if (name, signer.anatomy.public_key) in self._used:
+            assert signer.der_fields is not None
+            name = signer.der_fields.subject
+            if (name, signer.der_fields.public_key) in self._used:
                 return
-            self._used.add((name, signer.anatomy.public_key))
-            for der in shelf.intermediates(name):
+            self._used.add((name, signer.der_fields.public_key))
+            for der in index.intermediates(name):
                 self._tick(1)
                 yield from (der for known in self._read([der]) if is_issued_by(known.der, signer.der))
 
-    def _read(self, ders: Iterable[bytes]) -> Iterator[Known]:
+    def _read(self, ders: Iterable[bytes]) -> Iterator[ParsedCertificate]:
         return (known for der in ders if (known := self._trust.read(der)) is not None)

@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from crawler.certificates.trust_store import TrustStore
 from crawler.certificates.verdicts import Judge, conclude, judge_chain, judge_names
-from crawler.chains.chain_index import Shelf
+from crawler.chains.chain_index import CertificateIndex
 from crawler.chains.incomplete import write_incomplete
 from crawler.chains.intermediates import Intermediates
-from crawler.dataset.files import Damaged, digest, hidden, publish, sync_directory, sync_file
+from crawler.dataset.files import Damaged, digest, replace_durably, sync_directory, sync_file, temporary_name
 from crawler.dataset.find_run import find_finished
 from crawler.dataset.manifest import anchors_of, timestamp, versions
 from crawler.dataset.parts import PartWriter, batches, opened, row_count
@@ -101,8 +101,8 @@ def _rejudged(data: Path, wanted: str | None, out: Path, rule: Rule, progress: R
         trust = TrustStore(rule.ca_file or str(source.trust_anchors))
         with made_directory(out, "--out"), memory_in_words(data):
             sweep(out)
-            with _appearing(out / source.path.name) as made, closing(Shelf(made.path)) as shelf:
-                changes = _Rejudgement(source, made, trust, rule, shelf, progress).write()
+            with _appearing(out / source.path.name) as made, closing(CertificateIndex(made.path)) as index:
+                changes = _Rejudgement(source, made, trust, rule, index, progress).write()
     except Damaged as error:
         raise UsageError(f"{error}; judge a whole copy of the run") from error
     finally:
@@ -125,13 +125,13 @@ def _check_place(source: Run, out: Path) -> None:
 @contextmanager
 def _appearing(path: Path) -> Iterator[Run]:
     """A run under a hidden name, which gets its real one when everything in it is done."""
-    made = Run(hidden(path))
+    made = Run(temporary_name(path))
     shutil.rmtree(made.path, ignore_errors=True)
     made.path.mkdir()
     try:
         yield made
         sync_directory(made.path)
-        publish(made.path, path)
+        replace_durably(made.path, path)
     except BaseException:
         shutil.rmtree(made.path, ignore_errors=True)
         raise
@@ -140,12 +140,14 @@ def _appearing(path: Path) -> Iterator[Run]:
 class _Rejudgement:
     """One run on its way into another."""
 
-    def __init__(self, source: Run, made: Run, trust: TrustStore, rule: Rule, shelf: Shelf, progress: Reporter) -> None:
+    def __init__(
+        self, source: Run, made: Run, trust: TrustStore, rule: Rule, index: CertificateIndex, progress: Reporter
+    ) -> None:
         self._source = source
         self._made = made
         self._trust = trust
         self._rule = rule
-        self._shelf = shelf
+        self._shelf = index
         self._progress = progress
         self._manifest = manifest_as_now(source.manifest())
         self._signature = source.signature(self._manifest)
@@ -264,9 +266,9 @@ class _Rejudgement:
         folder.mkdir()
         PartWriter(folder / EMPTY_PART, TABLES[INCOMPLETE], self._signature).close()
         at = self._rule.at or self._started
-        with closing(Shelf(self._made.path)) as shelf:
+        with closing(CertificateIndex(self._made.path)) as index:
             return write_incomplete(
-                self._made, self._trust, at, shelf, self._made.path, self._signature, self._progress.advance
+                self._made, self._trust, at, index, self._made.path, self._signature, self._progress.advance
             )
 
     def _conclude(self, lacking: int) -> None:

@@ -75,12 +75,12 @@ def run(options: argparse.Namespace) -> int:
     from crawler.commands.progress import Progress
     from crawler.model.errors import ScanFailed
     from crawler.object_store.checkout import place
-    from crawler.scan.job import Request, scan
+    from crawler.scan.job import ScanJob, scan
 
     config = config_of(options)
     data, store = place(options.data, options.work_dir)
     progress = Progress(quiet=options.quiet)
     try:
-        return scan(Request(options.list, data, config, options.run_id, progress, options.accept_invalid, store=store))
+        return scan(ScanJob(options.list, data, config, options.run_id, progress, options.accept_invalid, store=store))
     except ScanFailed as error:
         return complain(error, 1)

@@ -41,7 +41,7 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def hidden(path: Path) -> Path:
+def temporary_name(path: Path) -> Path:
     """The name under which `path` is written: no glob for the real one matches it."""
     return path.with_name(f".tmp-{path.name}-{process_space()}-{os.getpid()}")
 
@@ -56,7 +56,7 @@ def process_space() -> str:
     return hashlib.sha256(f"{boot.strip()} {space}".encode()).hexdigest()[:8]
 
 
-def publish(written: Path, path: Path) -> None:
+def replace_durably(written: Path, path: Path) -> None:
     """Let what was written and synced appear under its real name, at once and for good."""
     written.rename(path)
     sync_directory(path.parent)
@@ -64,10 +64,10 @@ def publish(written: Path, path: Path) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file that is there whole or not at all."""
-    temporary = hidden(path)
+    temporary = temporary_name(path)
     temporary.write_bytes(data)
     sync_file(temporary)
-    publish(temporary, path)
+    replace_durably(temporary, path)
 
 
 def write_json(path: Path, value: Any) -> None:

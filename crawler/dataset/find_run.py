@@ -36,7 +36,7 @@ def _check(stored: StoredRun, run: Run) -> None:
         raise UsageError(f"{run.path}: its manifest says nothing of `{lacking}`; the run cannot be judged without it")
     if run.trust_anchors.exists() and not run.trust_anchors.is_file():
         raise UsageError(f"{run.trust_anchors}: is no regular file; judge a whole copy of the run")
-    if stranger := next(run.strangers(), None):
+    if stranger := next(run.foreign_files(), None):
         raise UsageError(f"{stranger}: is no part of this run; move it elsewhere")
     stated = stored.manifest["counts"].get("rows") or {}
     for table in TABLES:

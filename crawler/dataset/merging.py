@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from crawler.dataset.files import digest, hidden, publish, sync_directory
+from crawler.dataset.files import digest, replace_durably, sync_directory, temporary_name
 from crawler.dataset.parts import PartWriter, batches, opened, row_count
 from crawler.dataset.run import Run
 from crawler.dataset.steps import EMPTY_PART, LAYOUTS
@@ -73,7 +73,7 @@ def _add(
     made = []
     for share in range(passes):
         seen = _held(sources, standing, share, passes, tick)
-        temporary = hidden(run.work / f"merged-{table}")
+        temporary = temporary_name(run.work / f"merged-{table}")
         writer = PartWriter(temporary, TABLES[table], signature, layout=layout)
         try:
             _write(writer, sources, share, passes, seen, tick)
@@ -82,7 +82,7 @@ def _add(
             writer.abandon()
             raise
         made.append(run.path / table / f"merged-{first + share:04d}.parquet")
-        publish(temporary, made[-1])
+        replace_durably(temporary, made[-1])
     return made
 
 

@@ -124,7 +124,7 @@ class Run:
         """The parts of a table that this run wrote, in order."""
         return sorted(path for path in (self.path / table).glob("*.parquet") if _PART(path.name))
 
-    def strangers(self) -> Iterator[Path]:
+    def foreign_files(self) -> Iterator[Path]:
         """What readers would take for parts of this run and is none: it would be counted, or stop them."""
         for table in TABLES:
             for path in sorted((self.path / table).glob("*.parquet")):

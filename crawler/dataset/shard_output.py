@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from crawler.dataset.files import digest, hidden, sync_directory, write_json
+from crawler.dataset.files import digest, sync_directory, temporary_name, write_json
 from crawler.dataset.parts import PartWriter
 from crawler.dataset.run import Run
 from crawler.dataset.steps import LAYOUTS, MERGED, Step
@@ -84,7 +84,7 @@ class ShardOutput:
             writer.abandon()
 
     def _temporary(self, table: str) -> Path:
-        return hidden(self._run.work / f"{table}-{self._step.name}-{self._shard:04d}")
+        return temporary_name(self._run.work / f"{table}-{self._step.name}-{self._shard:04d}")
 
     def _open(self, kind: type) -> PartWriter:
         table = self._tables[kind]

@@ -13,7 +13,7 @@ from crawler.dataset.run import Run
 from crawler.dataset.steps import INCOMPLETE, MERGED, STEPS
 
 
-def distrust(run: Run, tick: Callable[[int], None]) -> list[Path]:
+def verify_parts(run: Run, tick: Callable[[int], None]) -> list[Path]:
     """Take the marker from whatever was made of which one part holds something else than was written.
 
     Returns those parts.  Their size has not changed, so nothing but reading them tells.  Raises

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from crawler.dns import codec, lenient
-from crawler.dns.codec import AAAA, TLSA, A, Reply, Undecodable
+from crawler.dns.codec import AAAA, TLSA, A, Response, Undecodable
 from crawler.dns.question import Question
 from crawler.dns.transport import DATAGRAM, Server
 from crawler.model.errors import ConfigError
@@ -162,7 +162,9 @@ class DnsClient:
         rcode = wire[3] & 15
         if question.edns and rcode in (codec.FORMERR, codec.NOTIMP):
             question.edns = False
-            question.failure = self._answer(question, Reply(rcode, False, False, [], [], None), LookupStatus.SERVFAIL)
+            question.failure = self._answer(
+                question, Response(rcode, False, False, [], [], None), LookupStatus.SERVFAIL
+            )
             self._retry(question, elsewhere=False)
             return
         if wire[2] & 2 or (len(wire) >= DATAGRAM and not question.over_tcp):
@@ -194,7 +196,7 @@ class DnsClient:
             question.sent -= 1  # the same try, by another way
             self._again(question)
 
-    def _on_success(self, question: Question, reply: Reply, size: int) -> None:
+    def _on_success(self, question: Question, reply: Response, size: int) -> None:
         if question.checking_disabled:
             # Validation failed, or a passing trouble is over: one more question without CD tells.
             question.checking_disabled = False
@@ -210,7 +212,7 @@ class DnsClient:
             status = LookupStatus.MALFORMED if reply.malformed else LookupStatus.NODATA
         self._finish(question, self._answer(question, reply, status), size)
 
-    def _on_failure(self, question: Question, reply: Reply) -> None:
+    def _on_failure(self, question: Question, reply: Response) -> None:
         """SERVFAIL, or a code that no question of ours deserves: bogus, broken, or too much for the server?"""
         server = self._servers[question.server]
         server.failed += 1
@@ -249,7 +251,7 @@ class DnsClient:
     def _again(self, question: Question) -> None:
         self._servers[question.server].submit(question)
 
-    def _answer(self, question: Question, reply: Reply, status: LookupStatus) -> Answer:
+    def _answer(self, question: Question, reply: Response, status: LookupStatus) -> Answer:
         learnt = status in (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN) or reply.malformed > 0
         return Answer(
             question.name,

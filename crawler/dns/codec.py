@@ -61,7 +61,7 @@ class Undecodable(Exception):
 
 
 @dataclass(slots=True)
-class Reply:
+class Response:
     """What a message says about one name and type.
 
     Records: MX is (preference, exchange), A and AAAA the address as text, TXT the joined strings,
@@ -117,7 +117,7 @@ def message_of(message_id: int, question: bytes, *, payload: int | None, checkin
     return b"".join((head, b"\1", question, b"\0\0\x29", payload.to_bytes(2, "big"), b"\0\0\x80\0\0\0"))
 
 
-def read(wire: bytes, question: bytes, name: str, rdtype: int) -> Reply:
+def read(wire: bytes, question: bytes, name: str, rdtype: int) -> Response:
     """Read the answer to a question, given as the section that was sent, its name (lower case) and type.
 
     That the message repeats this question is for the caller to see.  Raises `Undecodable`, and
@@ -129,7 +129,7 @@ def read(wire: bytes, question: bytes, name: str, rdtype: int) -> Reply:
         raise Undecodable("the message ends early") from None
 
 
-def _read(wire: bytes, at: int, name: str, rdtype: int) -> Reply:
+def _read(wire: bytes, at: int, name: str, rdtype: int) -> Response:
     questions, answers, authorities, additionals = _COUNTS(wire, 4)
     if questions != 1 or wire[2] & 0xF8 != 0x80:  # a response (QR) to a standard query (opcode 0)
         raise Undecodable("not a response to one standard query")
@@ -182,7 +182,7 @@ def _read(wire: bytes, at: int, name: str, rdtype: int) -> Reply:
             at = _skipped(wire, at, seen)
     if at != len(wire):
         raise Undecodable("the sections do not end where the message does")
-    return Reply(
+    return Response(
         rcode, wire[2] & 2 != 0, wire[3] & 0x20 != 0, records, cnames, lowest if records or cnames else None, ede
     )
 

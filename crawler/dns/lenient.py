@@ -25,7 +25,7 @@ from crawler.dns.codec import (
     TLSA,
     TXT,
     A,
-    Reply,
+    Response,
     Undecodable,
     error_text,
 )
@@ -67,7 +67,7 @@ def question_of(name: str, rdtype: int) -> bytes:
     return wire.lower() + rdtype.to_bytes(2, "big") + b"\0\1"
 
 
-def read(wire: bytes, name: str, rdtype: int) -> Reply:
+def read(wire: bytes, name: str, rdtype: int) -> Response:
     """Read an answer to the question for a name and type.  Raises `Undecodable`, and nothing else."""
     message = _Message(wire)
     try:
@@ -82,7 +82,7 @@ def read(wire: bytes, name: str, rdtype: int) -> Reply:
             at = _answer(message, at, rdtype, answers)
     except (IndexError, struct.error):
         raise Undecodable("the message ends early") from None
-    reply = Reply(wire[3] & 15, wire[2] & 2 != 0, wire[3] & 0x20 != 0, [], [], None)
+    reply = Response(wire[3] & 15, wire[2] & 2 != 0, wire[3] & 0x20 != 0, [], [], None)
     _follow(reply, answers, name, rdtype)
     try:
         _read_the_rest(message, at, counts[1], counts[2], reply)
@@ -188,7 +188,7 @@ def _answer(message: _Message, at: int, wanted: int, answers: list[_Record]) -> 
 
 
 def _value(message: _Message, kind: int, at: int, end: int) -> _Value | None:
-    """RDATA in the form of `Reply`; None, or an exception, if it is malformed."""
+    """RDATA in the form of `Response`; None, or an exception, if it is malformed."""
     data = message.wire[at:end]
     if kind == MX and len(data) > 2:
         return int.from_bytes(data[:2]), _whole_name(message, at + 2, end)
@@ -222,7 +222,7 @@ def _strings(data: bytes) -> bytes | None:
     return b"".join(data[begin + 1 : behind] for begin, behind in pairwise(places))
 
 
-def _follow(reply: Reply, answers: list[_Record], name: str, rdtype: int) -> None:
+def _follow(reply: Response, answers: list[_Record], name: str, rdtype: int) -> None:
     """Collect the records at the end of the chain of CNAMEs, in whatever order they came.
 
     A name with several CNAMEs is an alias of nothing (RFC 2181 §10.1): which of them a resolver puts first is chance.
@@ -261,7 +261,7 @@ def _follow(reply: Reply, answers: list[_Record], name: str, rdtype: int) -> Non
     reply.ttl = min(ttls, default=None)
 
 
-def _read_the_rest(message: _Message, at: int, authorities: int, additionals: int, reply: Reply) -> None:
+def _read_the_rest(message: _Message, at: int, authorities: int, additionals: int, reply: Response) -> None:
     """Of the authority and additional sections only OPT counts; what is learnt before they break off stands."""
     for _ in range(authorities):
         at = message.behind_name(at)
@@ -282,7 +282,7 @@ def _read_the_rest(message: _Message, at: int, authorities: int, additionals: in
         reply.ede = sorted(set(reply.ede))[:MOST_EXTENDED_ERRORS]
 
 
-def _add_extended_errors(data: bytes, reply: Reply) -> None:
+def _add_extended_errors(data: bytes, reply: Response) -> None:
     """Extended DNS errors among EDNS options (RFC 8914 §2)."""
     at = 0
     while at < len(data):

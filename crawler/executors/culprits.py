@@ -15,7 +15,7 @@ from crawler.dataset.files import Damaged
 from crawler.dataset.run import Run, damage_of
 from crawler.dataset.steps import FIRST_DIVIDED, PROBES, Step
 from crawler.executors.division import Contents, NoRoom, divide, look_into
-from crawler.executors.lots import DIVIDED
+from crawler.executors.network_shares import DIVIDED
 from crawler.executors.quarantine import Quarantine
 from crawler.model.errors import ScanFailed, disk_trouble
 from crawler.settings.config import Config

@@ -13,14 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawler.dataset.files import hidden, publish
+from crawler.dataset.files import replace_durably, temporary_name
 from crawler.dataset.parts import PartWriter, batches, opened, read_rows
 from crawler.dataset.run import Run
 from crawler.dataset.steps import FIRST_DIVIDED, LAST_SHARD, PROBES, Step
-from crawler.executors.lots import DIVIDED, metadata_of
+from crawler.executors.network_shares import DIVIDED, metadata_of
 from crawler.model.names import suffixes
 from crawler.model.rows import Endpoint
-from crawler.politeness.pacing import Lot, network_of
+from crawler.politeness.pacing import NetworkShare, network_of
 
 
 class NoRoom(Exception):
@@ -76,9 +76,11 @@ def divide(run: Run, step: Step, shard: int, first_half: Sequence[bool], per_net
         if step is PROBES:
             networks = {network_of(address or "") for address in file.read(["address"])["address"].to_pylist()}
             shards = int(words.get("networks_shards", "1")) * (2 if len(networks) == 1 else 1)  # else none is divided
-            words = metadata_of(Lot(f"{DIVIDED}{shard}", per_network)) | words | {"networks_shards": str(shards)}
+            words = (
+                metadata_of(NetworkShare(f"{DIVIDED}{shard}", per_network)) | words | {"networks_shards": str(shards)}
+            )
         paths = [run.shard_path(step, piece) for piece in pieces]
-        writers = [PartWriter(hidden(path), step.row, words) for path in paths]
+        writers = [PartWriter(temporary_name(path), step.row, words) for path in paths]
         try:
             begin = 0
             for batch in batches(file):
@@ -93,7 +95,7 @@ def divide(run: Run, step: Step, shard: int, first_half: Sequence[bool], per_net
                 writer.abandon()
             raise
     for path in paths:
-        publish(hidden(path), path)
+        replace_durably(temporary_name(path), path)
     run.mark_divided(step, shard, pieces)
     return pieces
 

@@ -55,8 +55,8 @@ from crawler.executors.instruments import Instruments
 from crawler.executors.kept_opt_outs import kept
 from crawler.executors.lean_process import NoPandas, busy_time, calm_garbage_collector
 from crawler.executors.lookout import Lookout
-from crawler.executors.lots import lot_of
-from crawler.model.errors import UsageError, disk_trouble, foremost, is_disk_trouble
+from crawler.executors.network_shares import network_share_of
+from crawler.model.errors import UsageError, disk_trouble, is_disk_trouble, root_error
 from crawler.model.visible import log_to_terminal
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.settings.config import Config
@@ -99,7 +99,7 @@ class Worker:
                 self._say({"event": "withdrawn", "step": step_name, "shard": shard})
                 return
         except Exception as failure:
-            error = foremost(failure, _is_fatal)
+            error = root_error(failure, _is_fatal)
             if not _is_fatal(error):
                 log.exception("%s shard %d failed", step_name, shard)
             self._failed(step_name, shard, self._words(error), fatal=_is_fatal(error))
@@ -159,7 +159,7 @@ class Worker:
             elif step is HOSTS:
                 await self._instruments.resolve_hosts(rows, output.emit)
             else:
-                await self._prober.probe_endpoints(StoredRows(path, step.row), output.emit, lot_of(path))
+                await self._prober.probe_endpoints(StoredRows(path, step.row), output.emit, network_share_of(path))
             written = output.rows().get(step.tables[0], 0)
             if written + dropped[0] != expected:
                 raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {expected} in")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.verdicts import certificate_holds
 from crawler.model.rows import Certificate, DaneError, DaneStatus, Outcome, Probe, Stage
 from crawler.tls.refusals import DHE_TOO_LARGE
@@ -68,7 +68,7 @@ def first_line(text: str | None) -> str:
     return first[:_WIDEST] + (" …" if rest or len(first) > _WIDEST else "")
 
 
-def about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
+def about_probe(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]:
     yield Text(f"  {probe.address} port {probe.port}", style="cyan")
     told: dict[Stage, str] = {
         Stage.CONNECT: f"from {probe.source_address}" if probe.source_address else "",
@@ -112,7 +112,7 @@ def about_probe(probe: Probe, chain: list[Known]) -> Iterator[Text]:
         yield from _about_chain(probe, chain)
 
 
-def _about_chain(probe: Probe, chain: list[Known]) -> Iterator[Text]:
+def _about_chain(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]:
     leaf = chain[0].row
     until = f"until {leaf.not_after:%Y-%m-%d}" if leaf.not_after else leaf.parse_error or ""
     yield Text(f"    certificate of {_names(leaf)}, by {leaf.issuer_organization or leaf.issuer or 'unknown'}, {until}")

@@ -19,7 +19,7 @@ import anyio
 
 from crawler.dns.client import DnsClient
 from crawler.executors.instruments import Instruments
-from crawler.explain.list_text import listing_of
+from crawler.explain.list_text import listed_domain_of
 from crawler.explain.text import WITHOUT_MAIL, Findings, judged, lines
 from crawler.model.errors import UsageError
 from crawler.model.names import InvalidName, a_label, suffixes
@@ -60,7 +60,7 @@ def run(
     findings = anyio.run(_measure, config, label, as_host, address, backend_options={"use_uvloop": True})
     if listed is not None:
         sys.stderr.writelines(visible(f"{line}\n") for line in listed.warnings(datetime.now(UTC)))
-        findings.listing = listing_of(findings, listed)
+        findings.listing = listed_domain_of(findings, listed)
     if as_json:
         sys.stdout.write(visible(json.dumps(as_document(findings), indent=2, default=_plain) + "\n"))
     else:

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.model.rows import Domain, Host, Probe
 from crawler.policies import list_compliance as promise
-from crawler.policies.list_compliance import Promise
+from crawler.policies.list_compliance import Compliance
 from crawler.policies.policy_list import ListedPolicy, PolicyList
 
 
@@ -24,17 +24,17 @@ class Measured(Protocol):
     name: str
     domain: Domain | None
     hosts: list[Host]
-    probes: list[tuple[Probe, list[Known]]]
+    probes: list[tuple[Probe, list[ParsedCertificate]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListedDomain:
     """A domain beside a policy list."""
 
     source: PolicyList
     expired: bool
     policy: ListedPolicy | None  #: None: it is not on the list
-    promise: Promise | None  #: None: it is not on the list, or takes no mail
+    promise: Compliance | None  #: None: it is not on the list, or takes no mail
 
     @property
     def kept(self) -> bool | None:
@@ -90,7 +90,7 @@ _BROKEN = {
 }
 
 
-def listing_of(measured: Measured, source: PolicyList, at: datetime | None = None) -> Listing:
+def listed_domain_of(measured: Measured, source: PolicyList, at: datetime | None = None) -> ListedDomain:
     """What the list says of the domain, and whether the domain keeps it; the list may have expired `at` (now)."""
     policy = source.policy_of(measured.name)
     kept = None
@@ -101,4 +101,4 @@ def listing_of(measured: Measured, source: PolicyList, at: datetime | None = Non
             if probe.protocol == "smtp"
         }
         kept = promise.of_domain(policy, measured.domain, {host.host or "": host for host in measured.hosts}, probes)
-    return Listing(source, source.is_expired(at or datetime.now(UTC)), policy, kept)
+    return ListedDomain(source, source.is_expired(at or datetime.now(UTC)), policy, kept)

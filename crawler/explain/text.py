@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from rich.text import Text
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.explain.domain_text import about_domain, about_host, summary
 from crawler.explain.endpoint_text import about_probe
-from crawler.explain.list_text import Listing
+from crawler.explain.list_text import ListedDomain
 from crawler.model.rows import Domain, Host, Probe, Route, Tlsa
 from crawler.policies.senders import Delivery, Sender, deliveries
 
@@ -43,8 +43,8 @@ class Findings:
     domain: Domain | None = None
     hosts: list[Host] = field(default_factory=list)
     tlsa: dict[str, Tlsa] = field(default_factory=dict)
-    probes: list[tuple[Probe, list[Known]]] = field(default_factory=list)
-    listing: Listing | None = None  #: where a policy list was given
+    probes: list[tuple[Probe, list[ParsedCertificate]]] = field(default_factory=list)
+    listing: ListedDomain | None = None  #: where a policy list was given
 
 
 def lines(findings: Findings) -> Iterator[Text]:

@@ -24,11 +24,11 @@ from crawler.lab.behaviours.routes import ASKED_NOT_TO
 from crawler.lab.behaviours.vocabulary import HOSTS
 from crawler.lab.outages import Outage, play
 from crawler.lab.servers.authority import Authority
-from crawler.lab.servers.dns import Answer, OverTcp, OverUdp, Responder, answer
+from crawler.lab.servers.dns import LabAnswer, OverTcp, OverUdp, Responder, answer
 from crawler.lab.servers.dns_protection import answer_protected
 from crawler.lab.servers.mail import MailServers
 from crawler.lab.servers.policy import PolicyServers
-from crawler.lab.servers.tls import TlsContexts
+from crawler.lab.servers.tls import ServerContexts
 from crawler.lab.world.world import World, network
 from crawler.model.errors import UsageError
 
@@ -149,7 +149,7 @@ class Lab:
         self._write("opt-outs.txt", "")  # finds out early whether the directory can be written
         self.config_path.unlink(missing_ok=True)  # one of an earlier lab would lead nowhere
         self._write("ca.pem", self.authority.root_pem.decode())
-        contexts = TlsContexts(self.authority, self.directory)
+        contexts = ServerContexts(self.authority, self.directory)
         self.mail = MailServers(contexts, self.smtp_port or _free_port())
         self.policies = PolicyServers(self.world, contexts, self.https_port or _free_port())
         self.smtp_port, self.https_port = self.mail.port, self.policies.port
@@ -215,7 +215,7 @@ class Lab:
             raise UsageError(f"lab: DNS cannot listen on port {address[1]} ({error.strerror})") from error
         self.dns_port = address[1]
 
-    def _answer(self, name: str, rdtype: int) -> Answer:
+    def _answer(self, name: str, rdtype: int) -> LabAnswer:
         if (found := answer_hostile(self.adversary, self.authority, name, rdtype)) is not None:
             return found
         if (found := answer_protected(self.world, self.authority, name, rdtype)) is not None:

@@ -40,7 +40,7 @@ def disk_trouble(error: OSError) -> str | None:
     return os.strerror(error.errno) if error.errno in _DISK_TROUBLES else None
 
 
-def foremost(error: BaseException, is_first: Callable[[BaseException], bool]) -> BaseException:
+def root_error(error: BaseException, is_first: Callable[[BaseException], bool]) -> BaseException:
     """Of what went wrong at once, however deep in groups, what to report: the first that `is_first`, or the first."""
     if isinstance(error, BaseExceptionGroup):
         error = error.subgroup(is_first) or error

@@ -40,7 +40,7 @@ def place(data: str, directory: Path | None) -> tuple[Path, Store | None]:
         except RuntimeError:
             raise UsageError("--work-dir is missing, and this user has no home directory") from None
         directory = Path(state, "starttls-crawler")
-    mark = hashlib.sha256(location.identity.encode()).hexdigest()[:12]
+    mark = hashlib.sha256(location.cache_key.encode()).hexdigest()[:12]
     return directory / f"{location.bucket}-{mark}", Store(location)
 
 

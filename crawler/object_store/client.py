@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.fs
 
-from crawler.dataset.files import hidden, publish, sync_file
+from crawler.dataset.files import replace_durably, sync_file, temporary_name
 from crawler.model.errors import UsageError
 from crawler.object_store.url import Location
 from crawler.settings.declared_limits import limit
@@ -100,11 +100,11 @@ class Store:
         path = f"{self._base}/{name}"
         with self._trouble("read"):
             source = self._files.open_input_stream(path)
-        with source, hidden(to).open("wb") as out:
+        with source, temporary_name(to).open("wb") as out:
             while piece := self._piece(source):
                 out.write(piece)
-        sync_file(hidden(to))
-        publish(hidden(to), to)
+        sync_file(temporary_name(to))
+        replace_durably(temporary_name(to), to)
 
     def put(self, name: str, data: bytes) -> None:
         """Let a small object appear, or another in its place; it waits behind no files."""

@@ -61,7 +61,7 @@ def write_note(store: Store, run: str, note: Note) -> None:
     store.put(f"{run}/{NAME}", json.dumps(asdict(note)).encode())
 
 
-def must_be_deserted(store: Store, run: str, note: Note | None, say: Callable[[str], None]) -> None:
+def ensure_abandoned(store: Store, run: str, note: Note | None, say: Callable[[str], None]) -> None:
     """Watch the note of another copy for a while.  Raises `UsageError` if somebody still writes it."""
     if note is None or note.is_resting:
         return

@@ -20,7 +20,7 @@ from crawler.model.errors import ScanFailed, UsageError
 from crawler.model.reporting import Reporter
 from crawler.object_store.checkout import copy_of, is_finished, set_copy
 from crawler.object_store.client import Store, StoreError
-from crawler.object_store.lease import BEAT, must_be_deserted, of_this_process, read_note, write_note
+from crawler.object_store.lease import BEAT, ensure_abandoned, of_this_process, read_note, write_note
 from crawler.object_store.sync import MANIFEST, Mirror
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class WorkingCopy:
         copy, note = copy_of(self._run), read_note(self._store, run)
         is_latest = bool(copy) and (note is None or note.copy == copy)
         if not is_latest:
-            must_be_deserted(self._store, run, note, self._progress.say)
+            ensure_abandoned(self._store, run, note, self._progress.say)
         manifest = self._store.read(f"{run}/{MANIFEST}")
         if is_finished(manifest):  # since the run was chosen
             self._drop(f"was finished by {note.who if note else 'another scan'} meanwhile; it is complete")

@@ -43,7 +43,7 @@ class Location:
         return self.name.partition("://")[2].partition("/")[0]
 
     @property
-    def identity(self) -> str:
+    def cache_key(self) -> str:
         """The name and whose it is: two stores may have buckets of one name."""
         return f"{self.uri} {os.environ.get('AWS_ENDPOINT_URL_S3') or os.environ.get('AWS_ENDPOINT_URL') or ''}"
 

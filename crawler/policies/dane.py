@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, Protocol
 
 from OpenSSL import crypto
 
-from crawler.certificates.cache import Recent
+from crawler.certificates.cache import LruCache
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.effort import Meter, TooCostly, signature_under
 from crawler.certificates.guard import Unreadable, guarded
-from crawler.certificates.parsing import Known, load, names_any
+from crawler.certificates.parsing import ParsedCertificate, load, names_any
 from crawler.certificates.signatures import is_signed_by
 from crawler.certificates.trust_store import work_below
 from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
@@ -30,7 +30,7 @@ class PathTo(Protocol):
     """The verdict on a chain if one given certificate were its trust anchor: `TrustStore.path_to`."""
 
     def __call__(
-        self, anchor: Known, chain: list[Known], *, anchor_expires: bool, at: datetime | None
+        self, anchor: ParsedCertificate, chain: list[ParsedCertificate], *, anchor_expires: bool, at: datetime | None
     ) -> ChainVerdict: ...
 
 
@@ -137,7 +137,7 @@ _FURTHEST = [DaneError.NO_MATCH, DaneError.PATH, DaneError.EXPIRED, DaneError.NA
 def verdict(
     status: TlsaStatus | None,
     records: Sequence[dict[str, Any]],
-    chain: list[Known],
+    chain: list[ParsedCertificate],
     names: Iterable[str],
     at: datetime,
     path_to: PathTo,
@@ -169,7 +169,12 @@ def verdict(
 
 
 def _of_anchors(
-    wanted: _Wanted, chain: list[Known], names: list[str], at: datetime, path_to: PathTo, unknown: Verdict | None
+    wanted: _Wanted,
+    chain: list[ParsedCertificate],
+    names: list[str],
+    at: datetime,
+    path_to: PathTo,
+    unknown: Verdict | None,
 ) -> Verdict:
     """The verdict by DANE-TA; `unknown` is what it is where none vouches.  Raises `TooCostly`."""
     meter, error = Meter(), DaneError.NO_MATCH
@@ -206,7 +211,7 @@ def in_force(records: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str,
 _Wanted = dict[Rdata, int]
 
 
-def _found(wanted: _Wanted, usage: int, certificate: Known) -> Iterator[int]:
+def _found(wanted: _Wanted, usage: int, certificate: ParsedCertificate) -> Iterator[int]:
     """Indexes of the records of a usage that a certificate is in."""
     for selector, matching in ((s, m) for s in (CERTIFICATE, PUBLIC_KEY) for m in (FULL, SHA256, SHA512)):
         if (
@@ -215,20 +220,20 @@ def _found(wanted: _Wanted, usage: int, certificate: Known) -> Iterator[int]:
             yield index
 
 
-def _association(certificate: Known, selector: int, matching: int) -> bytes:
+def _association(certificate: ParsedCertificate, selector: int, matching: int) -> bytes:
     """Certificate association data (RFC 6698 §2.1.4)."""
     if selector == CERTIFICATE:
         data = certificate.row.der or b""
     else:
-        data = certificate.anatomy.public_key if certificate.anatomy is not None else b""
+        data = certificate.der_fields.public_key if certificate.der_fields is not None else b""
     if matching == FULL:
         return data
     return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()
 
 
-def _is_key_unread(wanted: _Wanted, chain: list[Known]) -> bool:
+def _is_key_unread(wanted: _Wanted, chain: list[ParsedCertificate]) -> bool:
     """Whether a record names the key of one that a certificate received may have, for all that could be read of it."""
-    unread = [certificate.anatomy is None for certificate in chain]
+    unread = [certificate.der_fields is None for certificate in chain]
     usages = {usage for usage, selector, _, _ in wanted if selector == PUBLIC_KEY}
     return (DANE_EE in usages and unread[0]) or (DANE_TA in usages and any(unread))
 
@@ -238,12 +243,12 @@ class _Anchor(NamedTuple):
 
     record: int
     depth: int | None
-    certificate: Known | None  #: None: it could not be read
+    certificate: ParsedCertificate | None  #: None: it could not be read
     expires: bool  #: its own dates count
     is_named: bool | None = True  #: the record is for it; None: that could not be found out
 
 
-def _anchors(wanted: _Wanted, chain: list[Known], meter: Meter) -> Iterator[_Anchor]:
+def _anchors(wanted: _Wanted, chain: list[ParsedCertificate], meter: Meter) -> Iterator[_Anchor]:
     """Every trust anchor that DANE-TA records name; the leaf, which it is to vouch for (RFC 6698 §2.1.1), is none.
 
     An anchor that was not sent is known from a full record only (RFC 7671 §5.2.2); for a bare key
@@ -268,30 +273,32 @@ def _anchors(wanted: _Wanted, chain: list[Known], meter: Meter) -> Iterator[_Anc
 
 
 #: What a name server says of many endpoints is worked out once: signatures under bare keys, certificates in full.
-_SIGNED: Recent[tuple[str | None, bytes], bool | None] = Recent(16_384)
-_PARSED: Recent[bytes, Known | None] = Recent(12 << 20, lambda known: known.weight if known is not None else 256)
+_SIGNED: LruCache[tuple[str | None, bytes], bool | None] = LruCache(16_384)
+_PARSED: LruCache[bytes, ParsedCertificate | None] = LruCache(
+    12 << 20, lambda known: known.weight if known is not None else 256
+)
 
 
-def _parsed(der: bytes) -> Known | None:
+def _parsed(der: bytes) -> ParsedCertificate | None:
     try:
         return load(der)
     except Unreadable:
         return None
 
 
-def _is_self_issued(certificate: Known) -> bool:
-    return certificate.anatomy is None or certificate.anatomy.issuer == certificate.anatomy.subject
+def _is_self_issued(certificate: ParsedCertificate) -> bool:
+    return certificate.der_fields is None or certificate.der_fields.issuer == certificate.der_fields.subject
 
 
 def _vouches(
-    anchor: _Anchor, chain: list[Known], names: list[str], at: datetime, path_to: PathTo
+    anchor: _Anchor, chain: list[ParsedCertificate], names: list[str], at: datetime, path_to: PathTo
 ) -> tuple[bool | None, DaneError | None]:
     """Whether the anchor vouches for the leaf, and if not, how far it got.  None: that could not be found out."""
     if anchor.certificate is None:
         return None, None
     path = path_to(anchor.certificate, chain, anchor_expires=anchor.expires, at=at)
     in_force = path.within_validity(at)
-    if in_force is False and anchor.certificate.anatomy is None:
+    if in_force is False and anchor.certificate.der_fields is None:
         in_force = None  # whether it is self-issued, and so whether its own dates count, is not known
     if path.trusted is False:
         return False, DaneError.PATH
@@ -304,7 +311,7 @@ def _vouches(
     return all_of(is_named, anchor.is_named), None
 
 
-def _is_signed_by(certificate: Known, public_key: bytes) -> bool | None:
+def _is_signed_by(certificate: ParsedCertificate, public_key: bytes) -> bool | None:
     """Whether the certificate's signature verifies under a bare key, found out now or remembered."""
     pair = certificate.row.sha256, hashlib.sha256(public_key).digest()
     return _SIGNED.of(pair, partial(is_signed_by, certificate.der, public_key))

@@ -26,7 +26,7 @@ from crawler.policies.policy_list import ListedPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Compliance:
     """What became of each demand; null is unknown."""
 
     host: bool | None = None
@@ -39,22 +39,22 @@ class Promise:
         return all_of(self.host, self.tls, self.certificate)
 
 
-def at_endpoint(policy: ListedPolicy, host: str, probe: Probe | None, leaf: Certificate | None) -> Promise:
+def at_endpoint(policy: ListedPolicy, host: str, probe: Probe | None, leaf: Certificate | None) -> Compliance:
     """What the endpoint of `probe` does; `leaf` is the first certificate received."""
     if probe is None:
-        return Promise(policy.allows(host))
+        return Compliance(policy.allows(host))
     tls = does_tls(probe)
     version = None if probe.tls_version is None else probe.tls_version in policy.tls_versions
     certificate = all_of(tls, probe.chain_trusted, probe.within_validity, _named(policy, probe, leaf))
-    return Promise(policy.allows(host), all_of(tls, version), None if certificate and policy.pinned else certificate)
+    return Compliance(policy.allows(host), all_of(tls, version), None if certificate and policy.pinned else certificate)
 
 
-def together(promises: Iterable[Promise]) -> Promise | None:
+def together(promises: Iterable[Compliance]) -> Compliance | None:
     """What all endpoints of a domain make of its promise; None if there are none, and so nobody to keep it."""
     found = list(promises)
     if not found:
         return None
-    return Promise(*(all_of(*(getattr(one, fact) for one in found)) for fact in ("host", "tls", "certificate")))
+    return Compliance(*(all_of(*(getattr(one, fact) for one in found)) for fact in ("host", "tls", "certificate")))
 
 
 def of_domain(
@@ -62,10 +62,10 @@ def of_domain(
     domain: Domain,
     hosts: Mapping[str, Host],
     probes: Mapping[tuple[str, str], tuple[Probe, Certificate | None]],
-) -> Promise | None:
+) -> Compliance | None:
     """What becomes of the domain's promise; `probes` are by host and address.  None: its mail has nowhere to go."""
     if domain.route == Route.UNKNOWN:
-        return Promise()
+        return Compliance()
     names = [entry["host"] for entry in domain.mx or ()]
     found = [
         at_endpoint(policy, name, *probes.get((name, address or ""), (None, None)))
@@ -73,7 +73,7 @@ def of_domain(
         for address in _addresses(hosts.get(name))
     ]
     if domain.mx_dropped:
-        found.append(Promise())
+        found.append(Compliance())
     return together(found)
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from crawler.certificates.parsing import Known, names_any
+from crawler.certificates.parsing import ParsedCertificate, names_any
 from crawler.certificates.verdicts import does_tls
 from crawler.model.rows import (
     DaneError,
@@ -83,7 +83,9 @@ WORDS = {
 NO_POLICY = (MtaStsFetch.NO_HOST, MtaStsFetch.TLS, MtaStsFetch.HTTP, MtaStsFetch.TOO_LARGE, MtaStsFetch.SYNTAX)
 
 
-def deliveries(domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: Known | None) -> dict[Sender, Delivery | None]:
+def deliveries(
+    domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: ParsedCertificate | None
+) -> dict[Sender, Delivery | None]:
     """What each sender would do with mail for `domain` at the endpoint of `probe`.
 
     `tlsa` is the RRset of the probe's host, `leaf` the first certificate received.
@@ -108,7 +110,12 @@ def mta_sts_enforced(domain: Domain) -> bool | None:
 
 
 def _by_dane(
-    domain: Domain, tlsa: Tlsa | None, probe: Probe, leaf: Known | None, tls: bool | None, plain: Delivery | None
+    domain: Domain,
+    tlsa: Tlsa | None,
+    probe: Probe,
+    leaf: ParsedCertificate | None,
+    tls: bool | None,
+    plain: Delivery | None,
 ) -> Delivery | None:
     match tlsa.status if tlsa else None:
         case TlsaStatus.USABLE:
@@ -127,7 +134,7 @@ def _by_dane(
             return None
 
 
-def _tlsa_match(domain: Domain, probe: Probe, leaf: Known | None, secure: bool | None) -> bool | None:
+def _tlsa_match(domain: Domain, probe: Probe, leaf: ParsedCertificate | None, secure: bool | None) -> bool | None:
     """The verdict of the probe, which knew no next-hop domain, with the names that it adds."""
     if probe.dane == DaneStatus.MATCH:
         return True

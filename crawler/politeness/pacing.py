@@ -1,7 +1,7 @@
 """How many at once and how often: the targets' interest, not ours.
 
-This module decides when, never what.  `Budget` and `Room` hold for a whole process,
-whatever number of shards run in it; a shard's `Lanes` never have two connections to one address,
+This module decides when, never what.  `RateLimit` and `ConcurrencyLimits` hold for a whole process,
+whatever number of shards run in it; a shard's `AddressQueues` never have two connections to one address,
 and all endpoints of a network are in one shard, so both limits hold for the whole run.  A network
 too large for that is cut into lots of addresses, and they share its limit.
 """
@@ -31,7 +31,7 @@ def network_of(address: str) -> bytes:
         return address.encode()
 
 
-class Budget:
+class RateLimit:
     """Connections open at once, and new connections a second, of one process."""
 
     def __init__(self, pacing: Pacing, processes: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,7 +51,7 @@ class Budget:
             await anyio.sleep(self._next - now)
 
 
-class Lot(NamedTuple):
+class NetworkShare(NamedTuple):
     """Some of the addresses of networks too large for one shard; one process at a time works on it."""
 
     name: str
@@ -63,7 +63,7 @@ class LotNetwork(NamedTuple):
     """A network as far as a lot has a part in it."""
 
     network: bytes
-    lot: Lot
+    lot: NetworkShare
 
 
 class Neighbour(NamedTuple):
@@ -77,7 +77,7 @@ class Neighbour(NamedTuple):
 Key = bytes | LotNetwork | Neighbour | str  # a network or a part of one, or a provider's registrable domain
 
 
-class Room:
+class ConcurrencyLimits:
     """How many connections there may be at once to each network and provider, for a whole process.
 
     A provider that refuses us many times in a row is left alone for a while (a circuit breaker),
@@ -88,7 +88,7 @@ class Room:
         self._limits = {bytes: pacing.per_network, str: max(1, pacing.per_provider // processes)}
         self._pacing = pacing
         self._busy: dict[Key, int] = {}
-        self._waiting: dict[Key, deque[tuple[Lanes[Any], Lane[Any]]]] = {}
+        self._waiting: dict[Key, deque[tuple[AddressQueues[Any], AddressQueue[Any]]]] = {}
         self._breakers: dict[str, _Breaker] = {}
 
     def full(self, keys: Iterable[Key]) -> Key | None:
@@ -111,7 +111,7 @@ class Room:
                 del self._busy[key]
             self.wake(key)
 
-    def wait(self, key: Key, lanes: Lanes[Any], lane: Lane[Any]) -> None:
+    def wait(self, key: Key, lanes: AddressQueues[Any], lane: AddressQueue[Any]) -> None:
         """Have the lane tried again when there is room at the key."""
         self._waiting.setdefault(key, deque()).append((lanes, lane))
         if not self._busy.get(key):  # nobody there who could leave: it rests, and time will wake it
@@ -128,7 +128,7 @@ class Room:
         if waiting is not None and not waiting:
             del self._waiting[key]
 
-    def forget(self, lanes: Lanes[Any]) -> None:
+    def forget(self, lanes: AddressQueues[Any]) -> None:
         """The lanes of a shard that was given up wait no longer; those behind them must not wait for them."""
         for key, waiting in list(self._waiting.items()):
             kept = deque(entry for entry in waiting if entry[0] is not lanes)
@@ -191,7 +191,7 @@ class _Breaker:
 T = TypeVar("T")
 
 
-class Lane(NamedTuple, Generic[T]):
+class AddressQueue(NamedTuple, Generic[T]):
     """What is to be done at one address, one after the other, and where it takes up room.
 
     That is in its network, and at every provider with a name there.
@@ -201,7 +201,7 @@ class Lane(NamedTuple, Generic[T]):
     items: list[T]
 
 
-class Lanes(Generic[T]):
+class AddressQueues(Generic[T]):
     """The lanes of one shard, in random order, for any number of takers.
 
     `take` gives a lane for which there is room, waiting for it, and None when none is left; `done`
@@ -211,8 +211,8 @@ class Lanes(Generic[T]):
     def __init__(
         self,
         items: Iterable[tuple[str, str, T]],
-        room: Room,
-        lot: Lot | None = None,
+        room: ConcurrencyLimits,
+        lot: NetworkShare | None = None,
         is_spent: Callable[[bytes], bool] | None = None,
     ) -> None:
         """Items come with their address and their provider; those of a lot keep to its limits.
@@ -229,7 +229,7 @@ class Lanes(Generic[T]):
             if is_spent is not None:
                 providers[address][Neighbour(network_of(address), provider, is_spent)] = None
             lanes.setdefault(address, []).append(item)
-        order = [Lane(tuple(providers[address]), lanes[address]) for address in lanes]
+        order = [AddressQueue(tuple(providers[address]), lanes[address]) for address in lanes]
         random.shuffle(order)  # neighbours in the list are often neighbours in the network
         self._ready = deque(order)
         self._left = len(order)  # not yet taken
@@ -240,7 +240,7 @@ class Lanes(Generic[T]):
         """Lanes not yet taken."""
         return self._left
 
-    async def take(self) -> Lane[T] | None:
+    async def take(self) -> AddressQueue[T] | None:
         """A lane to be worked on now; its room is taken."""
         while self._left:
             if (lane := self._next()) is not None:
@@ -250,7 +250,7 @@ class Lanes(Generic[T]):
             await woken.wait()
         return None
 
-    def _next(self) -> Lane[T] | None:
+    def _next(self) -> AddressQueue[T] | None:
         while self._ready:
             lane = self._ready.popleft()
             if (full := self._room.full(lane.keys)) is not None:
@@ -264,7 +264,7 @@ class Lanes(Generic[T]):
             return lane
         return None
 
-    def done(self, lane: Lane[T]) -> None:
+    def done(self, lane: AddressQueue[T]) -> None:
         """The lane is finished; there is room again where it was."""
         self._room.leave(lane.keys)
 
@@ -274,7 +274,7 @@ class Lanes(Generic[T]):
         self._ready.clear()
         self._room.forget(self)
 
-    def again(self, lane: Lane[T]) -> None:
+    def again(self, lane: AddressQueue[T]) -> None:
         """There may be room for a lane that waited."""
         self._ready.append(lane)
         if self._idle:

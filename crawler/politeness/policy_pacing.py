@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio
 
-from crawler.politeness.pacing import Budget, network_of
+from crawler.politeness.pacing import RateLimit, network_of
 from crawler.settings.config import Config
 from crawler.settings.declared_limits import limit
 
@@ -46,7 +46,7 @@ class PolicyPacing:
         self._settings = config.https
         self._per_address = max(1, config.https.per_address // processes)
         self._per_network = max(1, config.https.per_network // processes)
-        self._budget = Budget(
+        self._budget = RateLimit(
             replace(config.pacing, in_flight=config.https.in_flight, rate=config.https.rate), processes
         )
         self._silences: OrderedDict[str, int] = OrderedDict()  # in a row, by address

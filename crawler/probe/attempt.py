@@ -16,7 +16,7 @@ import anyio.lowlevel
 from crawler.certificates.constraint_work import path_work
 from crawler.certificates.guard import Unreadable
 from crawler.certificates.limits import LARGE
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.trust_store import TrustStore
 from crawler.certificates.verdicts import conclude, judge_chain, judge_names
 from crawler.model.names import InvalidName, a_label
@@ -24,8 +24,8 @@ from crawler.model.rows import DaneStatus, Endpoint, Outcome, Probe, Stage
 from crawler.policies import dane
 from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.opt_out_file import OptOuts
-from crawler.politeness.pacing import Budget
-from crawler.probe.connection import converse
+from crawler.politeness.pacing import RateLimit
+from crawler.probe.connection import run_conversation
 from crawler.probe.conversation import Conversation, Identity, LongHandshakes
 from crawler.probe.dialogs.protocol import protocol
 from crawler.settings.config import Config
@@ -33,7 +33,7 @@ from crawler.tls.handshake import Afford, Offer, TlsClient, TlsContexts
 
 log = logging.getLogger(__name__)
 
-Finding = tuple[Probe, list[Known]]  #: a row, and the certificates received, leaf first
+Finding = tuple[Probe, list[ParsedCertificate]]  #: a row, and the certificates received, leaf first
 Took = Callable[[float], None]
 
 
@@ -50,7 +50,7 @@ class Attempts:
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """
 
-    def __init__(self, config: Config, budget: Budget, opt_outs: OptOuts | None = None) -> None:
+    def __init__(self, config: Config, budget: RateLimit, opt_outs: OptOuts | None = None) -> None:
         self.exclusions = Exclusions(config, opt_outs)
         self.trust = TrustStore(config.ca_file)
         self._config = config
@@ -92,7 +92,7 @@ class Attempts:
             return Outcome.OPTED_OUT if self.exclusions.endpoint(endpoint) else self.exclusions.address(address)
 
         began = time.monotonic()
-        await converse(
+        await run_conversation(
             conversation, address, endpoint.port or 0,
             timeouts=self._config.timeouts, guard=guard, source=self._sources.get(":" in address),
         )  # fmt: skip
@@ -100,7 +100,7 @@ class Attempts:
         if probe.outcome in (Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.connect_ms = None  # never contacted
             return probe, []
-        chain: list[Known] = []
+        chain: list[ParsedCertificate] = []
         try:
             chain = await self._read(conversation)
             if chain:
@@ -144,7 +144,7 @@ class Attempts:
         probe.attempts = attempts
         return probe, chain
 
-    async def _read(self, conversation: Conversation) -> list[Known]:
+    async def _read(self, conversation: Conversation) -> list[ParsedCertificate]:
         """The certificates received with their facts; of large ones in several turns of the event loop."""
         chain, size = [], 0
         try:
@@ -158,13 +158,13 @@ class Attempts:
             return []
         return chain
 
-    def _judge(self, probe: Probe, chain: list[Known]) -> None:
+    def _judge(self, probe: Probe, chain: list[ParsedCertificate]) -> None:
         """Write the three verdicts on the chain received, each for itself."""
         probe.received_chain = [known.row.sha256 or "" for known in chain]
         judge_chain(probe, chain, self.trust.judge, probe.started_at or datetime.now(UTC))
         judge_names(probe, chain[0])
 
-    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[Known]) -> None:
+    def _hold_against_tlsa(self, probe: Probe, endpoint: Endpoint, chain: list[ParsedCertificate]) -> None:
         names = {endpoint.base_domain or "", endpoint.host or ""}
         at = probe.started_at or datetime.now(UTC)
         verdict = dane.verdict(

@@ -60,7 +60,7 @@ def outcome_of(error: BaseException) -> Outcome:
     return Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.INTERNAL_ERROR
 
 
-async def converse(
+async def run_conversation(
     conversation: Conversation, address: str, port: int, *, timeouts: Timeouts, guard: Guard, source: str | None = None
 ) -> None:
     """Hold the conversation with one endpoint; returns when the connection is gone.

@@ -24,7 +24,7 @@ from crawler.tls.handshake import TlsClient, TlsFailure, is_forward_secret, is_p
 _MS_COLUMN: dict[Stage, str] = {stage: f"{stage}_ms" for stage in Stage if stage is not Stage.DONE}
 
 #: Outcomes after which the host still expects us to take our leave.
-_PARTED_ON_SPEAKING_TERMS = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.UPGRADE_REFUSED, Outcome.REJECTED})
+_QUIT_EXPECTED = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.UPGRADE_REFUSED, Outcome.REJECTED})
 
 LONG_HANDSHAKE = 16 << 10
 """Bytes of a handshake from which on it counts among the long ones; usual ones have 2 to 8 KiB."""
@@ -268,7 +268,7 @@ class Conversation:
         if probe.negotiated is None and probe.conclusive:
             probe.negotiated = False
         self.ended = True
-        return self._goodbye() if outcome in _PARTED_ON_SPEAKING_TERMS else b""
+        return self._goodbye() if outcome in _QUIT_EXPECTED else b""
 
     def _trim(self) -> None:
         """Hold every text of the row to what is kept; nothing is judged from it any more."""

@@ -23,7 +23,7 @@ from crawler.model.rows import Endpoint, Outcome, Probe, Stage
 from crawler.politeness.budgets import EffortBudget, StoredBudget, TimeBudget
 from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.opt_out_file import OptOuts
-from crawler.politeness.pacing import Budget, Lanes, Lot, Room, network_of
+from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkShare, RateLimit, network_of
 from crawler.probe.attempt import Attempts, Finding
 from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
 from crawler.probe.shard_rows import Emit, ProbedShard, is_deaf, key_of, unprobed
@@ -83,15 +83,15 @@ class Prober:
         """
         self._heard = heard
         self._config = config
-        self._budget = Budget(config.pacing, processes)
-        self._room = Room(config.pacing, processes)
+        self._budget = RateLimit(config.pacing, processes)
+        self._room = ConcurrencyLimits(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
         self._efforts = EffortBudget(config.limits, processes)
         self._attempts = Attempts(config, self._budget, opt_outs)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
 
-    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: Lot | None = None) -> None:
+    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: NetworkShare | None = None) -> None:
         """Probe the endpoints of one shard; several shards may run at once and share the budget.
 
         `endpoints` are gone through twice, so that it need not be known at once who at an address is not probed.
@@ -160,7 +160,7 @@ class Prober:
     async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
         items = ((item.endpoint.address or "", item.provider, item) for item in pending)
-        lanes = Lanes(items, self._room, shard.lot, shard.networks.is_spent)
+        lanes = AddressQueues(items, self._room, shard.lot, shard.networks.is_spent)
         again: list[_Pending] = []
 
         async def take() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TypeVar
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.model.names import InvalidName, a_label, suffixes
 from crawler.model.rows import Endpoint, Probe
 from crawler.settings.declared_limits import limit
@@ -83,7 +83,7 @@ def _chance(candidate: Candidate) -> float:
     return candidate.endpoint.chance or 0.0
 
 
-def owners(probe: Probe, chain: list[Known]) -> set[str]:
+def owners(probe: Probe, chain: list[ParsedCertificate]) -> set[str]:
     """The registrable domains that an address shows as its own: those of its certificate and of its greeting.
 
     A host could name others there; it would speak for them at its own address alone.

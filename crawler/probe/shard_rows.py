@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.model.row_weights import WEIGHTS
 from crawler.model.rows import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.politeness.budgets import StoredBudget
 from crawler.politeness.network_time import NetworkTime
-from crawler.politeness.pacing import Lot
+from crawler.politeness.pacing import NetworkShare
 from crawler.probe.sampling import Candidate
 
 Emit = Callable[[Any], None]
@@ -26,7 +26,7 @@ AddressKey = tuple[str | None, str | None]  #: protocol and address
 class ProbedShard:
     """The endpoints of a shard that have their row, and what is known of the others."""
 
-    def __init__(self, emit: Emit, lot: Lot | None, networks: NetworkTime, stored: StoredBudget) -> None:
+    def __init__(self, emit: Emit, lot: NetworkShare | None, networks: NetworkTime, stored: StoredBudget) -> None:
         self.emit = emit
         self.lot = lot
         self.networks = networks
@@ -46,7 +46,7 @@ class ProbedShard:
             probe.ocsp_staple = None
         self.emit(probe)
 
-    def store(self, chain: Iterable[Known], provider: str) -> None:
+    def store(self, chain: Iterable[ParsedCertificate], provider: str) -> None:
         """The certificates of an attempt, at once: held until the last, those of a shard could fill the memory."""
         for row in (known.row for known in chain):
             if row.sha256 in self._whole:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from crawler.certificates.trust_store import TrustStore
-from crawler.dataset.files import hidden, sync_file
+from crawler.dataset.files import sync_file, temporary_name
 from crawler.dataset.run import Run
 from crawler.dataset.stored_runs import check_run_id
 from crawler.dataset.workspace import made_directory, sweep
@@ -21,7 +21,7 @@ from crawler.object_store.checkout import bring_manifests
 from crawler.object_store.client import Store
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.preflight.checks import ask_resolvers
-from crawler.scan.choose_run import Circumstances, open_run
+from crawler.scan.choose_run import RunContext, open_run
 from crawler.settings.config import Config
 
 Say = Callable[[str], None]
@@ -59,7 +59,7 @@ def begin(
             source, facts = _spooled(given, data, read)
         try:
             path = "-" if once else str(source.resolve())
-            run = open_run(data, wanted, config, Circumstances(path, facts, resolvers, opt_outs.as_dict()))
+            run = open_run(data, wanted, config, RunContext(path, facts, resolvers, opt_outs.as_dict()))
             kept = run.work / "list"
             if once and not kept.exists():
                 source.rename(kept)
@@ -81,7 +81,7 @@ def _understood(path: Path, config: Config, opt_outs: OptOuts, say: Say, accept_
 
 def _spooled(given: str, data: Path, read: Callable[[Path], ListFacts]) -> tuple[Path, ListFacts]:
     """A copy of a list that comes only once."""
-    path = hidden(data / "list")
+    path = temporary_name(data / "list")
     try:
         if given == "-":
             spool(sys.stdin.buffer, path)

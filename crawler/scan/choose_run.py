@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.certificates.trust_store import TrustStore
-from crawler.dataset.files import hidden, publish, sync_file
+from crawler.dataset.files import replace_durably, sync_file, temporary_name
 from crawler.dataset.manifest import anchors_of, timestamp, versions
 from crawler.dataset.run import Run
 from crawler.dataset.stored_manifest import MANIFEST, read_manifest
@@ -43,7 +43,7 @@ _LOCK_PATIENCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class RunContext:
     """What is known when a scan starts, apart from its settings."""
 
     list_path: str
@@ -52,7 +52,7 @@ class Circumstances:
     opt_outs: dict[str, Any] | None = None  #: what was read of the file of opt-outs
 
 
-def open_run(data: Path, wanted: str | None, config: Config, circumstances: Circumstances) -> Run:
+def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunContext) -> Run:
     """The run to work on, new or to be continued, locked.
 
     `wanted` names it; without it the newest unfinished run with the same list and settings is
@@ -97,9 +97,9 @@ def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in _FREE}
 
 
-def _create(run: Run, config: Config, circumstances: Circumstances) -> Run:
+def _create(run: Run, config: Config, circumstances: RunContext) -> Run:
     """Make the run's directory under a hidden name, with lock and manifest, and let it appear whole."""
-    made = Run(hidden(run.path))
+    made = Run(temporary_name(run.path))
     shutil.rmtree(made.path, ignore_errors=True)
     manifest = _first_manifest(run.id, config, circumstances)
     made.make_directories(made.signature(manifest))
@@ -107,7 +107,7 @@ def _create(run: Run, config: Config, circumstances: Circumstances) -> Run:
     shutil.copyfile(TrustStore(config.ca_file).path, made.trust_anchors)
     sync_file(made.trust_anchors)
     made.write_manifest(manifest)
-    publish(made.path, run.path)
+    replace_durably(made.path, run.path)
     return run
 
 
@@ -123,7 +123,7 @@ def _locked(run: Run) -> Run:
 def _continued(run: Run) -> Run:
     """The run, locked; refused if somebody's files are among its parts."""
     _locked(run)
-    if stranger := next(run.strangers(), None):
+    if stranger := next(run.foreign_files(), None):
         run.unlock()
         raise UsageError(f"{stranger}: is no part of this run, and readers would take it for one; move it elsewhere")
     return run
@@ -159,7 +159,7 @@ def _schema_version(run: Run) -> int | None:
         return None
 
 
-def _must_match(run: Run, config: Config, circumstances: Circumstances) -> None:
+def _must_match(run: Run, config: Config, circumstances: RunContext) -> None:
     if not run.path.is_dir():
         raise UsageError(f"{run.path}: is not a directory; name another run by --run")
     manifest = _continuable(run)
@@ -167,7 +167,7 @@ def _must_match(run: Run, config: Config, circumstances: Circumstances) -> None:
         raise UsageError(f"{run.path}: was started with {difference}; give the same, or name another run by --run")
 
 
-def _difference(manifest: dict[str, Any], config: Config, circumstances: Circumstances) -> str | None:
+def _difference(manifest: dict[str, Any], config: Config, circumstances: RunContext) -> str | None:
     """What keeps a run from being continued with this list and these settings."""
     stored = manifest["list"].get("sha256")
     if stored != circumstances.list_facts.sha256:
@@ -178,7 +178,7 @@ def _difference(manifest: dict[str, Any], config: Config, circumstances: Circums
     return None
 
 
-def _first_manifest(run_id: str, config: Config, circumstances: Circumstances) -> dict[str, Any]:
+def _first_manifest(run_id: str, config: Config, circumstances: RunContext) -> dict[str, Any]:
     """The manifest of a run that has just begun."""
     return {
         "run": run_id,

@@ -27,12 +27,12 @@ from crawler.dataset.parts import row_count
 from crawler.dataset.run import Run, damage_of
 from crawler.dataset.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
 from crawler.dataset.stored_runs import FINISHED, SUSPECT, WHOLE
-from crawler.dataset.verify import distrust
+from crawler.dataset.verify import verify_parts
 from crawler.executors.kept_opt_outs import remove_copies
-from crawler.executors.lots import divided_networks, lot_of
+from crawler.executors.network_shares import divided_networks, network_share_of
 from crawler.executors.outages import suspicions
 from crawler.executors.processes import Pool
-from crawler.model.errors import ListChanged, ScanFailed, disk_trouble, foremost
+from crawler.model.errors import ListChanged, ScanFailed, disk_trouble, root_error
 from crawler.model.reporting import Reporter
 from crawler.object_store.session import WorkingCopy, working_copy
 from crawler.politeness.exclusions import Exclusions
@@ -41,10 +41,10 @@ from crawler.preflight.checks import check_identity, check_source_addresses, rai
 from crawler.scan.begin import begin
 from crawler.scan.consent import Consent
 from crawler.scan.plan import Tick, cut_hosts, cut_targets, shard_count
-from crawler.scan.request import Request, process_count
+from crawler.scan.request import ScanJob, process_count
 from crawler.scan.resolver_watch import watch_resolver
 
-__all__ = ["Request", "process_count", "scan"]
+__all__ = ["ScanJob", "process_count", "scan"]
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ _LABELS = {"domains": "RESOLVE domains", "hosts": "RESOLVE hosts", "probes": "PR
 _UNITS = {"domains": "domains", "hosts": "hosts", "probes": "endpoints"}
 
 
-def scan(request: Request) -> int:
+def scan(request: ScanJob) -> int:
     """Do or continue a run; returns the exit code.
 
     Raises `UsageError` for input that cannot be used, before a run is begun, and `ScanFailed`.
@@ -79,9 +79,9 @@ def scan(request: Request) -> int:
             progress.say(f"run {run.id} is {words}: {where}")
             return int(state == SUSPECT)
         if request.store is None:
-            return anyio.run(_Scan(request, run, source, names, progress, opt_outs).go)
+            return anyio.run(_Scan(request, run, source, names, progress, opt_outs).run)
         with working_copy(request.store, run, progress) as copy:
-            code = anyio.run(_Scan(request, run, source, names, progress, opt_outs, copy).go)
+            code = anyio.run(_Scan(request, run, source, names, progress, opt_outs, copy).run)
         return code or int(copy.is_behind)
     except ListChanged:
         if request.store is None:
@@ -97,7 +97,7 @@ class _Scan:
 
     def __init__(
         self,
-        request: Request,
+        request: ScanJob,
         run: Run,
         source: Path,
         names: int,
@@ -129,7 +129,7 @@ class _Scan:
         self._finished = False
         self._is_continued = False
 
-    async def go(self) -> int:
+    async def run(self) -> int:
         """Work until done, interrupted or out of time; returns the exit code."""
         problem: str | None = None
         try:
@@ -179,7 +179,7 @@ class _Scan:
                     self._finished = True
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise foremost(group, lambda error: isinstance(error, ScanFailed)) from None
+            raise root_error(group, lambda error: isinstance(error, ScanFailed)) from None
 
     async def _heed_signals(self, scope: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -201,7 +201,7 @@ class _Scan:
     async def _work(self) -> None:
         size = self._pool.size
         if self._is_continued:
-            for part in await self._plan("checking parts", "parts", partial(distrust, self._run)):
+            for part in await self._plan("checking parts", "parts", partial(verify_parts, self._run)):
                 self._progress.say(f"{part}: is damaged; it is made again")
         await self._pool.start(shard_count(self._names, self._config.shards.domains, size))
         if not self._is_cut(DOMAINS):
@@ -242,7 +242,7 @@ class _Scan:
         try:
             paths = {shard: self._run.shard_path(step, shard) for shard in self._run.shards(step)}
             rows = {shard: row_count(path) for shard, path in paths.items()}
-            lots = {shard: lot for shard, path in paths.items() if (lot := lot_of(path))}
+            lots = {shard: lot for shard, path in paths.items() if (lot := network_share_of(path))}
         except Damaged as error:
             raise damage_of(error) from error
         finished = self._run.finished(step)

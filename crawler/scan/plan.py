@@ -7,7 +7,7 @@ the same shards.
 A shard is a hash of what must not be torn apart: the name, so that duplicates meet; the mail host;
 the network of the address (/24 or /48), so that limits per address and network are exact within one
 shard.  A network with more endpoints than a shard should have is torn apart all the same, by address:
-its shards form lots, and `Lot` says what keeps its limit exact.
+its shards form lots, and `NetworkShare` says what keeps its limit exact.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from crawler.dataset.files import digest, hidden, publish, sync_directory
+from crawler.dataset.files import digest, replace_durably, sync_directory, temporary_name
 from crawler.dataset.parts import PartWriter, opened, read_rows
 from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
-from crawler.executors.lots import metadata_of
+from crawler.executors.network_shares import metadata_of
 from crawler.lists.reader import InputError, read_targets
 from crawler.model.errors import ListChanged
 from crawler.model.rows import Endpoint, Host, MailHost, Target, Tlsa
 from crawler.politeness.budgets import EndpointBudgets
 from crawler.politeness.opt_out_reach import Reach
-from crawler.politeness.pacing import Lot, network_of
+from crawler.politeness.pacing import NetworkShare, network_of
 from crawler.resolve.endpoints import endpoints_of
 from crawler.settings.config import Config
 from crawler.settings.declared_limits import limit
@@ -147,14 +147,14 @@ class _Spread:
         self._light = shard_count(total - sum(heavy.values()), most, workers)
         self._heavy: dict[int, tuple[int, int]] = {}  # first shard and number of shards
         self.shards = self._light
-        self.lots: dict[int, Lot] = {}  #: of those shards that belong to one
+        self.lots: dict[int, NetworkShare] = {}  #: of those shards that belong to one
         for slot, load in heavy.items():
             count = -(-load // most)
             lots = min(count, workers, per_network)
             for number in range(count):
                 lot = number % lots
                 share = per_network * (lot + 1) // lots - per_network * lot // lots
-                self.lots[self.shards + number] = Lot(f"{slot}.{lot}", share, count)
+                self.lots[self.shards + number] = NetworkShare(f"{slot}.{lot}", share, count)
             self._heavy[slot] = self.shards, count
             self.shards += count
 
@@ -226,11 +226,11 @@ def _scatter(
     rows: Iterable[Any],
     shard_of: Callable[[Any], int],
     tick: Tick,
-    lots: Mapping[int, Lot] | None = None,
+    lots: Mapping[int, NetworkShare] | None = None,
 ) -> None:
     """Write each row to its shard, then let all shards appear together."""
     folder = run.work / step.folder
-    temporary = hidden(folder)
+    temporary = temporary_name(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     writers: dict[int, PartWriter] = {}
@@ -259,4 +259,4 @@ def _scatter(
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_directory(temporary)
-    publish(temporary, folder)
+    replace_durably(temporary, folder)

@@ -14,7 +14,7 @@ from crawler.settings.config import Config
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ScanJob:
     """What to scan and where to put it."""
 
     source: str  #: path of the list, `-` for standard input

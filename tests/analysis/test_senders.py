@@ -13,7 +13,7 @@ from analysis.figures.shares import Distribution, Share
 from analysis.figures.weights import load_weights
 from analysis.sql.deliveries import DOMAIN_RULES
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.validity import Window
 from crawler.policies.dane import Rdata, records_of, status_of, verdict
 from crawler.policies.senders import Delivery, Sender, deliveries
@@ -46,7 +46,7 @@ def labels(made: list[Figure], name: str) -> dict[str, float]:
     return {row.label: row.count for row in distribution(made, name).table() if row.count}
 
 
-def stored(leaf: Known, sha256: str) -> Any:
+def stored(leaf: ParsedCertificate, sha256: str) -> Any:
     """The row of a certificate under another key."""
     return certificate(sha256, *(leaf.row.names or ()), common_name=leaf.row.common_name)
 
@@ -323,9 +323,9 @@ CHAIN = chains.known(chains.Subject("Root").leaf("mx.example"))
 OTHER_LEAF = chains.known(chains.Subject("Root").leaf("mx.example"))[0]
 
 
-def digests(leaf: Known) -> list[Rdata]:
+def digests(leaf: ParsedCertificate) -> list[Rdata]:
     """Every DANE record that a leaf is in, by digest and in full."""
-    key = leaf.anatomy.public_key if leaf.anatomy else b""
+    key = leaf.der_fields.public_key if leaf.der_fields else b""
     of = ((0, leaf.row.der or b""), (1, key))
     full: list[Rdata] = [(usage, selector, 0, data) for usage in (2, 3) for selector, data in of]
     hashed = [
@@ -339,7 +339,9 @@ def digests(leaf: Known) -> list[Rdata]:
 def test_what_is_inferred_of_a_sampled_endpoints_tlsa_records_is_what_its_probe_would_have_said() -> None:
     """Or unknown, where the stored digests of the leaf do not tell; by 3 1 1 and 3 0 1 alone they always do."""
 
-    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool, at: Any) -> ChainVerdict:
+    def path_to(
+        anchor: ParsedCertificate, chain: list[ParsedCertificate], *, anchor_expires: bool, at: Any
+    ) -> ChainVerdict:
         return ChainVerdict(False, 20, 0, "no path", Window(None, None, True), True)
 
     leaf = CHAIN[0].row.sha256 or ""

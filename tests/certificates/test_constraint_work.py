@@ -16,7 +16,7 @@ from crawler.certificates import trust_store
 from crawler.certificates.constraint_work import comparisons
 from crawler.certificates.der_fields import Extensions
 from crawler.certificates.effort import COMPARISON, MOST
-from crawler.certificates.parsing import Known, load
+from crawler.certificates.parsing import ParsedCertificate, load
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.rows import DaneError, DaneStatus
 from crawler.policies import dane
@@ -50,7 +50,7 @@ def named(*anchors: x509.Certificate) -> list[dane.Rdata]:
     return [(2, 0, 1, hashlib.sha256(der(anchor)).digest()) for anchor in anchors]
 
 
-def held(store: TrustStore, chain: list[Known], rrset: list[dane.Rdata]) -> dane.Verdict:
+def held(store: TrustStore, chain: list[ParsedCertificate], rrset: list[dane.Rdata]) -> dane.Verdict:
     rows = dane.records_of(rrset)
     return dane.verdict(dane.status_of(rows), rows, chain, [HOST], START, store.path_to)
 
@@ -61,7 +61,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     work: list[int] = []
     genuine = trust_store._path
 
-    def path(made: object, leaf: Known, others: list[Known]) -> object:
+    def path(made: object, leaf: ParsedCertificate, others: list[ParsedCertificate]) -> object:
         work.append(comparisons([leaf, *others]))
         return genuine(made, leaf, others)  # type: ignore[arg-type]
 
@@ -146,7 +146,7 @@ def test_names_and_constraints_of_every_kind_are_counted(kind: str, allowed: int
     assert Extensions(middle.der).constraint_count() == allowed + barred
     (leaf,) = known(MIDDLE.leaf(*crowd(names)) if names else MIDDLE.leaf())
     assert Extensions(leaf.der).name_count() == names
-    subjects = leaf.anatomy.subject.count(6) + middle.anatomy.subject.count(6)  # type: ignore[union-attr]
+    subjects = leaf.der_fields.subject.count(6) + middle.der_fields.subject.count(6)  # type: ignore[union-attr]
     assert comparisons([leaf, middle]) == (names + 2 + subjects) * (allowed + barred)
 
 

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from OpenSSL import crypto
 from OpenSSL._util import lib
 
-from crawler.certificates.der_fields import Extensions, anatomy_of, signed_parts, validity_of, without_oddities
+from crawler.certificates.der_fields import Extensions, der_fields_of, signed_parts, validity_of, without_oddities
 from crawler.certificates.guard import Unreadable
-from crawler.certificates.parsing import Known, common_name_match, facts, load, name_match
+from crawler.certificates.parsing import ParsedCertificate, common_name_match, facts, load, name_match
 from crawler.certificates.signatures import is_issued_by, is_signed_by, signature_hash
 from crawler.certificates.trust_store import TrustStore
 from crawler.lab.servers.oddities import ODDITIES, changed, with_oddity
@@ -37,7 +37,7 @@ ANCHOR = ROOT.root()
 READABLE = [oddity for oddity in ODDITIES if oddity != "name without an end"]
 
 
-def odd(oddity: str, *names: str) -> Known:
+def odd(oddity: str, *names: str) -> ParsedCertificate:
     """A leaf of the root, odd in one way, for the host if no names are given."""
     start = START - timedelta(1)
     plain = ROOT.leaf(HOST)
@@ -65,7 +65,7 @@ def trust(tmp_path_factory: pytest.TempPathFactory) -> TrustStore:
     return TrustStore(str(path))
 
 
-def held(trust: TrustStore, chain: list[Known], *rrset: dane.Rdata) -> dane.Verdict:
+def held(trust: TrustStore, chain: list[ParsedCertificate], *rrset: dane.Rdata) -> dane.Verdict:
     rows = dane.records_of(rrset)
     return dane.verdict(dane.status_of(rows), rows, chain, [HOST], START, trust.path_to)
 
@@ -263,14 +263,17 @@ STAPLING = extension(x509.TLSFeature, lambda value: x509.TLSFeatureType.status_r
 @settings(max_examples=600)
 @given(mutated())
 def test_what_the_library_reads_the_reader_reads_alike(data: bytes) -> None:
-    extensions, anatomy = Extensions(data), anatomy_of(data)
+    extensions, der_fields = Extensions(data), der_fields_of(data)
     pairs = [
         (by_library(data, NAMES), extensions.dns_names()),
         (by_library(data, extension(x509.BasicConstraints, lambda value: value.ca, False)), extensions.is_ca()),
         (by_library(data, TIMESTAMPS), extensions.sct_count()),
         (by_library(data, STAPLING), extensions.must_staple()),
-        (by_library(data, lambda c: c.issuer.public_bytes()), anatomy and anatomy.issuer),
-        (by_library(data, lambda c: (c.not_valid_before_utc, c.not_valid_after_utc)), anatomy and validity_of(anatomy)),
+        (by_library(data, lambda c: c.issuer.public_bytes()), der_fields and der_fields.issuer),
+        (
+            by_library(data, lambda c: (c.not_valid_before_utc, c.not_valid_after_utc)),
+            der_fields and validity_of(der_fields),
+        ),
         (by_library(data, lambda c: c.tbs_certificate_bytes), (parts := signed_parts(data)) and parts.body),
         (by_library(data, lambda c: c.signature), parts and parts.signature),
     ]
@@ -306,7 +309,7 @@ def test_no_bytes_at_all_make_the_reader_raise(data: bytes) -> None:
         b"\x30\x84\xff\xff\xff\xff" + data,
         b"\x30\x81" + bytes([len(data)]) + data,
     ):
-        assert anatomy_of(wrapped) is None and signed_parts(wrapped) is None and without_oddities(wrapped) is None
+        assert der_fields_of(wrapped) is None and signed_parts(wrapped) is None and without_oddities(wrapped) is None
         assert Extensions(wrapped).dns_names() is None
     with pytest.raises(Unreadable):
         signature_hash(data)
@@ -324,7 +327,7 @@ def test_names_of_any_bytes_are_read_as_they_stand(names: list[bytes], oddity: s
 
 def test_an_indefinite_length_is_not_taken_for_nothing() -> None:
     plain = der(ROOT.leaf(HOST))
-    anatomy = anatomy_of(plain)
-    assert anatomy is not None
-    indefinite = b"\x30\x80" + anatomy.issuer[2:] + b"\0\0"
-    assert anatomy_of(plain.replace(anatomy.issuer, indefinite, 1)) is None
+    der_fields = der_fields_of(plain)
+    assert der_fields is not None
+    indefinite = b"\x30\x80" + der_fields.issuer[2:] + b"\0\0"
+    assert der_fields_of(plain.replace(der_fields.issuer, indefinite, 1)) is None

@@ -18,7 +18,7 @@ from crawler.certificates import parsing as certificates
 from crawler.certificates.constraint_work import path_work
 from crawler.certificates.der_fields import Extensions
 from crawler.certificates.effort import MOST, Meter, TooCostly, meter_of_facts, reading_names, signature_under
-from crawler.certificates.parsing import Known, common_name_match, load
+from crawler.certificates.parsing import ParsedCertificate, common_name_match, load
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
 from crawler.policies import dane
@@ -162,7 +162,7 @@ def test_the_facts_of_all_certificates_of_a_chain_together_are_bounded() -> None
 # --- verdicts -----------------------------------------------------------------------------------------
 
 
-def tower(key: bytes, height: int) -> list[Known]:
+def tower(key: bytes, height: int) -> list[ParsedCertificate]:
     """CA certificates, each naming the one above it, all with this key; the leaf is first."""
     names = [
         element(0x31, element(0x30, bytes.fromhex("0603550403") + element(0x0C, b"%d" % n))) for n in range(height + 1)
@@ -180,7 +180,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     work: list[float] = []
     genuine = trust_store._path
 
-    def path(made: object, leaf: Known, others: list[Known]) -> object:
+    def path(made: object, leaf: ParsedCertificate, others: list[ParsedCertificate]) -> object:
         work.append(path_work([leaf, *others]))
         return genuine(made, leaf, others)  # type: ignore[arg-type]
 

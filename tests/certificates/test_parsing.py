@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from OpenSSL import crypto
 
 from crawler.certificates import parsing as certificates
-from crawler.certificates.cache import Recent
+from crawler.certificates.cache import LruCache
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import Known, facts, name_match
+from crawler.certificates.parsing import ParsedCertificate, facts, name_match
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.errors import ConfigError
 from tests.kit.conversations import ROOT, Authority, Leaf
@@ -155,14 +155,14 @@ def test_a_chain_is_judged_once(trust: TrustStore, monkeypatch: pytest.MonkeyPat
 
 
 def test_memory_of_what_was_computed_is_bounded() -> None:
-    recent: Recent[int, int] = Recent(2)
+    recent: LruCache[int, int] = LruCache(2)
     assert [recent.of(key, lambda key=key: key * 10) for key in (1, 2, 1, 3)] == [10, 20, 10, 30]
     assert recent.of(1, lambda: -1) == 10, "used lately, so kept"
     assert recent.of(2, lambda: -1) == -1, "least recently used, so forgotten"
 
 
 def test_memory_of_what_was_computed_is_bounded_by_weight_whatever_one_value_weighs() -> None:
-    recent: Recent[int, bytes] = Recent(10, len)
+    recent: LruCache[int, bytes] = LruCache(10, len)
     for key in (4, 5, 3):
         recent.of(key, partial(bytes, key))
     assert recent.of(5, lambda: b"anew") == bytes(5)
@@ -180,7 +180,7 @@ def test_certificates_as_large_as_they_come_are_not_remembered_by_the_thousand(
     assert len(der) > 80_000
     parsed = []
 
-    def parse(certificate: crypto.X509, der: bytes) -> Known:
+    def parse(certificate: crypto.X509, der: bytes) -> ParsedCertificate:
         parsed.append(der)
         return certificates.parse(certificate, der)
 

@@ -21,7 +21,7 @@ from OpenSSL import crypto
 
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.der_fields import instant
-from crawler.certificates.parsing import Known, common_name_match, facts, name_match
+from crawler.certificates.parsing import ParsedCertificate, common_name_match, facts, name_match
 from crawler.certificates.trust_store import TrustStore, completed
 from crawler.model.errors import ConfigError
 from crawler.settings.config import Limits
@@ -263,10 +263,10 @@ def test_a_chain_is_trusted_once_the_missing_intermediates_are_known(tmp_path: P
     store = TrustStore(str(tmp_path / "roots.pem"))
     twin = ROOT.issue(Subject("Middle"), ca=True)  # of the same name, with another key
     lower = MIDDLE.issue(LOWER, ca=True)
-    run: dict[bytes, list[Known]] = {}
+    run: dict[bytes, list[ParsedCertificate]] = {}
     for certificate in known(twin, INTERMEDIATE, lower, LEAF):
-        assert certificate.anatomy is not None
-        run.setdefault(certificate.anatomy.subject, []).append(certificate)
+        assert certificate.der_fields is not None
+        run.setdefault(certificate.der_fields.subject, []).append(certificate)
     for leaf in (LEAF, LOWER.leaf(HOST)):
         assert not store.judge(known(leaf)).trusted
         assert store.judge_with(known(leaf), lambda subject: run.get(subject, [])).trusted
@@ -277,10 +277,10 @@ def test_a_chain_is_trusted_once_the_missing_intermediates_are_known(tmp_path: P
 def with_known(tmp_path: Path, chain: list[x509.Certificate], *others: x509.Certificate) -> ChainVerdict:
     """The verdict on a chain if these others were known; the root of all is `ANCHOR`."""
     (tmp_path / "roots.pem").write_text(pem(ANCHOR))
-    run: dict[bytes, list[Known]] = {}
+    run: dict[bytes, list[ParsedCertificate]] = {}
     for certificate in known(*others):
-        assert certificate.anatomy is not None
-        run.setdefault(certificate.anatomy.subject, []).append(certificate)
+        assert certificate.der_fields is not None
+        run.setdefault(certificate.der_fields.subject, []).append(certificate)
     return TrustStore(str(tmp_path / "roots.pem")).judge_with(known(*chain), lambda subject: run.get(subject, []))
 
 

@@ -25,7 +25,7 @@ from crawler.dataset.parts import PartWriter, read_rows
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import PROBES
-from crawler.dataset.verify import distrust
+from crawler.dataset.verify import verify_parts
 from crawler.model.rows import Endpoint, IncompleteChain
 from tests.kit.chain_runs import (
     HOST,
@@ -249,11 +249,11 @@ def test_a_table_that_was_changed_is_made_again(tmp_path: Path) -> None:
     (row,) = rows_of(run)
     part = run.path / "incomplete_chains" / "merged-0000.parquet"
     part.write_bytes(part.read_bytes()[:-1] + b"?")
-    assert distrust(run, lambda rows: None) == [part]
-    assert rows_of(run) == [row] and distrust(run, lambda rows: None) == []
+    assert verify_parts(run, lambda rows: None) == [part]
+    assert rows_of(run) == [row] and verify_parts(run, lambda rows: None) == []
 
 
-READS: dict[str, Callable[[chain_index.Shelf], object]] = {
+READS: dict[str, Callable[[chain_index.CertificateIndex], object]] = {
     "count": lambda made: made.count(),
     "chains": lambda made: list(made.chains()),
     "known": lambda made: made.known(["00"], lambda content: None),
@@ -264,11 +264,11 @@ READS: dict[str, Callable[[chain_index.Shelf], object]] = {
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_a_disk_that_takes_no_more_is_an_os_error_in_reading_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[chain_index.Shelf], object]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[chain_index.CertificateIndex], object]
 ) -> None:
     """To read a page, another that has changed has to go to the disk."""
     monkeypatch.setattr(chain_index, "_MEMORY", 16 << 10)
-    with closing(chain_index.Shelf(tmp_path)) as made:
+    with closing(chain_index.CertificateIndex(tmp_path)) as made:
         made.keep([[f"{n:064x}"] for n in range(500)])
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
@@ -281,7 +281,7 @@ def test_a_disk_that_takes_no_more_is_an_os_error_in_reading_too(
 
 
 def test_a_call_that_is_wrong_is_no_trouble_of_a_disk(tmp_path: Path) -> None:
-    made = chain_index.Shelf(tmp_path)
+    made = chain_index.CertificateIndex(tmp_path)
     made.close()
     with pytest.raises(sqlite3.ProgrammingError):
         made.count()

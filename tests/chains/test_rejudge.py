@@ -20,7 +20,7 @@ from analysis.runs.run import Run as OpenedRun
 from crawler.chains import rejudge as room
 from crawler.chains.rejudge import VERDICTS, Rule, rejudge
 from crawler.commands import main as cli
-from crawler.dataset.files import hidden
+from crawler.dataset.files import temporary_name
 from crawler.dataset.run import Run
 from crawler.lab.servers.oddities import changed
 from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
@@ -320,7 +320,7 @@ def test_stopped_anywhere_it_leaves_nothing_that_a_reader_would_find(
 def test_what_a_killed_process_left_is_removed_and_a_file_of_somebody_else_is_not(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    left = hidden(out / "run=test")
+    left = temporary_name(out / "run=test")
     left = left.with_name(left.name.rpartition("-")[0] + "-999999999")
     left.mkdir()
     (out / "notes.txt").touch()

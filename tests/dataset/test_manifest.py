@@ -12,10 +12,10 @@ from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.manifest import note_resumption
 from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
-from crawler.scan.choose_run import Circumstances, open_run
+from crawler.scan.choose_run import RunContext, open_run
 from crawler.settings.config import Config
 
-FACTS = Circumstances("list.txt", ListFacts("00" * 32, 10, 1), [])
+FACTS = RunContext("list.txt", ListFacts("00" * 32, 10, 1), [])
 CONFIG = Config(ehlo_name="probe.example")
 
 

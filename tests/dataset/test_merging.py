@@ -22,7 +22,7 @@ from crawler.dataset.parts import PartWriter, read_rows
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import PROBES
-from crawler.dataset.verify import distrust
+from crawler.dataset.verify import verify_parts
 from crawler.model.rows import Certificate, Endpoint, Probe
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
@@ -140,12 +140,12 @@ def test_what_a_shard_finds_that_is_done_again_after_the_merge_is_added(tmp_path
         probe(run, shard, [shard, 7])
     merged(run)
     flip(run.part_path("probes", PROBES, 1))
-    assert distrust(run, lambda rows: None) == [run.part_path("probes", PROBES, 1)]
+    assert verify_parts(run, lambda rows: None) == [run.part_path("probes", PROBES, 1)]
     probe(run, 1, [1, 8, 9])
     for _ in range(2):
         merged(run)
         assert stored(run) == Counter([0, 1, 2, 7, 8, 9])
-        assert sorted(run.finished(PROBES)) == [0, 1, 2] and distrust(run, lambda rows: None) == []
+        assert sorted(run.finished(PROBES)) == [0, 1, 2] and verify_parts(run, lambda rows: None) == []
 
 
 @pytest.mark.parametrize("damage", ["changed", "short", "gone"])
@@ -163,7 +163,7 @@ def test_a_part_that_is_damaged_before_it_is_added_makes_its_shard_be_done_again
         part.write_bytes(part.read_bytes()[:-1])
     else:
         part.unlink()
-    distrust(run, lambda rows: None)
+    verify_parts(run, lambda rows: None)
     assert sorted(run.finished(PROBES)) == [0, 2]
 
 
@@ -179,7 +179,7 @@ def test_a_merged_part_is_not_trusted_for_its_name(tmp_path: Path, damage: str) 
     else:
         part.unlink()
     with pytest.raises(Damaged, match=rf"{part}: is damaged \(it is not what was written\)"):
-        distrust(run, lambda rows: None)
+        verify_parts(run, lambda rows: None)
 
 
 def test_a_source_that_came_back_after_the_merge_is_removed_unread(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_after_any_sequence_of_stops_and_damage_each_certificate_is_there_once(
                     if (part := run.part_path(table, PROBES, number)).exists():
                         flip(part)
             run.remove_leftovers()
-            distrust(run, lambda rows: None)
+            verify_parts(run, lambda rows: None)
             for shard in range(SHARDS):
                 if shard not in run.finished(PROBES):
                     assert what == "damage" and shard == number

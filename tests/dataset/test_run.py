@@ -18,7 +18,7 @@ from crawler.dataset.parts import PartWriter, distinct, read_rows, row_count
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
-from crawler.dataset.verify import distrust
+from crawler.dataset.verify import verify_parts
 from crawler.model.rows import (
     TABLES,
     Certificate,
@@ -141,11 +141,11 @@ def test_a_finished_shard_whose_part_holds_something_else_is_done_again(run: Run
         output.emit(Tlsa(host=host))
         output.commit({})
     ticks: list[int] = []
-    assert distrust(run, ticks.append) == [] and sum(ticks) == 2
+    assert verify_parts(run, ticks.append) == [] and sum(ticks) == 2
     part = run.part_path("tlsa", HOSTS, 1)
     flipped(part, part.stat().st_size // 2)
     assert list(run.finished(HOSTS)) == [0, 1], "its size says nothing"
-    assert distrust(run, ticks.append) == [part]
+    assert verify_parts(run, ticks.append) == [part]
     assert list(run.finished(HOSTS)) == [0]
 
 
@@ -182,7 +182,7 @@ def test_files_of_others_are_neither_read_nor_removed(run: Run) -> None:
     (table / "probes-0007.parquet").symlink_to("nowhere")
     (run.work / "endpoints" / "copy.parquet").write_text("mine")
     assert run.shards(PROBES) == [0]
-    assert set(run.strangers()) == {*strange, table / "folder.parquet", table / "probes-0007.parquet"}
+    assert set(run.foreign_files()) == {*strange, table / "folder.parquet", table / "probes-0007.parquet"}
     (table / "probes-0007.parquet").unlink()
     merge(run, "certificates", SIGNATURE, lambda rows: None)
     assert all(path.read_text() == "mine" for path in [*harmless, *strange])

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from crawler.certificates.parsing import Known, load
+from crawler.certificates.parsing import ParsedCertificate, load
 from crawler.model.row_weights import WEIGHTS
 from crawler.model.rows import Certificate, Endpoint, Outcome, Probe
 from crawler.politeness.budgets import StoredBudget
@@ -110,5 +110,5 @@ def test_a_scan_keeps_the_verdicts_on_what_it_does_not_store(
 
 
 def test_a_row_without_text_is_small_whatever_the_certificate() -> None:
-    huge: Known = load(der(ROOT.leaf(*(f"{number}.example" for number in range(3_000)))))
+    huge: ParsedCertificate = load(der(ROOT.leaf(*(f"{number}.example" for number in range(3_000)))))
     assert WEIGHTS[Certificate](huge.row) > 50_000 and WEIGHTS[Certificate](without_text(huge.row)) == 0

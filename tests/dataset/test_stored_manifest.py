@@ -27,12 +27,12 @@ from crawler.dataset.stored_manifest import read_manifest
 from crawler.dataset.stored_runs import choose_run
 from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
-from crawler.scan.choose_run import Circumstances, open_run
+from crawler.scan.choose_run import RunContext, open_run
 from crawler.settings.config import Config
 from tests.kit.chain_runs import INTERMEDIATE, LEAF, stored
 
 CONFIG = Config(ehlo_name="probe.example")
-FACTS = Circumstances("list.txt", ListFacts("00" * 32, 10, 1), [{"address": "127.0.0.1:53", "trusted": True}])
+FACTS = RunContext("list.txt", ListFacts("00" * 32, 10, 1), [{"address": "127.0.0.1:53", "trusted": True}])
 HUGE = 10**30
 
 _ATOMS = (

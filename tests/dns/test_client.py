@@ -15,7 +15,7 @@ import dns.rcode
 import pytest
 
 from crawler.dns.client import Answer, DnsClient
-from crawler.dns.codec import AAAA, MX, NXDOMAIN, REFUSED, SERVFAIL, TLSA, TXT, A, Reply, question_of
+from crawler.dns.codec import AAAA, MX, NXDOMAIN, REFUSED, SERVFAIL, TLSA, TXT, A, Response, question_of
 from crawler.dns.question import BYTES_A_TURN, Question
 from crawler.dns.tcp import Pipe
 from crawler.dns.transport import Server as TransportServer
@@ -206,7 +206,7 @@ def test_the_ad_bit_of_another_resolver_is_trusted_only_when_told(trust_ad: bool
     config = Config.from_mapping({"resolver": ["192.0.2.53", "127.0.0.1"], "trust_ad": trust_ad})
     client = DnsClient(config)
     question = Question("a.test", MX, question_of("a.test", MX), [])
-    answer = client._answer(question, Reply(0, False, True, [(1, "x")], [], 1), LookupStatus.OK)
+    answer = client._answer(question, Response(0, False, True, [(1, "x")], [], 1), LookupStatus.OK)
     assert answer.secure is secure
 
 

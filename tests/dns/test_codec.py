@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.dns import codec, lenient
-from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Reply, Undecodable
+from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Response, Undecodable
 from crawler.model.rows import printable
 
 NAME = "example.test"
@@ -40,7 +40,7 @@ def record(owner: bytes, kind: int, rdata: bytes, ttl: int = 300, rdclass: int =
     return owner + struct.pack("!HHIH", kind, rdclass, ttl, len(rdata)) + rdata
 
 
-def read(wire: bytes, name: str = NAME, rdtype: int = MX) -> Reply:
+def read(wire: bytes, name: str = NAME, rdtype: int = MX) -> Response:
     return codec.read(wire, question(name, rdtype), name, rdtype)
 
 
@@ -63,7 +63,7 @@ def test_an_mx_answer_with_compressed_names() -> None:
     wire = header(1, 2, 0, 0) + question() + record(OWNER, MX, b"\0\x0a\3MX1\xc0\x0c")
     wire += record(OWNER, MX, b"\0\x14\3mx2" + OWNER, ttl=60)
     reply = read(wire)
-    assert reply == Reply(0, False, False, [(10, "mx1.example.test"), (20, "mx2.example.test")], [], 60)
+    assert reply == Response(0, False, False, [(10, "mx1.example.test"), (20, "mx2.example.test")], [], 60)
 
 
 def test_a_null_mx_names_the_root() -> None:
@@ -120,7 +120,7 @@ def test_a_chain_of_cnames_in_order_with_the_smallest_ttl() -> None:
     second = 12 + len(question()) + 12  # where the first target stands
     wire += record(struct.pack("!H", 0xC000 | second), CNAME, b"\1c\0", ttl=40)
     wire += record(b"\1C\0", MX, b"\0\1\2mx\1c\0", ttl=90)
-    assert read(wire) == Reply(0, False, False, [(1, "mx.c")], ["b.example.test", "c"], 40)
+    assert read(wire) == Response(0, False, False, [(1, "mx.c")], ["b.example.test", "c"], 40)
 
 
 def test_a_chain_out_of_order_is_left_to_the_lenient_reader() -> None:
@@ -239,10 +239,10 @@ def test_64_kib_of_records_are_read_in_one_go() -> None:
 # --- an answer is a set -------------------------------------------------------------------------
 
 
-def both(rdtype: int, *records: bytes) -> list[Reply | None]:
+def both(rdtype: int, *records: bytes) -> list[Response | None]:
     """What each reader makes of an answer section; None: not decodable."""
     wire = header(1, len(records), 0, 0) + question(NAME, rdtype) + b"".join(records)
-    replies: list[Reply | None] = []
+    replies: list[Response | None] = []
     for reader in (lambda: read(wire, NAME, rdtype), lambda: lenient.read(wire, NAME, rdtype)):
         try:
             replies.append(reader())
@@ -268,7 +268,7 @@ def test_a_name_with_several_cnames_is_an_alias_of_nothing() -> None:
     aliases = [record(OWNER, CNAME, target) for target in (b"\1b\0", b"\1c\0")]
     mail = [record(target, MX, b"\0\1\2mx" + target) for target in (b"\1b\0", b"\1c\0")]
     assert both(MX, *aliases, *mail) == both(MX, *reversed(aliases), *mail) == [None, None]
-    assert both(MX, aliases[0], *aliases[:1], *mail)[1] == Reply(0, False, False, [(1, "mx.b")], ["b"], 300)
+    assert both(MX, aliases[0], *aliases[:1], *mail)[1] == Response(0, False, False, [(1, "mx.b")], ["b"], 300)
 
 
 _RDATA = {
@@ -290,7 +290,7 @@ def test_what_an_answer_says_does_not_depend_on_its_order(rdtype: int, data: st.
     )
     records = [record(*one) for one in data.draw(st.lists(drawn, min_size=1, max_size=5))]
 
-    def said(records: list[bytes]) -> Reply | None:
+    def said(records: list[bytes]) -> Response | None:
         lean, whole = both(rdtype, *records)
         reply = lean or whole  # as the client asks them
         if reply is not None:
@@ -403,7 +403,7 @@ def responses(draw: st.DrawFn) -> tuple[int, bytes]:
     return rdtype, response.to_wire(max_size=65_535)
 
 
-def oracle(wire: bytes, rdtype: int) -> Reply:
+def oracle(wire: bytes, rdtype: int) -> Response:
     """What dnspython's own message reader makes of the bytes, in our form."""
     message = dns.message.from_wire(wire, continue_on_error=True, one_rr_per_rrset=True, ignore_trailing=True)
 
@@ -436,7 +436,7 @@ def oracle(wire: bytes, rdtype: int) -> Reply:
     ede = [
         (int(o.code), printable((o.text or "").encode())) for o in message.options if isinstance(o, dns.edns.EDEOption)
     ]
-    return Reply(
+    return Response(
         int(message.rcode()),
         bool(message.flags & dns.flags.TC),
         bool(message.flags & dns.flags.AD),

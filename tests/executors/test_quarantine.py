@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.dataset.files import hidden
+from crawler.dataset.files import temporary_name
 from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, PROBES, STEPS
 from crawler.executors.quarantine import Quarantine
@@ -161,7 +161,7 @@ def test_a_full_disk_while_a_shard_is_divided_ends_the_scan_with_one_line(
 
 def test_half_a_division_that_was_killed_is_cleared_away(kit: Kit) -> None:
     kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
-    left = hidden(Run(kit.run("data")).shard_path(PROBES, 5_000))
+    left = temporary_name(Run(kit.run("data")).shard_path(PROBES, 5_000))
     left.write_text("half")
     kit.scan("data")
     assert not left.exists()

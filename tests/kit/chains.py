@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import crypto
 
-from crawler.certificates.der_fields import anatomy_of
-from crawler.certificates.parsing import Known, load
+from crawler.certificates.der_fields import der_fields_of
+from crawler.certificates.parsing import ParsedCertificate, load
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -119,7 +119,7 @@ def with_sha1(certificate: x509.Certificate, issuer: Subject, digest: str = "sha
 Certificate = x509.Certificate | crypto.X509  #: the latter where the library would not read it
 
 
-def known(*certificates: Certificate) -> list[Known]:
+def known(*certificates: Certificate) -> list[ParsedCertificate]:
     """The certificates as a probe has them."""
     return [load(der(certificate)) for certificate in certificates]
 
@@ -152,10 +152,10 @@ def rebuilt(
     issuer: bytes | None = None,
     public_key: bytes | None = None,
     extensions: Iterable[bytes] = (),
-) -> Known:
+) -> ParsedCertificate:
     """A certificate of parts in DER, under a signature that is none: names as their RDNs, extensions each without its own
     SEQUENCE."""
-    base = anatomy_of(der(Subject("leaf").root()))
+    base = der_fields_of(der(Subject("leaf").root()))
     assert base is not None
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
     names = [

@@ -109,7 +109,7 @@ class Server:
             for q, _ in self.queries
         ]
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def run_conversation(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
             while True:
@@ -130,7 +130,7 @@ async def serving(script: Script) -> AsyncIterator[Server]:
     server = Server(script)
     loop = asyncio.get_running_loop()
     for _ in range(20):
-        tcp = await asyncio.start_server(server.converse, "127.0.0.1", 0)
+        tcp = await asyncio.start_server(server.run_conversation, "127.0.0.1", 0)
         server.port = tcp.sockets[0].getsockname()[1]
         try:
             udp, _ = await loop.create_datagram_endpoint(

@@ -17,7 +17,7 @@ from crawler.scan import job as real
 FAKE_WORKER = (sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py")))
 
 
-def scan(request: real.Request, genuine: object = real.scan) -> int:
+def scan(request: real.ScanJob, genuine: object = real.scan) -> int:
     """Do the request with fake workers."""
     assert callable(genuine)
     return int(genuine(replace(request, command=FAKE_WORKER)))

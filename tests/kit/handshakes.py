@@ -35,7 +35,7 @@ def handshake(
 
     numbers = iter(range(9))
 
-    async def converse(talk: Conversation, *_: Any, **__: Any) -> None:
+    async def run_conversation(talk: Conversation, *_: Any, **__: Any) -> None:
         number = next(numbers)
         stage = _Stage(size=0, context=leaf.context())
         stage.conversation = talk
@@ -52,7 +52,7 @@ def handshake(
             return
         stage.host_says(b"250 mx\r\n")
 
-    monkeypatch.setattr(room, "converse", converse)
+    monkeypatch.setattr(room, "converse", run_conversation)
     anchors = tmp_path / "anchors.pem"
     anchors.write_bytes(ROOT.certificate.public_bytes(serialization.Encoding.PEM))
     config = Config(ca_file=str(anchors), ehlo_name="probe.example", pacing=Pacing(retry_delay=0), **settings)

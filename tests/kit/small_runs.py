@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
 from analysis.runs.run import Run
-from crawler.certificates.parsing import Known, parse
+from crawler.certificates.parsing import ParsedCertificate, parse
 from crawler.certificates.verdicts import conclude
 from crawler.model.names import suffixes
 from crawler.model.rows import (
@@ -148,7 +148,7 @@ def certificate(sha256: str = LEAF, *names: str, **columns: Any) -> Certificate:
     return made
 
 
-def known(*names: str, common_name: str = "leaf") -> Known:
+def known(*names: str, common_name: str = "leaf") -> ParsedCertificate:
     """A certificate with these names, as PROBE holds it."""
     der = ROOT.issue(*names, common_name=common_name).certificate.public_bytes(Encoding.DER)
     return parse(crypto.load_certificate(crypto.FILETYPE_ASN1, der), der)

@@ -18,7 +18,7 @@ from crawler.lab.accuracy.compare import Comparison, compare_run
 from crawler.lab.behaviours.protection import dane_truth, policy_id
 from crawler.lab.behaviours.vocabulary import HOSTS, HostBehaviour, Tls, Truth
 from crawler.lab.world.generated import generated_domains
-from crawler.lab.world.names import Domain
+from crawler.lab.world.names import LabDomain
 from crawler.lab.world.world import World
 from crawler.model.errors import UsageError
 from crawler.model.rows import TABLES, Dnssec, Route, schema_of
@@ -92,7 +92,7 @@ def leaf(host: str, behaviour: HostBehaviour) -> dict[str, Any]:
     return {"names": [] if tls.leaf.in_subject else names, "common_name": names[0] if len(names[0]) <= 64 else None}
 
 
-def is_asked_more(domain: Domain) -> bool:
+def is_asked_more(domain: LabDomain) -> bool:
     """Below a name that does not exist, or whose DNS fails, there is nothing to ask for."""
     return domain.dnssec not in (None, Dnssec.BOGUS, Dnssec.UNKNOWN) and domain.route is not Route.NXDOMAIN
 

@@ -29,7 +29,7 @@ from crawler.model.rows import TABLES
 from crawler.object_store import lease, session
 from crawler.object_store.checkout import bring_manifests, copy_of, place
 from crawler.object_store.client import LANES, Store, StoreError
-from crawler.object_store.lease import Note, must_be_deserted, of_this_process, read_note, write_note
+from crawler.object_store.lease import Note, ensure_abandoned, of_this_process, read_note, write_note
 from crawler.object_store.sync import Mirror
 from crawler.object_store.url import parse_location
 from tests.kit.small_runs import domain, write_run
@@ -491,12 +491,12 @@ def test_a_note_that_is_written_again_is_heeded_and_one_that_is_not_is_passed_ov
     said: list[str] = []
     first = Note("one", "host", 1, "12:00", is_resting=False)
     write_note(store, "run=a", first)
-    must_be_deserted(store, "run=a", first, said.append)
+    ensure_abandoned(store, "run=a", first, said.append)
     assert len(said) == 1 and "host (process 1, 12:00) worked on it" in said[0]
     write_note(store, "run=a", Note("one", "host", 1, "12:01", is_resting=False))
     with pytest.raises(UsageError, match=r"host \(process 1, 12:01\) is working on this run"):
-        must_be_deserted(store, "run=a", first, said.append)
-    must_be_deserted(store, "run=a", of_this_process("two", is_resting=True), said.append)
+        ensure_abandoned(store, "run=a", first, said.append)
+    ensure_abandoned(store, "run=a", of_this_process("two", is_resting=True), said.append)
     assert len(said) == 2
 
 

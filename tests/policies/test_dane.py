@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import Known, load
+from crawler.certificates.parsing import ParsedCertificate, load
 from crawler.certificates.signatures import is_signed_by
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
@@ -246,7 +246,7 @@ def test_a_full_certificate_of_a_record_is_parsed_once(trust: TrustStore, monkey
     records = [record(TA, CERT, FULL, Subject(f"Anchor {n}").root()) for n in range(3)]
     parsed: list[bytes] = []
 
-    def counted(encoding: bytes) -> Known:
+    def counted(encoding: bytes) -> ParsedCertificate:
         parsed.append(encoding)
         return load(encoding)
 
@@ -270,7 +270,9 @@ def test_what_costs_too_much_to_find_out_is_unknown_and_no_mismatch(trust: Trust
 def test_five_hundred_records_cost_no_five_hundred_paths(trust: TrustStore) -> None:
     asked = []
 
-    def path_to(anchor: Known, chain: list[Known], *, anchor_expires: bool, at: datetime | None) -> ChainVerdict:
+    def path_to(
+        anchor: ParsedCertificate, chain: list[ParsedCertificate], *, anchor_expires: bool, at: datetime | None
+    ) -> ChainVerdict:
         asked.append(anchor)
         return trust.path_to(anchor, chain, anchor_expires=anchor_expires, at=at)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crawler.model.errors import UsageError
 from crawler.model.rows import Certificate, MtaStsMode, Probe
 from crawler.policies import list_compliance
-from crawler.policies.list_compliance import Promise
+from crawler.policies.list_compliance import Compliance
 from crawler.policies.policy_list import MAX_BYTES, ListedPolicy, PolicyList, parse_policy_list, read_policy_list
 from tests.kit.small_runs import domain, host, probe
 
@@ -238,12 +238,16 @@ def test_a_domain_keeps_its_promise_if_every_endpoint_does() -> None:
     both = one | {("mx2.example", "192.0.2.2"): (probe("mx2.example", "192.0.2.2", "not_offered"), None)}
     hosts = {f"mx{n}.example": host(f"mx{n}.example", f"192.0.2.{n}") for n in (1, 2)}
     row = domain("a.example", "mx1.example", "mx2.example")
-    assert list_compliance.of_domain(policy, row, hosts, one) == Promise(True, None, None)
-    assert list_compliance.of_domain(policy, row, hosts, both) == Promise(True, False, False)
+    assert list_compliance.of_domain(policy, row, hosts, one) == Compliance(True, None, None)
+    assert list_compliance.of_domain(policy, row, hosts, both) == Compliance(True, False, False)
     alone = domain("a.example", "mx1.example")
-    assert list_compliance.of_domain(policy, alone, hosts, one) == Promise(True, True, True)
-    assert list_compliance.of_domain(policy, alone, {}, one) == Promise(True, None, None)
+    assert list_compliance.of_domain(policy, alone, hosts, one) == Compliance(True, True, True)
+    assert list_compliance.of_domain(policy, alone, {}, one) == Compliance(True, None, None)
     assert list_compliance.of_domain(policy, alone, {"mx1.example": host("mx1.example")}, {}) is None
-    assert list_compliance.of_domain(policy, domain("a.example", "mx1.example", mx_dropped=5), hosts, one) == Promise()
-    assert list_compliance.of_domain(policy, domain("a.example", route="unknown"), {}, {}) == Promise()
-    assert list_compliance.of_domain(policy, domain("a.example", "mx3.example"), {}, {}) == Promise(False, None, None)
+    assert (
+        list_compliance.of_domain(policy, domain("a.example", "mx1.example", mx_dropped=5), hosts, one) == Compliance()
+    )
+    assert list_compliance.of_domain(policy, domain("a.example", route="unknown"), {}, {}) == Compliance()
+    assert list_compliance.of_domain(policy, domain("a.example", "mx3.example"), {}, {}) == Compliance(
+        False, None, None
+    )

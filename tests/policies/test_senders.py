@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crawler.certificates.parsing import Known
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.model.rows import Domain, Probe, Tlsa
 from crawler.policies.senders import Delivery, Sender, deliveries
 from tests.kit.small_runs import domain, known, probe
@@ -27,7 +27,7 @@ def answer(
     kind: str = "strict",
     *,
     tlsa: str | None = "insecure",
-    leaf: Known | None = None,
+    leaf: ParsedCertificate | None = None,
     facts: dict[str, Any] | None = None,
     **of_domain: Any,
 ) -> Delivery | None:
@@ -130,7 +130,7 @@ def test_a_dane_ta_leaf_may_name_the_next_hop_domain_or_what_its_cname_leads_to_
 
 
 def test_the_common_name_counts_for_dane_ta_only_where_there_is_no_dns_name() -> None:
-    def dane(leaf: Known | None) -> Delivery | None:
+    def dane(leaf: ParsedCertificate | None) -> Delivery | None:
         return answer(Sender.DANE, "wrong_name", tlsa="usable", facts=mismatch("name"), leaf=leaf, dnssec="secure")
 
     assert dane(known(common_name="example.org")) == AUTHENTICATED

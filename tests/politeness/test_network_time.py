@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crawler.model.rows import Endpoint, Outcome
 from crawler.politeness.network_time import NetworkTime
-from crawler.politeness.pacing import Lanes, Room, network_of
+from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, network_of
 from crawler.settings.config import Pacing, Timeouts
 from tests.probe.test_prober import Played, timed
 
@@ -105,9 +105,9 @@ def test_where_the_time_of_a_network_is_spent_an_owner_has_one_connection_at_a_t
     is_spent = [False]
 
     async def most() -> int:
-        room = Room(Pacing(per_network=4))
+        room = ConcurrencyLimits(Pacing(per_network=4))
         items = [(f"192.0.2.{number}", "a.test", number) for number in range(8)]
-        lanes = Lanes([*items, ("192.0.2.99", "b.test", 99)], room, None, lambda _: is_spent[0])
+        lanes = AddressQueues([*items, ("192.0.2.99", "b.test", 99)], room, None, lambda _: is_spent[0])
         taken = []
         with anyio.move_on_after(0.05):
             while (lane := await lanes.take()) is not None:

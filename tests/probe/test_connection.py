@@ -22,7 +22,7 @@ import pytest
 
 from crawler.lab.behaviours.raw_flights import signed_dhe_flight
 from crawler.model.rows import Outcome, Probe, Stage
-from crawler.probe.connection import OUTCOMES, converse, outcome_of
+from crawler.probe.connection import OUTCOMES, outcome_of, run_conversation
 from crawler.probe.conversation import Conversation, Identity
 from crawler.probe.dialogs.protocol import protocol
 from crawler.settings.config import Limits, Timeouts
@@ -64,7 +64,7 @@ def probe(serve: Serve, timeouts: Timeouts = QUICK) -> Probe:
         async with host(serve) as port:
             talk = conversation()
             with anyio.fail_after(LONG):
-                await converse(talk, "127.0.0.1", port, timeouts=timeouts, guard=lambda _: None)
+                await run_conversation(talk, "127.0.0.1", port, timeouts=timeouts, guard=lambda _: None)
             return talk.probe
 
     return anyio.run(run, backend_options=LOOP)
@@ -150,7 +150,7 @@ def test_a_connection_that_was_reset_before_we_saw_it_stand_had_stood() -> None:
     async def run(listening: socket.socket) -> Probe:
         talk = conversation()
         port = listening.getsockname()[1]
-        task = asyncio.create_task(converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
+        task = asyncio.create_task(run_conversation(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
         resetting = asyncio.get_running_loop().run_in_executor(None, reset_the_first, listening)
         for _ in range(5):
             busy()
@@ -199,7 +199,9 @@ def test_a_refused_connection_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     talk = conversation()
-    anyio.run(lambda: converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None), backend_options=LOOP)
+    anyio.run(
+        lambda: run_conversation(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None), backend_options=LOOP
+    )
     assert (talk.probe.stage, talk.probe.outcome) == (Stage.CONNECT, Outcome.CONNECTION_REFUSED)
     assert talk.probe.conclusive is False
 
@@ -211,7 +213,7 @@ def test_no_packet_is_sent_to_a_guarded_address(monkeypatch: pytest.MonkeyPatch)
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "create_connection", lambda *_, **__: next(tried))
         talk = conversation()
-        await converse(talk, "10.0.0.1", 25, timeouts=QUICK, guard=lambda _: Outcome.ADDRESS_NOT_ALLOWED)
+        await run_conversation(talk, "10.0.0.1", 25, timeouts=QUICK, guard=lambda _: Outcome.ADDRESS_NOT_ALLOWED)
         return talk.probe
 
     assert anyio.run(run, backend_options=LOOP).outcome is Outcome.ADDRESS_NOT_ALLOWED
@@ -230,7 +232,7 @@ def test_cancelling_closes_the_connection() -> None:
 
         async with host(serve) as port:
             with anyio.move_on_after(0.1) as scope:
-                await converse(conversation(), "127.0.0.1", port, timeouts=Timeouts(), guard=lambda _: None)
+                await run_conversation(conversation(), "127.0.0.1", port, timeouts=Timeouts(), guard=lambda _: None)
             with anyio.fail_after(2):
                 await gone.wait()
         return scope.cancelled_caught
@@ -322,9 +324,9 @@ def test_a_heavy_handshake_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> N
     async def run() -> tuple[Probe, Probe]:
         slow, quick = conversation(), conversation()
         async with host(heavy_host(3_072, listen)) as heavy, host(refuse) as light:
-            task = asyncio.create_task(converse(slow, "127.0.0.1", heavy, timeouts=QUICK, guard=lambda _: None))
+            task = asyncio.create_task(run_conversation(slow, "127.0.0.1", heavy, timeouts=QUICK, guard=lambda _: None))
             await until(shop.begun)
-            await converse(quick, "127.0.0.1", light, timeouts=QUICK, guard=lambda _: None)
+            await run_conversation(quick, "127.0.0.1", light, timeouts=QUICK, guard=lambda _: None)
             assert not slow.ended
             shop.go_on.set()
             await task
@@ -367,7 +369,7 @@ def test_what_happens_during_heavy_work_is_dealt_with_when_it_is_done(
     async def run() -> Probe:
         talk = conversation()
         async with host(heavy_host(3_072, then)) as port:
-            task = asyncio.create_task(converse(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
+            task = asyncio.create_task(run_conversation(talk, "127.0.0.1", port, timeouts=QUICK, guard=lambda _: None))
             await until(shop.begun)
             if ending == "cancelled":
                 task.cancel()
@@ -397,7 +399,7 @@ def test_heavy_work_that_waits_for_its_turn_is_dropped_at_the_deadline(monkeypat
         talks = [conversation() for _ in range(5)]
         async with host(heavy_host(3_072, listen)) as port:
             tasks = [
-                asyncio.create_task(converse(talk, "127.0.0.1", port, timeouts=short, guard=lambda _: None))
+                asyncio.create_task(run_conversation(talk, "127.0.0.1", port, timeouts=short, guard=lambda _: None))
                 for talk in talks
             ]
             under_way = set(tasks)

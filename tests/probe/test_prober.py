@@ -15,7 +15,7 @@ from crawler.model.rows import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.politeness.budgets import StoredBudget
 from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.opt_out_file import read_opt_outs
-from crawler.politeness.pacing import Budget, Lanes, Lot, Room, network_of
+from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkShare, RateLimit, network_of
 from crawler.probe import attempt as room
 from crawler.probe.conversation import Conversation
 from crawler.probe.prober import Prober
@@ -39,7 +39,7 @@ class Played:
         self.most: Counter[str | bytes] = Counter()
         self.rows: list[Any] = []
         self.script = script
-        monkeypatch.setattr(room, "converse", self.converse)
+        monkeypatch.setattr(room, "converse", self.run_conversation)
         settings = {
             "ordinary_seconds": 0.0,
             "retry_delay": 0.0,
@@ -49,7 +49,7 @@ class Played:
         } | pacing
         self.prober = Prober(Config(allow_network=LOOPBACK, ehlo_name="probe.example", pacing=Pacing(**settings)))
 
-    async def converse(self, talk: Conversation, address: str, port: int, **_: Any) -> None:
+    async def run_conversation(self, talk: Conversation, address: str, port: int, **_: Any) -> None:
         keys = (address, network_of(address), ".".join((talk.probe.host or "").split(".")[-2:]))
         for key in keys:
             self.busy[key] += 1
@@ -119,14 +119,14 @@ def test_the_lots_of_a_giant_network_keep_to_their_parts_of_its_cap(monkeypatch:
     """Two lots in one process, as they may be when the other is busy with something else, and one name each address."""
     played = Played(monkeypatch, lambda *_: "554 no\r\n", per_network=8)
 
-    async def one(lot: Lot, first: int) -> None:
+    async def one(lot: NetworkShare, first: int) -> None:
         rows = [Endpoint("smtp", f"mx{n}.example", f"127.0.0.{n}", 25) for n in range(first, 100, 2)]
         await played.prober.probe_endpoints(rows, played.rows.append, lot)
 
     async def both() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(one, Lot("7.0", 2), 1)
-            tasks.start_soon(one, Lot("7.1", 3), 2)
+            tasks.start_soon(one, NetworkShare("7.0", 2), 1)
+            tasks.start_soon(one, NetworkShare("7.1", 3), 2)
 
     anyio.run(both)
     assert len(played.rows) == 99
@@ -411,7 +411,7 @@ def test_the_rate_spreads_connections_over_time() -> None:
     waits: list[float] = []
 
     async def run() -> None:
-        budget = Budget(Pacing(rate=10), clock=lambda: now[0])
+        budget = RateLimit(Pacing(rate=10), clock=lambda: now[0])
         for _ in range(5):
             await budget.turn()
             waits.append(now[0])
@@ -427,8 +427,8 @@ def test_the_rate_spreads_connections_over_time() -> None:
 
 def test_lanes_wait_for_room_in_their_network_and_lose_nothing() -> None:
     async def run() -> list[str]:
-        room = Room(Pacing(per_network=1, per_provider=9))
-        lanes = Lanes([("127.0.0.1", "p", "a"), ("127.0.0.2", "p", "b"), ("127.0.1.1", "p", "c")], room)
+        room = ConcurrencyLimits(Pacing(per_network=1, per_provider=9))
+        lanes = AddressQueues([("127.0.0.1", "p", "a"), ("127.0.0.2", "p", "b"), ("127.0.1.1", "p", "c")], room)
         first, second = await lanes.take(), await lanes.take()
         assert first is not None and second is not None
         with anyio.move_on_after(0.05) as waited:
@@ -445,8 +445,8 @@ def test_lanes_wait_for_room_in_their_network_and_lose_nothing() -> None:
 
 def test_shards_of_one_process_share_the_room_of_a_provider() -> None:
     async def run() -> None:
-        room = Room(Pacing(per_provider=1))
-        one, other = Lanes([("127.0.0.1", "p", "a")], room), Lanes([("127.9.0.1", "p", "b")], room)
+        room = ConcurrencyLimits(Pacing(per_provider=1))
+        one, other = AddressQueues([("127.0.0.1", "p", "a")], room), AddressQueues([("127.9.0.1", "p", "b")], room)
         lane = await one.take()
         assert lane is not None
         with anyio.move_on_after(0.05) as waited:

@@ -18,7 +18,7 @@ import pytest
 from OpenSSL import crypto
 
 from analysis.runs.run import Run
-from crawler.certificates.parsing import Known, parse
+from crawler.certificates.parsing import ParsedCertificate, parse
 from crawler.model.rows import Domain, Probe, Tlsa
 from crawler.policies import senders as rules
 from tests.real import mail_servers, namespace, servers
@@ -75,7 +75,7 @@ def rows(run: Run, table: str, key: str) -> dict[str, Row]:
     return by_key
 
 
-def leaf_of(world: World, probe: Row) -> Known | None:
+def leaf_of(world: World, probe: Row) -> ParsedCertificate | None:
     if not probe["received_chain"]:
         return None
     der = world.certificates[probe["received_chain"][0]]["der"]

@@ -126,7 +126,7 @@ def test_after_a_power_cut_at_any_moment_the_same_command_finishes_the_dataset(
     moments = 0
 
     def work(data: Path) -> None:
-        assert scan.scan(scan.Request(str(arena.list), data, config, "mine")) == 0
+        assert scan.scan(scan.ScanJob(str(arena.list), data, config, "mine")) == 0
 
     def cut(disk: Disk) -> None:
         nonlocal moments

@@ -20,7 +20,7 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 import pytest
 
-from crawler.dataset.files import hidden, process_space
+from crawler.dataset.files import process_space, temporary_name
 from crawler.dataset.parts import row_count
 from crawler.dataset.run import Run
 from crawler.dataset.steps import Step
@@ -610,4 +610,4 @@ def test_only_what_nobody_writes_any_more_is_swept(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     sweep(tmp_path)
     assert set(tmp_path.iterdir()) == {living, young, strange}
-    assert hidden(tmp_path / "run=a") == living
+    assert temporary_name(tmp_path / "run=a") == living

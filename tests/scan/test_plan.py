@@ -12,7 +12,7 @@ import pytest
 
 from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
-from crawler.executors.lots import divided_networks, lot_of
+from crawler.executors.network_shares import divided_networks, network_share_of
 from crawler.model.rows import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
 from crawler.politeness.pacing import network_of
 from crawler.scan.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
@@ -230,7 +230,7 @@ def test_a_giant_network_is_cut_into_lots_that_share_its_limit(
     assert sum(map(len, shards.values())) == 4_200
     homes = defaultdict(set)
     for shard, rows in shards.items():
-        lot = lot_of(run.shard_path(PROBES, shard))
+        lot = network_share_of(run.shard_path(PROBES, shard))
         for row in rows:
             assert (lot is not None) is (":" in row.address), "the others are not affected"
             homes[row.address].add(shard)
@@ -256,7 +256,7 @@ def test_the_shards_of_a_giant_network_divide_its_time_and_the_weight_of_its_hos
     settings = {"shards": {"endpoints": 500}, "pacing": {"domain_endpoints": 10_000, "network_endpoints": 10_000}}
     cut_endpoints(run, Config.from_mapping(settings), 2, nothing)
     shards = cut(run, PROBES)
-    lots = [lot_of(run.shard_path(PROBES, shard)) for shard in shards]
+    lots = [network_share_of(run.shard_path(PROBES, shard)) for shard in shards]
     assert len(shards) > 4 and {lot.shards for lot in lots if lot} == {len(shards)} and None not in lots
     assert abs(sum(row.network_weight for rows in shards.values() for row in rows) - 1.0) < 1e-4
 

@@ -20,7 +20,7 @@ from crawler.lab.accuracy import policy_list
 from crawler.lab.accuracy.incomplete_chains import incomplete_rows, incomplete_verdicts
 from crawler.lab.behaviours.protection import dane_truth, policy_id
 from crawler.lab.behaviours.vocabulary import HostBehaviour, Truth
-from crawler.lab.world.names import Domain, Host
+from crawler.lab.world.names import LabDomain, LabHost
 from crawler.lab.world.world import World
 from crawler.lists.reader import read_targets
 from crawler.model.errors import UsageError
@@ -106,7 +106,7 @@ def compare(world: World, targets: Iterable[Target], run: Path, names_per_addres
     """Hold the tables under `run` against the truth of the list."""
     domains: dict[Key, tuple[str, Verdicts]] = {}
     names: set[str] = set()
-    members: dict[str, Domain] = {}
+    members: dict[str, LabDomain] = {}
     for target in targets:
         if target.domain is None:
             domains[("", target.input or "")] = ("no domain name", {"route": Route.INVALID, "mx": ()})
@@ -177,7 +177,7 @@ def _is_deaf(truth: Verdicts) -> bool:
 # --- verdicts: truth and measurement in the same words --------------------------------------------
 
 
-def domain_verdicts(domain: Domain) -> Verdicts:
+def domain_verdicts(domain: LabDomain) -> Verdicts:
     """What must be in a row of `domains`."""
     return {
         "route": domain.route,
@@ -192,7 +192,7 @@ def domain_verdicts(domain: Domain) -> Verdicts:
 _WITHOUT_MORE = frozenset({Route.NXDOMAIN, Route.OPTED_OUT, Route.UNKNOWN})  # nothing else is asked about these
 
 
-def _policy_verdicts(domain: Domain) -> Verdicts:
+def _policy_verdicts(domain: LabDomain) -> Verdicts:
     kind = domain.mta_sts
     asked = domain.route not in _WITHOUT_MORE and len(domain.name) <= MAX_NAME - len("_mta-sts.")
     reporting_asked = domain.route not in _WITHOUT_MORE and len(domain.name) <= MAX_NAME - len("_smtp._tls.")
@@ -225,7 +225,7 @@ def _domain_row(row: dict[str, Any]) -> tuple[Key, Verdicts]:
     }
 
 
-def host_verdicts(host: Host) -> Verdicts:
+def host_verdicts(host: LabHost) -> Verdicts:
     """What must be in a row of `hosts`."""
     return {
         "ipv4_status": host.ipv4_status,

@@ -15,10 +15,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from crawler.lab.behaviours.policy_list import ListedBehaviour, ListedTruth, every, policy_list, truth_at
-from crawler.lab.world.names import Domain
+from crawler.lab.world.names import LabDomain
 from crawler.lab.world.world import World
-from crawler.model.rows import Certificate, Host, Probe
-from crawler.model.rows import Domain as DomainRow
+from crawler.model.rows import Certificate, Domain, Host, Probe
 from crawler.policies import list_compliance
 from crawler.policies.policy_list import parse_policy_list
 
@@ -34,7 +33,7 @@ _PROBE = (
 _CERTIFICATE = ("sha256", "names", "common_name")
 
 
-def expected(world: World, domains: Iterable[Domain], left_out: set[Key]) -> dict[Key, tuple[str, Verdicts]]:
+def expected(world: World, domains: Iterable[LabDomain], left_out: set[Key]) -> dict[Key, tuple[str, Verdicts]]:
     """The truth about every member; `left_out` are hosts and addresses that another name was probed for."""
     made: dict[Key, tuple[str, Verdicts]] = {}
     for domain in domains:
@@ -54,7 +53,7 @@ def expected(world: World, domains: Iterable[Domain], left_out: set[Key]) -> dic
     return made
 
 
-def measured(run: Path, domains: Iterable[Domain]) -> Iterator[tuple[Key, Verdicts]]:
+def measured(run: Path, domains: Iterable[LabDomain]) -> Iterator[tuple[Key, Verdicts]]:
     """What the dataset under `run` makes of the same members, by the list that the lab would write."""
     members: list[tuple[str, ListedBehaviour, tuple[str, ...]]] = [
         (domain.name, domain.listed, tuple(host for _, host in domain.mail_hosts)) for domain in domains
@@ -73,11 +72,11 @@ def measured(run: Path, domains: Iterable[Domain]) -> Iterator[tuple[Key, Verdic
     at = {(p.host or "", p.address or ""): (p, leaves.get((p.received_chain or [""])[0])) for p in probes}
     for row in rows:
         policy = listed.policies[row["domain"]]
-        found = list_compliance.of_domain(policy, DomainRow(**row), hosts, at)
+        found = list_compliance.of_domain(policy, Domain(**row), hosts, at)
         yield (row["domain"],), _verdicts(policy.mode, found)
 
 
-def _verdicts(mode: str, truth: ListedTruth | list_compliance.Promise | None) -> Verdicts:
+def _verdicts(mode: str, truth: ListedTruth | list_compliance.Compliance | None) -> Verdicts:
     facts = dict.fromkeys(("host", "tls", "certificate")) if truth is None else asdict(truth)
     return {"mode": str(mode), **facts, "kept": truth and truth.kept}
 

@@ -19,7 +19,7 @@ from crawler.lab.adversary.policies import VICTIM, is_detour
 from crawler.lab.behaviours.protection import policy_address
 from crawler.lab.behaviours.vocabulary import Leaf, Tls
 from crawler.lab.servers.authority import Authority
-from crawler.lab.servers.dns import AT_QUESTION, Answer, encoded, record
+from crawler.lab.servers.dns import AT_QUESTION, LabAnswer, encoded, record
 from crawler.lab.servers.dns_protection import character_strings
 from crawler.lab.servers.mail import MailServers
 from crawler.lab.servers.policy import PolicyServers
@@ -63,7 +63,7 @@ async def let_in(adversary: Adversary, authority: Authority, mail: MailServers, 
                 await asyncio.sleep(0)
 
 
-def answer_hostile(adversary: Adversary, authority: Authority, name: str, rdtype: int) -> Answer | None:
+def answer_hostile(adversary: Adversary, authority: Authority, name: str, rdtype: int) -> LabAnswer | None:
     """What the resolver says to a question about a hostile domain; None: the name is somebody else's."""
     domain = adversary.owner(name)
     if domain is None:
@@ -89,7 +89,7 @@ def answer_hostile(adversary: Adversary, authority: Authority, name: str, rdtype
             if domain.attack.many_labels:
                 found *= max(1, int(_MOST * adversary.size) // (16 * len(found)))  # each again and again
     records = b"".join(record(AT_QUESTION, rdtype, data) for data in found)
-    return Answer(dns.rcode.NOERROR, len(found), records, secure=True)
+    return LabAnswer(dns.rcode.NOERROR, len(found), records, secure=True)
 
 
 def number_of(host: str) -> int:
@@ -98,7 +98,7 @@ def number_of(host: str) -> int:
     return int(digits) if digits.isdigit() else sum(host.encode())
 
 
-def _many_labels(domain: str, adversary: Adversary) -> Answer:
+def _many_labels(domain: str, adversary: Adversary) -> LabAnswer:
     """Thousands of MX records whose hosts have up to 126 labels, written with pointers at one and the same name."""
     name = encoded(domain)
     labels = (255 - len(name)) // 2 - 1
@@ -110,10 +110,10 @@ def _many_labels(domain: str, adversary: Adversary) -> Answer:
         pointer = (0xC000 | place + 2 * depth).to_bytes(2)
         for letter in _ALPHABET:
             if len(records) > most:
-                return Answer(dns.rcode.NOERROR, count, records, secure=True)
+                return LabAnswer(dns.rcode.NOERROR, count, records, secure=True)
             records += record(AT_QUESTION, _MX, (depth + 1).to_bytes(2) + bytes([1, letter]) + pointer)
             count += 1
-    return Answer(dns.rcode.NOERROR, count, records, secure=True)
+    return LabAnswer(dns.rcode.NOERROR, count, records, secure=True)
 
 
 def _tlsa(adversary: Adversary, authority: Authority, domain: Hostile, host: str) -> list[bytes]:

@@ -18,7 +18,7 @@ import dns.rcode
 import dns.rdatatype
 
 from crawler.lab.behaviours.routes import Serving
-from crawler.lab.world.names import Domain, Host
+from crawler.lab.world.names import LabDomain, LabHost
 from crawler.lab.world.world import World
 from crawler.model.rows import LookupStatus
 
@@ -50,7 +50,7 @@ _RCODES = {
 _TCP_IDLE = 30.0
 
 
-class Answer(NamedTuple):
+class LabAnswer(NamedTuple):
     """What stands behind the question in a reply, ready to be sent."""
 
     rcode: int
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
     serving: Serving = Serving.ANSWER
 
 
-def answer(world: World, name: str, rdtype: int) -> Answer:
+def answer(world: World, name: str, rdtype: int) -> LabAnswer:
     """What the resolver says to a question; `name` in lower case without trailing dot."""
     if not name:
         return _of_root(rdtype)
@@ -75,40 +75,40 @@ def answer(world: World, name: str, rdtype: int) -> Answer:
     return _of_domain(world.domain(owner), owner == name, rdtype)
 
 
-def _of_root(rdtype: int) -> Answer:
+def _of_root(rdtype: int) -> LabAnswer:
     """The root is signed; a scan asks for it to learn whether its resolver validates."""
     records = record(AT_QUESTION, rdtype, encoded("ns.lab.example")) if rdtype == dns.rdatatype.NS else b""
-    return Answer(dns.rcode.NOERROR, bool(records), records, secure=True)
+    return LabAnswer(dns.rcode.NOERROR, bool(records), records, secure=True)
 
 
-def _of_host(host: Host, itself: bool, rdtype: int) -> Answer:
+def _of_host(host: LabHost, itself: bool, rdtype: int) -> LabAnswer:
     if host.status is LookupStatus.SERVFAIL:
-        return Answer(dns.rcode.SERVFAIL)
+        return LabAnswer(dns.rcode.SERVFAIL)
     if not itself:  # names below it, such as _25._tcp, do not exist
-        return Answer(dns.rcode.NXDOMAIN, secure=host.secure)
+        return LabAnswer(dns.rcode.NXDOMAIN, secure=host.secure)
     wanted = {_A: ".", _AAAA: ":"}.get(rdtype)
     found = [ip_address(text).packed for text in host.addresses if wanted and wanted in text]
     count, records = _chain(host.cnames)
     owner = encoded(host.cnames[-1]) if host.cnames else AT_QUESTION
     records += b"".join(record(owner, rdtype, data) for data in found)
-    return Answer(_RCODES[host.status], count + len(found), records, host.secure)
+    return LabAnswer(_RCODES[host.status], count + len(found), records, host.secure)
 
 
-def _of_domain(domain: Domain, itself: bool, rdtype: int) -> Answer:
+def _of_domain(domain: LabDomain, itself: bool, rdtype: int) -> LabAnswer:
     behaviour = domain.behaviour
     if behaviour.rcode or behaviour.serving is not Serving.ANSWER:
         ede = struct.pack("!H", behaviour.ede[0]) + behaviour.ede[1].encode() if behaviour.ede else b""
         secure = domain.secure and behaviour.rcode == dns.rcode.NXDOMAIN
-        return Answer(behaviour.rcode, secure=secure, ede=ede, serving=behaviour.serving)
+        return LabAnswer(behaviour.rcode, secure=secure, ede=ede, serving=behaviour.serving)
     if not itself:
-        return Answer(dns.rcode.NXDOMAIN, secure=domain.secure)
+        return LabAnswer(dns.rcode.NXDOMAIN, secure=domain.secure)
     count, records = _chain(domain.cnames)
     if rdtype == _MX and behaviour.mx:
         owner = encoded(domain.cnames[-1]) if domain.cnames else AT_QUESTION
         for preference, exchange in domain.mx:
             records += record(owner, _MX, struct.pack("!H", preference) + encoded(exchange))
         count += len(domain.mx)
-    return Answer(dns.rcode.NOERROR, count, records, domain.secure)
+    return LabAnswer(dns.rcode.NOERROR, count, records, domain.secure)
 
 
 def _chain(cnames: tuple[str, ...]) -> tuple[int, bytes]:
@@ -134,7 +134,7 @@ def encoded(name: str) -> bytes:
 class Responder:
     """Bytes of a query to bytes of a reply."""
 
-    def __init__(self, find: Callable[[str, int], Answer]) -> None:
+    def __init__(self, find: Callable[[str, int], LabAnswer]) -> None:
         """`find` is asked once for a name and type; what it says is kept."""
         self.questions = 0  #: answered or passed over in silence
         self._find = lru_cache(100_000)(find)

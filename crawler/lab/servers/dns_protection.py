@@ -17,8 +17,8 @@ from OpenSSL import crypto
 from crawler.lab.behaviours.protection import CERT, EE, FULL, MTA_STS, SHA256, SPKI, Associated, policy_address
 from crawler.lab.behaviours.vocabulary import Leaf, Tls
 from crawler.lab.servers.authority import Authority
-from crawler.lab.servers.dns import AT_QUESTION, Answer, encoded, record
-from crawler.lab.world.names import Domain, Host
+from crawler.lab.servers.dns import AT_QUESTION, LabAnswer, encoded, record
+from crawler.lab.world.names import LabDomain, LabHost
 from crawler.lab.world.world import World
 from crawler.model.rows import LookupStatus, TlsaStatus
 
@@ -26,7 +26,7 @@ _TLSA, _POLICY_HOST, _POLICY_RECORD, _REPORTING = "_25._tcp.", "mta-sts.", "_mta
 _BOGUS = struct.pack("!H", dns.edns.EDECode.DNSSEC_BOGUS)
 
 
-def answer_protected(world: World, authority: Authority, name: str, rdtype: int) -> Answer | None:
+def answer_protected(world: World, authority: Authority, name: str, rdtype: int) -> LabAnswer | None:
     """What the resolver says to a question about protection; None: it is about something else."""
     if name.startswith(_TLSA):
         host = world.host(name.removeprefix(_TLSA))
@@ -37,19 +37,19 @@ def answer_protected(world: World, authority: Authority, name: str, rdtype: int)
     if name.startswith(_REPORTING):
         domain = world.domain(name.removeprefix(_REPORTING))
         if domain.tlsrpt.status is None:
-            return Answer(dns.rcode.SERVFAIL)
+            return LabAnswer(dns.rcode.SERVFAIL)
         return _of_texts(domain, domain.tlsrpt.records(domain.name), rdtype)
     if name.startswith(_POLICY_HOST) and rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA):
         return _of_policy_host(world, name.removeprefix(_POLICY_HOST), rdtype)
     return None
 
 
-def _of_tlsa(host: Host, authority: Authority, rdtype: int) -> Answer | None:
+def _of_tlsa(host: LabHost, authority: Authority, rdtype: int) -> LabAnswer | None:
     kind = host.tlsa
     if kind.status is TlsaStatus.BOGUS:
-        return Answer(dns.rcode.SERVFAIL, ede=_BOGUS)
+        return LabAnswer(dns.rcode.SERVFAIL, ede=_BOGUS)
     if kind.status is TlsaStatus.LOOKUP_FAILED:
-        return Answer(dns.rcode.SERVFAIL)
+        return LabAnswer(dns.rcode.SERVFAIL)
     if rdtype != dns.rdatatype.TLSA or not kind.records:
         return None
     found = [
@@ -59,10 +59,10 @@ def _of_tlsa(host: Host, authority: Authority, rdtype: int) -> Answer | None:
     crowd = (bytes([kind.crowd_begins]) * 30 + n.to_bytes(2) for n in range(kind.crowd))
     found += [bytes([EE, SPKI, SHA256]) + digest for digest in crowd]
     records = b"".join(record(AT_QUESTION, dns.rdatatype.TLSA, data) for data in found)
-    return Answer(dns.rcode.NOERROR, len(found), records, host.secure)
+    return LabAnswer(dns.rcode.NOERROR, len(found), records, host.secure)
 
 
-def _association(host: Host, authority: Authority, selector: int, matching: int, of: Associated) -> bytes:
+def _association(host: LabHost, authority: Authority, selector: int, matching: int, of: Associated) -> bytes:
     """Certificate association data (RFC 6698 §2.1.4)."""
     if of == "leaf":
         tls = host.behaviour.server.tls
@@ -79,11 +79,11 @@ def _association(host: Host, authority: Authority, selector: int, matching: int,
     return (hashlib.sha256 if matching == SHA256 else hashlib.sha512)(data).digest()
 
 
-def _of_texts(domain: Domain, texts: list[bytes], rdtype: int) -> Answer | None:
+def _of_texts(domain: LabDomain, texts: list[bytes], rdtype: int) -> LabAnswer | None:
     if rdtype != dns.rdatatype.TXT or not texts:
         return None
     records = b"".join(record(AT_QUESTION, dns.rdatatype.TXT, character_strings(text)) for text in texts)
-    return Answer(dns.rcode.NOERROR, len(texts), records, domain.secure)
+    return LabAnswer(dns.rcode.NOERROR, len(texts), records, domain.secure)
 
 
 def character_strings(text: bytes) -> bytes:
@@ -92,19 +92,19 @@ def character_strings(text: bytes) -> bytes:
     return b"".join(bytes([len(piece)]) + piece for piece in pieces)
 
 
-def _of_policy_host(world: World, name: str, rdtype: int) -> Answer | None:
+def _of_policy_host(world: World, name: str, rdtype: int) -> LabAnswer | None:
     domain = world.domain(name)
     kind = domain.mta_sts
     if kind is MTA_STS["no-mta-sts"]:
         return None
     if not kind.resolves:
-        return Answer(dns.rcode.SERVFAIL)
+        return LabAnswer(dns.rcode.SERVFAIL)
     if not kind.has_host:
-        return Answer(dns.rcode.NXDOMAIN, secure=domain.secure)
+        return LabAnswer(dns.rcode.NXDOMAIN, secure=domain.secure)
     owner, records = AT_QUESTION, b""
     if kind.delegate:
         records = record(owner, dns.rdatatype.CNAME, encoded(kind.delegate))
         owner = encoded(kind.delegate)
     if rdtype == dns.rdatatype.A:
         records += record(owner, rdtype, IPv4Address(policy_address(kind)).packed)
-    return Answer(dns.rcode.NOERROR, bool(kind.delegate) + (rdtype == dns.rdatatype.A), records, domain.secure)
+    return LabAnswer(dns.rcode.NOERROR, bool(kind.delegate) + (rdtype == dns.rdatatype.A), records, domain.secure)

@@ -30,7 +30,7 @@ from crawler.lab.behaviours.vocabulary import (
     Tls,
 )
 from crawler.lab.servers.sockets import bound_socket
-from crawler.lab.servers.tls import TlsContexts, TlsServer
+from crawler.lab.servers.tls import ServerContexts, TlsServer
 from crawler.model.errors import UsageError
 
 _LIFETIME = 180.0  # seconds a connection may last, so that forgotten ones do not pile up
@@ -51,7 +51,7 @@ class _Records:
 class MailServers:
     """Everything that listens for mail in the lab."""
 
-    def __init__(self, contexts: TlsContexts, port: int) -> None:
+    def __init__(self, contexts: ServerContexts, port: int) -> None:
         self.port = port
         self.accepted = 0  #: connections so far
         self.open: set[Conversation] = set()  #: connections right now
@@ -132,7 +132,7 @@ class Conversation(asyncio.Protocol):
         "_transport",
     )  # fmt: skip
 
-    def __init__(self, servers: MailServers, contexts: TlsContexts, server: Server) -> None:
+    def __init__(self, servers: MailServers, contexts: ServerContexts, server: Server) -> None:
         self._servers, self._contexts, self._server = servers, contexts, server
         self._steps: deque[Step | _Records] = deque()
         self._buffer = bytearray()

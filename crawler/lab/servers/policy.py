@@ -11,7 +11,7 @@ from typing import cast
 
 from crawler.lab.behaviours.protection import MTA_STS, StsBehaviour, policy_address
 from crawler.lab.behaviours.vocabulary import Tls
-from crawler.lab.servers.tls import TlsContexts, TlsServer
+from crawler.lab.servers.tls import ServerContexts, TlsServer
 from crawler.lab.world.world import World
 from crawler.model.errors import UsageError
 
@@ -23,7 +23,7 @@ _HOST = re.compile(rb"\r\nHost: mta-sts\.([^:\r\n]+)", re.IGNORECASE)
 class PolicyServers:
     """Everything that serves policies in the lab."""
 
-    def __init__(self, world: World, contexts: TlsContexts, port: int) -> None:
+    def __init__(self, world: World, contexts: ServerContexts, port: int) -> None:
         self.port = port
         self._world, self._contexts = world, contexts
         self._servers: list[asyncio.Server] = []

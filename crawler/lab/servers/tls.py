@@ -22,7 +22,7 @@ _VERSIONS = {
 _READ = 16_384
 
 
-class TlsContexts:
+class ServerContexts:
     """One context for each description, made when first needed; the leaf is chosen by SNI."""
 
     def __init__(self, authority: Authority, directory: Path) -> None:

@@ -17,7 +17,7 @@ from crawler.model.rows import Dnssec, LookupStatus, Route, TlsaStatus
 
 
 @dataclass(frozen=True, slots=True)
-class Domain:
+class LabDomain:
     """A name of the list: what a scan must find out about it."""
 
     name: str
@@ -50,7 +50,7 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class LabHost:
     """A mail host: what its address lookups give, and how it behaves."""
 
     name: str

@@ -22,7 +22,7 @@ from crawler.lab.behaviours.reporting import TLSRPT, TlsrptBehaviour
 from crawler.lab.behaviours.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES
 from crawler.lab.behaviours.shares import DUAL_STACK, PROVIDERS, SIGNED
 from crawler.lab.behaviours.vocabulary import HOSTS, HostBehaviour
-from crawler.lab.world.names import Domain, Host
+from crawler.lab.world.names import LabDomain, LabHost
 from crawler.model.names import MAX_NAME
 from crawler.model.rows import LookupStatus, Route, TlsaStatus
 
@@ -86,12 +86,12 @@ class World:
         """A number of 64 bits that depends on seed, purpose and name alone."""
         return int.from_bytes(blake2b(f"{self.seed} {what} {name}".encode(), digest_size=8).digest(), "big")
 
-    def _domain(self, name: str) -> Domain:
+    def _domain(self, name: str) -> LabDomain:
         """What a name is when a list has it."""
         if self._has_owner(name):  # a mail host of another domain: it has addresses and no MX
             host = self._own_host(name, name.partition(".")[2])
             itself = ((0, name),) if host.status is LookupStatus.OK else ()
-            return Domain(name, _AS_DOMAIN[host.status], itself, host.cnames, host.secure, "")
+            return LabDomain(name, _AS_DOMAIN[host.status], itself, host.cnames, host.secure, "")
         route, own = self._route_of(name)
         if any(self._route_of(above)[0] == _OPTED_OUT for above in _above(name)):
             route, own = _OPTED_OUT, ""
@@ -111,23 +111,23 @@ class World:
         mx = tuple(dict.fromkeys(exchanges))
         own = behaviour.host or own
         promises = self._mta_sts_of(name, route), self._tlsrpt_of(name, route), self._listed_of(name, route)
-        return Domain(name, behaviour, mx, cnames, self._is_signed(name), own, *promises)
+        return LabDomain(name, behaviour, mx, cnames, self._is_signed(name), own, *promises)
 
-    def _host(self, name: str) -> Host | None:
+    def _host(self, name: str) -> LabHost | None:
         """What a name is when it is asked for its address; None if it is no mail host."""
         if name in self._shared:
             behaviour = HOSTS[self._shared[name]]
             addresses, secure = self._addresses(name, behaviour), self._is_signed(name)
-            return Host(name, behaviour, addresses, LookupStatus.OK, (), secure, self._tlsa_of(name, name, secure))
+            return LabHost(name, behaviour, addresses, LookupStatus.OK, (), secure, self._tlsa_of(name, name, secure))
         if name in _LOST:
-            return Host(name, HOSTS["refused"], (), LookupStatus.NXDOMAIN, (), self._is_signed(name))
+            return LabHost(name, HOSTS["refused"], (), LookupStatus.NXDOMAIN, (), self._is_signed(name))
         if self._has_owner(name):
             return self._own_host(name, name.partition(".")[2])
         domain = self.domain(name)
         is_host = domain.behaviour.is_host or any(exchange == name for _, exchange in domain.mx)
         return self._own_host(name) if is_host else None
 
-    def _own_host(self, name: str, owner: str = "") -> Host:
+    def _own_host(self, name: str, owner: str = "") -> LabHost:
         """The mail host that a domain runs for itself."""
         domain = self.domain(owner or name)
         route = domain.behaviour
@@ -136,7 +136,7 @@ class World:
         cnames = (route.host_alias.format(host=name),) if route.host_alias else ()
         secure = self._is_signed(name)
         tlsa = self._tlsa_of(name, owner or name, secure)
-        return Host(name, behaviour, addresses, route.host_status, cnames, secure, tlsa)
+        return LabHost(name, behaviour, addresses, route.host_status, cnames, secure, tlsa)
 
     def _route_of(self, name: str) -> tuple[str, str]:
         if name == _WRONGLY_SIGNED:
@@ -177,7 +177,7 @@ class World:
         """The entries of the opt-out file that concern a name of the list."""
         return [above for above in (name, *_above(name)) if self._route_of(above)[0] == _OPTED_OUT]
 
-    def behaviour_at(self, host: Host, address: str) -> HostBehaviour:
+    def behaviour_at(self, host: LabHost, address: str) -> HostBehaviour:
         """How a host behaves at one of its addresses."""
         return HOSTS["ipv6"] if address == _IPV6 else host.behaviour
 
