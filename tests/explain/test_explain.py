@@ -12,7 +12,7 @@ import pytest
 from crawler.explain.domain_text import _MODES, _TLSA
 from crawler.explain.endpoint_text import DANE_ERRORS, OUTCOMES
 from crawler.explain.explain import _endpoints, as_document, run
-from crawler.explain.list_text import listing_of
+from crawler.explain.list_text import listed_domain_of
 from crawler.explain.text import ROUTES, Findings, lines
 from crawler.model.errors import UsageError
 from crawler.model.rows import (
@@ -180,7 +180,7 @@ def test_a_line_says_whether_the_domain_is_on_a_policy_list_and_keeps_it(
     findings = about_mail(*(probe(f"mx{n}.example", f"192.0.2.{n}", kind) for n, kind in enumerate(kinds)))
     findings.hosts = [host(f"mx{n}.example", f"192.0.2.{n}") for n in range(len(kinds))]
     for at, state in ((14, "valid until"), (15, "expired")):
-        findings.listing = listing_of(findings, policy_list(**entry), datetime(2026, 1, at, tzinfo=UTC))
+        findings.listing = listed_domain_of(findings, policy_list(**entry), datetime(2026, 1, at, tzinfo=UTC))
         (line,) = [line.plain for line in lines(findings) if "policy list" in line.plain]
         assert line.startswith(f"  policy list policy.json ({state} 2026-01-15): ") and said in line
     document = as_document(findings)["policy_list"]

@@ -52,7 +52,7 @@ def handshake(
             return
         stage.host_says(b"250 mx\r\n")
 
-    monkeypatch.setattr(room, "converse", run_conversation)
+    monkeypatch.setattr(room, "run_conversation", run_conversation)
     anchors = tmp_path / "anchors.pem"
     anchors.write_bytes(ROOT.certificate.public_bytes(serialization.Encoding.PEM))
     config = Config(ca_file=str(anchors), ehlo_name="probe.example", pacing=Pacing(retry_delay=0), **settings)

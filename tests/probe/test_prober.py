@@ -39,7 +39,7 @@ class Played:
         self.most: Counter[str | bytes] = Counter()
         self.rows: list[Any] = []
         self.script = script
-        monkeypatch.setattr(room, "converse", self.run_conversation)
+        monkeypatch.setattr(room, "run_conversation", self.run_conversation)
         settings = {
             "ordinary_seconds": 0.0,
             "retry_delay": 0.0,
