@@ -48,7 +48,7 @@ from datetime import datetime
 
 from analysis.sql import endpoints, names, senders
 from analysis.sql.endpoints import CRITERIA, columns
-from crawler.settings.config import STANDARD_PORTS
+from crawler.protocols.registry import services
 
 #: What deliveries, and so domains, are judged by: the criteria of endpoints and those of senders.
 DOMAIN_CRITERIA = CRITERIA | senders.CRITERIA
@@ -150,7 +150,7 @@ WITH wanted AS (
     SELECT host, address, getvariable('protocol') AS protocol, coalesce(judged.basis, 'unknown') AS basis,
         coalesce(inferred, false) AS inferred, judged.* EXCLUDE (host, address, protocol, basis, inferred)
     FROM wanted JOIN addressed USING (host)
-    LEFT JOIN (FROM judged WHERE protocol = getvariable('protocol')) AS judged USING (host, address)
+    LEFT JOIN (FROM judged WHERE protocol = getvariable('protocol') AND form = 'starttls') AS judged USING (host, address)
     UNION ALL BY NAME
     SELECT host, getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred FROM incomplete
 )
@@ -241,7 +241,7 @@ def views(protocol: str, judged_at: datetime | None = None) -> list[str]:
     return [
         f"SET VARIABLE judged_at = {at}",
         f"SET VARIABLE protocol = '{protocol.replace(chr(39), '')}'",
-        f"SET VARIABLE tlsa_port = {STANDARD_PORTS.get(protocol, 0)}",
+        f"SET VARIABLE tlsa_port = {services()[protocol].port if protocol in services() else 0}",
         *_MACROS,
         endpoints.JUDGED,
         _ROUTES,

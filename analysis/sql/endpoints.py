@@ -140,16 +140,16 @@ def columns(criteria: dict[str, str]) -> str:
 JUDGED = f"""
 CREATE VIEW judged AS
 WITH probed AS (
-    SELECT *, CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
+    SELECT * REPLACE (coalesce(form, 'starttls') AS form), CASE WHEN negotiated THEN true WHEN conclusive OR NOT starttls_offered THEN false END AS tls
     FROM probes WHERE outcome <> 'sampled_out'
 ), sample AS (
-    SELECT protocol, host, address, port, outcome, representative_host, representative_related
+    SELECT protocol, coalesce(form, 'starttls') AS form, host, address, port, outcome, representative_host, representative_related
     FROM probes WHERE outcome = 'sampled_out'
 ), agreed AS (
     SELECT protocol, address, port, {_AGREED}
     FROM probed SEMI JOIN sample USING (protocol, address, port) WHERE stage IS NOT NULL GROUP BY ALL
 ), inferred AS (
-    SELECT sample.protocol, sample.host, sample.address, sample.port, coalesce(conclusive, false) AS inferred,
+    SELECT sample.protocol, sample.form, sample.host, sample.address, sample.port, coalesce(conclusive, false) AS inferred,
         coalesce(representative.outcome, sample.outcome) AS outcome, stage, conclusive, started_at,
         agreed.* EXCLUDE (protocol, address, port), {_OF_RELATED}
     FROM sample
@@ -166,10 +166,10 @@ WITH probed AS (
 ), named AS (
     {answers("asked")}
 ), facts AS (
-    SELECT protocol, host, address, port, false AS inferred, name_match, {_DANE}, {_FACTS}
+    SELECT protocol, form, host, address, port, false AS inferred, name_match, {_DANE}, {_FACTS}
     FROM probed
     UNION ALL BY NAME
-    SELECT protocol, inferred.host, address, port, inferred, {_FACTS}, spki_sha256, is_named AS name_match
+    SELECT protocol, form, inferred.host, address, port, inferred, {_FACTS}, spki_sha256, is_named AS name_match
     FROM inferred
     LEFT JOIN named ON named.leaf = received_chain[1] AND named.host = inferred.host
     LEFT JOIN (SELECT sha256, spki_sha256 FROM certificates) AS certificate ON certificate.sha256 = received_chain[1]
@@ -186,7 +186,7 @@ WITH probed AS (
         SELECT received_chain, trusted_if_known AS completed, valid_from, valid_until FROM incomplete_chains
     ) USING (received_chain)
 )
-SELECT protocol, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,
+SELECT protocol, form, host, address, port, inferred, stage, outcome, pq_intolerant, tls_version, tls_cipher, tls_group,
     chain_trusted, chain_error, trusted_with_known, name_match, within_validity, received_chain[1] AS leaf, tlsa, {_DANE},
     CASE WHEN conclusive IS NOT TRUE THEN 'unknown' WHEN inferred THEN 'inferred' ELSE 'observed' END AS basis,
     CASE WHEN outcome = 'address_not_allowed' THEN false WHEN stage IS NULL THEN NULL ELSE stage <> 'connect' END AS accepts,

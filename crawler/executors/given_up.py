@@ -20,7 +20,7 @@ from crawler.model.rows import (
     TlsaStatus,
 )
 from crawler.probe.shard_rows import unprobed
-from crawler.settings.config import STANDARD_PORTS, Config
+from crawler.settings.config import Config
 
 
 def rows_of(inputs: Iterable[Target | MailHost | Endpoint], config: Config) -> Iterator[Any]:
@@ -31,7 +31,7 @@ def rows_of(inputs: Iterable[Target | MailHost | Endpoint], config: Config) -> I
         elif isinstance(item, MailHost):
             status = LookupStatus.GAVE_UP
             yield Host(host=item.host, ipv4_status=status, ipv6_status=status)
-            for port in sorted({STANDARD_PORTS[protocol] for protocol in config.protocol}):
+            for port in sorted({service.port for service in config.services()}):
                 yield Tlsa(host=item.host, port=port, status=TlsaStatus.NOT_ASKED)
         else:
             yield unprobed(item, Outcome.GAVE_UP)

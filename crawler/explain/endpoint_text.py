@@ -24,6 +24,7 @@ OUTCOMES: dict[Outcome, str] = {
     Outcome.RESET: "the connection was reset; the rest is unknown",
     Outcome.REJECTED: "the host will not talk to us; whether it does TLS for others is unknown",
     Outcome.UPGRADE_REFUSED: "STARTTLS was offered, then refused",
+    Outcome.STARTTLS_IMPOSSIBLE: "the host opened in a state that allows no upgrade to TLS",
     Outcome.PROTOCOL_ERROR: "the answer is outside the protocol's grammar",
     Outcome.WRONG_PROTOCOL: "another protocol answers at this port",
     Outcome.LIMIT_EXCEEDED: "the host sent more than we take (our limit)",

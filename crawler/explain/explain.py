@@ -146,10 +146,10 @@ def _endpoints(findings: Findings, config: Config, only: str | None) -> Iterator
     most = max(1, config.pacing.domain_endpoints // max(1, len(findings.hosts)))  # as `budgets` has it for one domain
     for host in findings.hosts:
         tlsa = findings.tlsa.get(host.host or "")
-        places: Counter[str | None] = Counter()  # endpoints so far, of each protocol
+        places: Counter[int | None] = Counter()  # endpoints so far, of each port
         for endpoint in endpoints_of(host, {tlsa.port: tlsa} if tlsa and tlsa.port else {}, config):
-            endpoint.over_budget = only is None and places[endpoint.protocol] >= most
-            places[endpoint.protocol] += 1
+            endpoint.over_budget = only is None and places[endpoint.port] >= most
+            places[endpoint.port] += 1
             if only in (None, endpoint.address):
                 yield endpoint
 
@@ -168,7 +168,7 @@ def as_document(findings: Findings) -> dict[str, Any]:
         "probes": [asdict(probe) for probe, _ in findings.probes],
         "certificates": list(certificates.values()),
         "senders": [
-            {"protocol": probe.protocol, "host": probe.host, "address": probe.address, **answers}
+            {"protocol": probe.protocol, "form": probe.form, "host": probe.host, "address": probe.address, **answers}
             for probe, answers in judged(findings)
         ],
         "policy_list": findings.listing and findings.listing.as_document(),

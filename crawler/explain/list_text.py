@@ -16,6 +16,7 @@ from crawler.model.rows import Domain, Host, Probe
 from crawler.policies import list_compliance as promise
 from crawler.policies.list_compliance import Compliance
 from crawler.policies.policy_list import ListedPolicy, PolicyList
+from crawler.policies.senders import takes_deliveries
 
 
 class Measured(Protocol):
@@ -98,7 +99,7 @@ def listed_domain_of(measured: Measured, source: PolicyList, at: datetime | None
         probes: Mapping[tuple[str, str], Any] = {
             (probe.host or "", probe.address or ""): (probe, chain[0].row if chain else None)
             for probe, chain in measured.probes
-            if probe.protocol == "smtp"
+            if takes_deliveries(probe)
         }
         kept = promise.of_domain(policy, measured.domain, {host.host or "": host for host in measured.hosts}, probes)
     return ListedDomain(source, source.is_expired(at or datetime.now(UTC)), policy, kept)

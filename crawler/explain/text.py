@@ -16,7 +16,7 @@ from crawler.explain.domain_text import about_domain, about_host, summary
 from crawler.explain.endpoint_text import about_probe
 from crawler.explain.list_text import ListedDomain
 from crawler.model.rows import Domain, Host, Probe, Route, Tlsa
-from crawler.policies.senders import Delivery, Sender, deliveries
+from crawler.policies.senders import Delivery, Sender, deliveries, takes_deliveries
 
 ROUTES: dict[Route, str] = {
     Route.EXPLICIT: "takes mail at the hosts of its MX records",
@@ -83,7 +83,10 @@ def _about_host(host: Host, findings: Findings) -> Iterator[Text]:
 
 
 def judged(findings: Findings) -> Iterator[tuple[Probe, dict[Sender, Delivery | None]]]:
-    """What each sender would do at each probe's endpoint; nothing where only a host was asked about."""
+    """What each sender would do at each probe's endpoint; nothing where only a host was asked about, or no mail arrives."""
     for probe, chain in findings.probes:
         tlsa = findings.tlsa.get(probe.host or "")
-        yield probe, deliveries(findings.domain, tlsa, probe, chain[0] if chain else None) if findings.domain else {}
+        if findings.domain is None or not takes_deliveries(probe):
+            yield probe, {}
+        else:
+            yield probe, deliveries(findings.domain, tlsa, probe, chain[0] if chain else None)

@@ -31,6 +31,9 @@ from crawler.model.vocabulary import (
     Dnssec as Dnssec,
 )
 from crawler.model.vocabulary import (
+    Form as Form,
+)
+from crawler.model.vocabulary import (
     LookupStatus as LookupStatus,
 )
 from crawler.model.vocabulary import (
@@ -185,7 +188,12 @@ class Tlsa:
 class Probe:
     """One endpoint: facts of its last attempt, and verdicts on its certificates (table `probes`)."""
 
-    protocol: str | None = column(TEXT, "`smtp`, `submission`, `imap` …")
+    protocol: str | None = column(TEXT, "name of the plain form: `smtp`, `submission`, `imap` …")
+    form: Form | None = column(
+        TEXT,
+        "`starttls`: TLS by an upgrade; `implicit`: TLS at once, on a port of its own; what comes before TLS "
+        "(`capabilities`, `starttls_offered`, `starttls_code` …) is null then, and `greeting` came inside TLS",
+    )
     host: str | None = column(TEXT, "mail host: the SNI and reference name")
     address: str | None = column(TEXT, "IP address contacted")
     port: int | None = column(INT, "TCP port contacted")
@@ -220,9 +228,12 @@ class Probe:
     )
     starttls_masked: str | None = column(TEXT, "a keyword that looks like a masked STARTTLS, e.g. `XXXXXXXA`")
     starttls_code: int | None = column(SMALL, "reply code to STARTTLS")
+    plaintext_login: bool | None = column(
+        FLAG, "before TLS a login with the password in the clear was offered; null: not known, or no such thing"
+    )
     last_reply: str | None = column(TEXT, "the reply, or the bytes, at which it ended")
     plaintext_after_upgrade: bytes | None = column(
-        BINARY, "plaintext received behind the go-ahead; recorded and discarded"
+        BINARY, "plaintext received behind the go-ahead, or where TLS was due; recorded and discarded"
     )
     stray_bytes: bytes | None = column(
         BINARY, "empty lines in front of replies, which we read over, as Postfix does and Exim does not; null: none"
@@ -234,6 +245,9 @@ class Probe:
     tls_cipher: str | None = column(TEXT, "negotiated cipher, OpenSSL's name")
     tls_group: str | None = column(
         TEXT, "negotiated group, e.g. `X25519MLKEM768`; null also for DHE and RSA in TLS 1.2"
+    )
+    tls_alpn: str | None = column(
+        TEXT, "what the host chose of the ALPN names offered; null: none was offered, or the host chose none"
     )
     tls_alert: str | None = column(TEXT, "fatal alert received, e.g. `handshake failure`")
     tls_reason: str | None = column(
@@ -407,9 +421,9 @@ class MailHost:
 
 @dataclass(slots=True)
 class Endpoint:
-    """One (protocol, host, address, port) to be probed once."""
+    """One (protocol, form, host, address, port) to be probed once."""
 
-    protocol: str | None = column(TEXT, "protocol name")
+    protocol: str | None = column(TEXT, "name of the protocol's plain form")
     host: str | None = column(TEXT, "mail host")
     address: str | None = column(TEXT, "IP address")
     port: int | None = column(INT, "TCP port")
@@ -428,6 +442,7 @@ class Endpoint:
     network_weight: float | None = column(pa.float32(), "weight, divided among the host's endpoints in a network")
     provider_weight: float | None = column(pa.float32(), "of all mail hosts under the registrable domain")
     provider_endpoints: int | None = column(INT, "of all of them, before a network was found to be full")
+    form: Form | None = column(TEXT, "how it comes to TLS; null: `starttls`")
 
 
 def schema_of(row: type) -> pa.Schema:

@@ -24,6 +24,13 @@ class Stage(StrEnum):
     DONE = "done"
 
 
+class Form(StrEnum):
+    """How a connection comes to TLS."""
+
+    STARTTLS = "starttls"  #: by an upgrade within a conversation that begins in the clear
+    IMPLICIT = "implicit"  #: at once, on a port of its own
+
+
 class Outcome(StrEnum):
     """How a probe ended at its stage."""
 
@@ -36,6 +43,7 @@ class Outcome(StrEnum):
     RESET = "reset"  #: RST after the connection stood
     REJECTED = "rejected"  #: the host said, in its protocol, that it will not talk to us
     UPGRADE_REFUSED = "upgrade_refused"  #: STARTTLS was offered, then answered without go-ahead
+    STARTTLS_IMPOSSIBLE = "starttls_impossible"  #: the host opened in a state that allows no upgrade (IMAP PREAUTH)
     PROTOCOL_ERROR = "protocol_error"  #: a reply outside the protocol's grammar
     WRONG_PROTOCOL = "wrong_protocol"  #: recognisably another protocol
     LIMIT_EXCEEDED = "limit_exceeded"  #: more bytes, lines, replies or work than we take (our limit)
@@ -177,20 +185,22 @@ class TlsrptStatus(StrEnum):
 
 
 #: Outcomes that answer the question of TLS wherever they occur.
-_CONCLUSIVE = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.TLS_ALERT, Outcome.TLS_ERROR})
+_CONCLUSIVE = frozenset(
+    {Outcome.OK, Outcome.NOT_OFFERED, Outcome.STARTTLS_IMPOSSIBLE, Outcome.TLS_ALERT, Outcome.TLS_ERROR}
+)
 
 
-def is_conclusive(stage: Stage | None, outcome: Outcome, reply_code: int | None) -> bool:
+def is_conclusive(stage: Stage | None, outcome: Outcome, *, for_good: bool, inside_tls: bool) -> bool:
     """Whether the outcome answers 'does this endpoint do TLS?', so that a retry is not expected to differ.
 
-    A refused upgrade is conclusive when refused for good (5yz, RFC 5321 §4.2.1) and not when the
-    host says 'not now' (4yz); a reply outside the grammar is conclusive only from the upgrade on,
-    because before it nothing was learnt about TLS; and whoever turns us away inside TLS does TLS.
+    A refused upgrade is conclusive when refused `for_good` (5yz, RFC 5321 §4.2.1) and not when the host says 'not now'
+    (4yz).  A reply outside the grammar is conclusive only from the upgrade on, because before it nothing was learnt
+    about TLS.  A host that turns us away inside TLS does TLS.
     """
     if outcome is Outcome.REJECTED:
-        return stage is Stage.AFTER_TLS
+        return inside_tls
     if outcome is Outcome.UPGRADE_REFUSED:
-        return reply_code is not None and reply_code >= 500
+        return for_good
     if outcome is Outcome.PROTOCOL_ERROR:
-        return stage in (Stage.UPGRADE, Stage.AFTER_TLS)
+        return inside_tls or stage is Stage.UPGRADE
     return outcome in _CONCLUSIVE

@@ -42,6 +42,7 @@ from crawler.model.rows import (
     DaneStatus,
     Dnssec,
     Domain,
+    Form,
     MtaStsFetch,
     MtaStsMode,
     MtaStsRecord,
@@ -81,6 +82,11 @@ WORDS = {
 
 #: How fetching a policy ended where there is none to honour: no policy host, or one that gave something else.
 NO_POLICY = (MtaStsFetch.NO_HOST, MtaStsFetch.TLS, MtaStsFetch.HTTP, MtaStsFetch.TOO_LARGE, MtaStsFetch.SYNTAX)
+
+
+def takes_deliveries(probe: Probe) -> bool:
+    """Whether mail is delivered at that endpoint: between servers it is, by SMTP that upgrades (RFC 5321 §4.5.4.2, RFC 3207)."""
+    return probe.protocol == "smtp" and probe.form is not Form.IMPLICIT
 
 
 def deliveries(

@@ -20,14 +20,14 @@ from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.trust_store import TrustStore
 from crawler.certificates.verdicts import conclude, judge_chain, judge_names
 from crawler.model.names import InvalidName, a_label
-from crawler.model.rows import DaneStatus, Endpoint, Outcome, Probe, Stage
+from crawler.model.rows import DaneStatus, Endpoint, Form, Outcome, Probe, Stage
 from crawler.policies import dane
 from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.politeness.pacing import RateLimit
 from crawler.probe.connection import run_conversation
 from crawler.probe.conversation import Conversation, Identity, LongHandshakes
-from crawler.probe.dialogs.protocol import protocol
+from crawler.protocols.registry import protocol
 from crawler.settings.config import Config
 from crawler.tls.handshake import Afford, Offer, TlsClient, TlsContexts
 
@@ -61,10 +61,17 @@ class Attempts:
         self._ehlo_name = _ascii(config.ehlo_name)
 
     async def once(
-        self, endpoint: Endpoint, took: Took = _ignore, *, offer: Offer = Offer.MODERN, afford: Afford | None = None
+        self,
+        endpoint: Endpoint,
+        took: Took = _ignore,
+        *,
+        offer: Offer = Offer.MODERN,
+        afford: Afford | None = None,
+        offer_alpn: bool = True,
     ) -> Finding:
         """Talk to the endpoint once, when the rate allows it.
 
+        `offer_alpn` is false after a host refused the handshake for the protocol's name in ALPN.
         `took` is told the seconds of the connection, without the time that we waited before it; `afford` is asked
         about a large prime for DHE.
         Never raises for anything the host or the network does; a fault of ours is `internal_error`,
@@ -72,17 +79,18 @@ class Attempts:
         """
         await self._budget.turn()
         probe = Probe(
-            protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
-            vantage=self._config.vantage or None, started_at=datetime.now(UTC),
+            protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
+            address=endpoint.address, port=endpoint.port, vantage=self._config.vantage or None, started_at=datetime.now(UTC),
         )  # fmt: skip
         address = endpoint.address or ""
-        context = self._contexts[offer]
+        context, spoken = self._contexts[offer], protocol(endpoint.protocol or "smtp")
+        alpn = spoken.alpn if offer_alpn else ""
         conversation = Conversation(
             probe,
-            protocol(endpoint.protocol or "smtp"),
+            spoken,
             Identity(self._ehlo_name, _ascii(endpoint.host or "") or None),
             self._config.limits,
-            lambda name: TlsClient(context, name, self._config.limits.dh_bits, afford),
+            lambda name: TlsClient(context, name, self._config.limits.dh_bits, afford, alpn),
             time.monotonic,
             self._long,
         )
@@ -123,18 +131,24 @@ class Attempts:
         return probe, chain
 
     async def compared(
-        self, endpoint: Endpoint, pause: float, took: Took = _ignore, afford: Afford | None = None
+        self,
+        endpoint: Endpoint,
+        pause: float,
+        took: Took = _ignore,
+        afford: Afford | None = None,
+        *,
+        offer_alpn: bool = True,
     ) -> Finding:
         """An attempt with classical groups; if it gets further than the hybrid hello did, that one once more.
 
         Only a host that fails with one hello, answers to the other and fails with the first again
         is intolerant of it; one that merely had a bad moment is not.
         """
-        probe, chain = await self.once(endpoint, took, offer=Offer.CLASSICAL, afford=afford)
+        probe, chain = await self.once(endpoint, took, offer=Offer.CLASSICAL, afford=afford, offer_alpn=offer_alpn)
         if not probe.negotiated:
             return probe, chain
         await anyio.sleep(pause)
-        again, chain_again = await self.once(endpoint, took, afford=afford)
+        again, chain_again = await self.once(endpoint, took, afford=afford, offer_alpn=offer_alpn)
         attempts = (probe.attempts or []) + (again.attempts or [])
         if again.negotiated:
             probe, chain = again, chain_again

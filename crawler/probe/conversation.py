@@ -5,6 +5,7 @@ the deadlines; the protocol's dialog knows what to say; `handshake.py` does the 
 put together, so that a test can play a conversation byte by byte.
 
     plain ──go-ahead──▶ handshake ──established──▶ after_tls ──▶ goodbye
+                        handshake ──established──▶ greeting ──▶ after_tls ──▶ goodbye      the implicit form
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import NamedTuple
 
 from OpenSSL import crypto
 
-from crawler.model.rows import Outcome, Probe, Stage, is_conclusive, printable, within
-from crawler.probe.dialogs.protocol import Dialog, Ended, Protocol, Turn
+from crawler.model.rows import Form, Outcome, Probe, Stage, is_conclusive, printable, within
+from crawler.protocols.protocol import Dialog, Ended, Protocol, Turn
 from crawler.settings.config import Limits
 from crawler.tls.handshake import TlsClient, TlsFailure, is_forward_secret, is_post_quantum
 
@@ -73,8 +74,10 @@ class Conversation:
         "_clock",
         "_dialog",
         "_dropped",
+        "_for_good",
         "_identity",
         "_inside",
+        "_is_implicit",
         "_last_reply",
         "_limits",
         "_long",
@@ -114,6 +117,8 @@ class Conversation:
         self._long = long or LongHandshakes(limits.long_handshakes)
         self._dialog: Dialog | None = None
         self._turn = Turn(Stage.CONNECT)
+        self._is_implicit = probe.form is Form.IMPLICIT
+        self._for_good = False  # the host meant its refusal to last
         self._replies = protocol.replies(limits)
         self._reply_count = 0
         self._last_reply = b""
@@ -127,7 +132,7 @@ class Conversation:
 
     def connected(self) -> bytes:
         """The connection stands; returns what to send first."""
-        return self._begin(self._protocol.before_tls)
+        return self._upgrade() if self._is_implicit else self._begin(self._protocol.plain)
 
     def receive(self, data: bytes) -> bytes:
         """Data came; returns what to send.  Never raises for anything the host does."""
@@ -141,6 +146,7 @@ class Conversation:
                 return self._shake(data)
             return self._hear_inside(data)
         except Ended as end:
+            self._for_good = end.for_good
             return self._finish(end.outcome)
         except TlsFailure as failure:
             return self._fail_tls(failure)
@@ -178,6 +184,8 @@ class Conversation:
             self._reply_count += 1
             self.reply_code = reply.code
             self._last_reply = reply.raw
+            if self._tls is not None:
+                self.probe.negotiated = True
             if self._reply_count > self._limits.replies:
                 raise Ended(Outcome.LIMIT_EXCEEDED)
             try:
@@ -189,8 +197,8 @@ class Conversation:
     # --- TLS ---
 
     def _upgrade(self) -> bytes:
-        """The go-ahead was given.  Plaintext behind it is recorded and discarded, never answered:
-        kept across the upgrade it would be an injected response (CVE-2011-0411 and its kin)."""
+        """Begin TLS, after the go-ahead or at once.  Plaintext behind the go-ahead is recorded and discarded, never
+        answered: kept across the upgrade it would be an injected response (CVE-2011-0411 and its kin)."""
         if self._buffer:
             self.probe.plaintext_after_upgrade = bytes(self._buffer[: self._limits.plaintext_bytes])
             self._buffer.clear()
@@ -214,6 +222,7 @@ class Conversation:
         probe.tls_version, probe.tls_cipher, probe.tls_group = tls.version(), tls.cipher(), tls.group()
         probe.forward_secret = is_forward_secret(probe.tls_version, probe.tls_cipher or "")
         probe.post_quantum = is_post_quantum(probe.tls_group)
+        probe.tls_alpn = tls.alpn()
         staple = tls.staple()
         if staple is not None:
             probe.ocsp_staple_bytes = len(staple)
@@ -226,7 +235,7 @@ class Conversation:
             self._finish(Outcome.LIMIT_EXCEEDED)
             return out + self._goodbye()
         # Our Finished and the first command travel in one flight.
-        out += tls.write(self._begin(self._protocol.after_tls))
+        out += tls.write(self._begin(self._protocol.inside if self._is_implicit else self._protocol.after_tls))
         return out + self._hear_inside(b"")
 
     def _hear_inside(self, data: bytes) -> bytes:
@@ -264,7 +273,8 @@ class Conversation:
         self._trim()
         self._enter(Stage.DONE if outcome is Outcome.OK else stage)
         probe.stage, probe.outcome = self.stage, outcome
-        probe.conclusive = is_conclusive(probe.stage, outcome, self.reply_code)
+        inside = probe.tls_version is not None
+        probe.conclusive = is_conclusive(probe.stage, outcome, for_good=self._for_good, inside_tls=inside)
         if probe.negotiated is None and probe.conclusive:
             probe.negotiated = False
         self.ended = True

@@ -26,11 +26,11 @@ from crawler.politeness.opt_out_file import OptOuts
 from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkShare, RateLimit, network_of
 from crawler.probe.attempt import Attempts, Finding
 from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
-from crawler.probe.shard_rows import Emit, ProbedShard, is_deaf, key_of, unprobed
+from crawler.probe.shard_rows import Emit, Place, ProbedShard, is_dead, is_deaf, key_of, place_of, unprobed
 from crawler.settings.config import Config
 from crawler.settings.declared_limits import limit
 from crawler.tls.handshake import Offer
-from crawler.tls.refusals import DHE_REFUSED, DHE_TOO_LARGE
+from crawler.tls.refusals import DHE_REFUSED, DHE_TOO_LARGE, NO_ALPN
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class _Pending:
     network: bytes  #: /24 or /48 of the address
     before: Probe | None = None  #: of the last attempt, whose certificates are stored already
     offer: Offer = Offer.MODERN
+    offer_alpn: bool = True
 
     @property
     def endpoint(self) -> Endpoint:
@@ -118,15 +119,15 @@ class Prober:
     async def _chosen(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> list[_Pending]:
         """The endpoints that may be probed: at each address the best, and more than will be, as it may show who owns it."""
         most = _CANDIDATES * self._config.pacing.names_per_address
-        at: dict[tuple[str | None, str | None], Candidates] = {}
-        rrsets: dict[tuple[str | None, str | None], Any] = {}  # TLSA of each host, held once for all its addresses
+        at: dict[Place, Candidates] = {}
+        rrsets: dict[tuple[str | None, int | None], Any] = {}  # TLSA of each host, held once for all its addresses
         async for endpoint in _in_turns(endpoints):
             shard.expected += 1
             if endpoint.tlsa:
-                endpoint.tlsa = rrsets.setdefault((endpoint.protocol, endpoint.host), endpoint.tlsa)
+                endpoint.tlsa = rrsets.setdefault((endpoint.host, endpoint.port), endpoint.tlsa)
             host = endpoint.host or ""
             if not endpoint.over_budget and not self.exclusions.endpoint(endpoint):
-                names = at.setdefault((endpoint.protocol, endpoint.address), Candidates(most))
+                names = at.setdefault(place_of(endpoint), Candidates(most))
                 names.add(Candidate(endpoint, suffixes(host)[0] or host))
         pending = [
             _Pending(candidate, network_of(candidate.endpoint.address or ""))
@@ -142,12 +143,12 @@ class Prober:
             if key_of(endpoint) in shard.done:
                 continue
             host = endpoint.host or ""
-            address = endpoint.protocol, endpoint.address
+            place = place_of(endpoint)
             if self.exclusions.endpoint(endpoint):
                 shard.emit(unprobed(endpoint, Outcome.OPTED_OUT))
             elif endpoint.over_budget:
                 shard.emit(unprobed(endpoint, Outcome.OVER_BUDGET))
-            elif probed := shard.probed.get(address):
+            elif probed := shard.probed.get(place):
                 provider = suffixes(host)[0] or host
                 chosen = representative_of(provider, probed)
                 row = unprobed(endpoint, Outcome.SAMPLED_OUT)
@@ -155,7 +156,7 @@ class Prober:
                 row.representative_related = chosen.provider == provider
                 shard.emit(row)
             else:
-                shard.emit(unprobed(endpoint, shard.given_up.get(address, Outcome.NOT_RUN)))
+                shard.emit(unprobed(endpoint, shard.given_up.get(place, Outcome.NOT_RUN)))
 
     async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
@@ -183,19 +184,22 @@ class Prober:
         return again
 
     async def _lane(self, lane: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
-        """Probe names of one address one after the other, with a pause between them, and as many as may be.
+        """Probe names and ports of one address one after the other, with a pause between them, and as many as may be.
 
-        An address that does not answer is not asked again under its next name.
+        A port that does not answer is not asked again under its next name, an address that takes no connection not on
+        its next port.
         """
         again = []
         most = self._config.pacing.names_per_address
-        spoken = 0
-        is_silent = False
+        spoken: Counter[Place] = Counter()
+        silent: set[Place] = set()
+        is_gone = False
         waiting = deque(lane)
         while waiting:
             item = waiting.popleft()
             endpoint = item.endpoint
-            if item.before is None and (is_silent or spoken >= most):
+            place = place_of(endpoint)
+            if item.before is None and (is_gone or place in silent or spoken[place] >= most):
                 continue  # its row comes with those of all others that were not probed
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
@@ -207,19 +211,23 @@ class Prober:
                 continue
             if spoken:
                 await anyio.sleep(self._config.pacing.address_pause)
-            spoken += 1
+            spoken[place] += 1
             if item.before is None:
-                shard.probed.setdefault((endpoint.protocol, endpoint.address), []).append(item.candidate)
+                shard.probed.setdefault(place, []).append(item.candidate)
             probe, chain = await self._attempt(item, shard)
             if self._heard is not None:
                 self._heard(endpoint, probe)
             if probe.greeting_code is not None:
                 self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
-            is_silent = is_silent or is_deaf(probe)
-            if spoken == 1 and len(waiting) >= most:
-                waiting = deque(in_turns_with(owners(probe, chain), waiting, lambda other: other.provider))
-            if not last and (offer := self._second_try(probe, item)) is not None:
-                again.append(_Pending(item.candidate, item.network, probe, offer))
+            is_gone = is_gone or is_dead(probe)
+            if is_deaf(probe):
+                silent.add(place)
+            if spoken[place] == 1 and len(waiting) >= most:
+                waiting = _owners_first(owners(probe, chain), waiting, place)
+            if not last and probe.tls_alert == NO_ALPN and item.offer_alpn:
+                again.append(_Pending(item.candidate, item.network, probe, item.offer, offer_alpn=False))
+            elif not last and (offer := self._second_try(probe, item)) is not None:
+                again.append(_Pending(item.candidate, item.network, probe, offer, item.offer_alpn))
             else:
                 shard.finish(probe, item.provider)
             shard.store(chain, item.provider)
@@ -258,10 +266,12 @@ class Prober:
         try:
             if item.offer is Offer.CLASSICAL:
                 probe, chain = await self._attempts.compared(
-                    item.endpoint, self._config.pacing.address_pause, took, afford
+                    item.endpoint, self._config.pacing.address_pause, took, afford, offer_alpn=item.offer_alpn
                 )
             else:
-                probe, chain = await self._attempts.once(item.endpoint, took, offer=item.offer, afford=afford)
+                probe, chain = await self._attempts.once(
+                    item.endpoint, took, offer=item.offer, afford=afford, offer_alpn=item.offer_alpn
+                )
         except Exception:  # our bug: it goes into the log, and never costs another endpoint
             log.exception("probing %s at %s failed", item.endpoint.host, item.endpoint.address)
             probe, chain = unprobed(item.endpoint, Outcome.INTERNAL_ERROR), []
@@ -289,9 +299,17 @@ class Prober:
         if outcome in _PASSING or outcome is Outcome.UNREACHABLE:
             return item.offer
         code = (probe.attempts or [{}])[-1].get("reply_code")
-        if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and code is not None and 400 <= code < 500:
-            return item.offer
+        if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and not probe.conclusive:
+            return item.offer if code is None or 400 <= code < 500 else None
         return None
+
+
+def _owners_first(own: set[str], waiting: Iterable[_Pending], place: Place) -> deque[_Pending]:
+    """The names at this place, an owner's and another's in turns, then what waits for the other ports."""
+    sides: tuple[list[_Pending], list[_Pending]] = [], []
+    for item in waiting:
+        sides[place_of(item.endpoint) != place].append(item)
+    return deque([*in_turns_with(own, sides[0], lambda other: other.provider), *sides[1]])
 
 
 async def _in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:

@@ -12,15 +12,15 @@ from typing import Any
 
 from crawler.certificates.parsing import ParsedCertificate
 from crawler.model.row_weights import WEIGHTS
-from crawler.model.rows import Certificate, Endpoint, Outcome, Probe, Stage
+from crawler.model.rows import Certificate, Endpoint, Form, Outcome, Probe, Stage
 from crawler.politeness.budgets import StoredBudget
 from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.pacing import NetworkShare
 from crawler.probe.sampling import Candidate
 
 Emit = Callable[[Any], None]
-EndpointKey = tuple[str | None, str | None, str | None]
-AddressKey = tuple[str | None, str | None]  #: protocol and address
+Place = tuple[str | None, Form, str | None]  #: protocol, its form, and address
+EndpointKey = tuple[Place, str | None]  #: and the host asked for
 
 
 class ProbedShard:
@@ -32,8 +32,8 @@ class ProbedShard:
         self.networks = networks
         self.expected = 0  #: endpoints of the shard
         self.done: set[EndpointKey] = set()  #: endpoints that have their row, as they were probed or were to be
-        self.probed: dict[AddressKey, list[Candidate]] = {}  #: in their order
-        self.given_up: dict[AddressKey, Outcome] = {}  #: why at an address nobody was probed
+        self.probed: dict[Place, list[Candidate]] = {}  #: in their order
+        self.given_up: dict[Place, Outcome] = {}  #: why at an address nobody was probed
         self.parts: dict[str, float] = {}  #: of the endpoints of each provider, those of this shard
         self.stored = stored
         self._whole: set[str | None] = set()
@@ -60,7 +60,7 @@ class ProbedShard:
 
     def give_up(self, endpoint: Endpoint, before: Probe | None, outcome: Outcome, provider: str) -> None:
         """Leave an endpoint with what was found before; with nothing, the outcome says why."""
-        self.given_up.setdefault((endpoint.protocol, endpoint.address), outcome)
+        self.given_up.setdefault(place_of(endpoint), outcome)
         self.finish(before or unprobed(endpoint, outcome), provider)
 
 
@@ -72,19 +72,30 @@ def without_text(row: Certificate) -> Certificate:
     )  # fmt: skip
 
 
+def is_dead(probe: Probe) -> bool:
+    """Whether an address took no connection, and did not refuse it either: it is not asked on another port."""
+    return probe.stage is Stage.CONNECT and probe.outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE)
+
+
 def is_deaf(probe: Probe) -> bool:
-    """Whether an address did not answer at all, so that it is not asked under another name."""
-    return probe.stage in (Stage.CONNECT, Stage.GREETING) and probe.outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE)
+    """Whether an address did not answer at all on a port, so that it is not asked there under another name."""
+    is_mute = probe.stage is Stage.GREETING and probe.tls_version is None and probe.outcome is Outcome.TIMEOUT
+    return is_dead(probe) or is_mute
+
+
+def place_of(row: Endpoint | Probe) -> Place:
+    """Where an endpoint is: what its names at one address share."""
+    return row.protocol, row.form or Form.STARTTLS, row.address
 
 
 def key_of(row: Endpoint | Probe) -> EndpointKey:
     """What tells the endpoints of a shard apart."""
-    return row.protocol, row.host, row.address
+    return place_of(row), row.host
 
 
 def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
     return Probe(
-        protocol=endpoint.protocol, host=endpoint.host, address=endpoint.address, port=endpoint.port,
-        outcome=outcome, conclusive=False,
+        protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
+        address=endpoint.address, port=endpoint.port, outcome=outcome, conclusive=False,
     )  # fmt: skip

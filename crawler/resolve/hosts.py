@@ -15,14 +15,14 @@ from crawler.dns.codec import CNAME, TLSA
 from crawler.model.rows import Host, LookupStatus, MailHost, Tlsa, TlsaStatus
 from crawler.policies import dane
 from crawler.resolve.lookups import ABSENT, Emit, ask_addresses, dnssec_of, for_each
-from crawler.settings.config import STANDARD_PORTS, Config, DnsSettings
+from crawler.settings.config import Config, DnsSettings
 
 log = logging.getLogger(__name__)
 
 
 async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Config, emit: Emit) -> None:
     """Emit one `Host`, and one `Tlsa` for each standard port, for each mail host."""
-    ports = sorted({STANDARD_PORTS[protocol] for protocol in config.protocol})
+    ports = sorted({service.port for service in config.services()})
 
     async def resolve(mail_host: MailHost) -> None:
         row = Host(host=mail_host.host)

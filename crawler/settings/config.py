@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.model.errors import ConfigError
+from crawler.protocols.registry import Service, service, services
 from crawler.settings.declared import build, check_form, check_ranges, setting
 from crawler.settings.declared_limits import limit, read_bounded
 from crawler.settings.groups import DnsSettings, Https, Limits, Pacing, Timeouts
@@ -21,7 +22,6 @@ from crawler.settings.run_groups import Lists, Sharding
 from crawler.settings.watch_group import Watch
 
 __all__ = [
-    "STANDARD_PORTS",
     "Config",
     "DnsSettings",
     "Https",
@@ -41,9 +41,6 @@ _MOST_TOML = limit(
     cut="a refusal, exit code 2",
 )
 
-#: Standard ports; `--port NAME=PORT` says otherwise. IANA service names registry.
-STANDARD_PORTS = {"smtp": 25}
-
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -52,7 +49,9 @@ class Config:
     resolver: tuple[str, ...] = setting(("127.0.0.1:53",), "validating resolver, HOST[:PORT]")
     trust_ad: bool = setting(False, "trust the AD bit of a resolver that is not on loopback")
     ehlo_name: str = setting("", "who we say we are: a name of ours that resolves to the source address")
-    protocol: tuple[str, ...] = setting(("smtp",), "protocols to probe")
+    protocol: tuple[str, ...] = setting(
+        ("smtp",), "protocols to probe, by the name of the form: `imap` upgrades, `imaps` begins with TLS"
+    )
     port: dict[str, int] = setting(dict, "port of a protocol where it is not the standard one")
     allow_network: tuple[str, ...] = setting((), "special-purpose networks that may be contacted")
     exclude: str = setting("", "file of opt-outs")
@@ -96,15 +95,13 @@ class Config:
             if (other := sources.setdefault(version, address)) != address:
                 raise ConfigError(f"source_address: {other} and {address} are both IPv{version}; one of each family")
         for name, number in self.port.items():
-            if name not in STANDARD_PORTS:
-                raise ConfigError(f"port: unknown protocol {name!r}; choose from {', '.join(sorted(STANDARD_PORTS))}")
+            _service(name, "port")
             if not 1 <= number <= 65_535:
                 raise ConfigError(f"port: {name}={number} is outside 1-65535")
         for name in self.protocol:
-            if name not in STANDARD_PORTS:
-                raise ConfigError(
-                    f"protocol: unknown protocol {name!r}; choose from {', '.join(sorted(STANDARD_PORTS))}"
-                )
+            _service(name, "protocol")
+        if len(set(self.protocol)) < len(self.protocol):
+            raise ConfigError("protocol: names one twice; name each once")
         if not self.protocol:
             raise ConfigError("protocol: is empty, so nothing would be probed; name one, e.g. smtp")
         for server in self.resolver:
@@ -114,9 +111,13 @@ class Config:
         if not (self.ipv4 or self.ipv6):
             raise ConfigError("ipv4, ipv6: both are off, so nothing could be probed; leave one on")
 
-    def port_of(self, protocol: str) -> int:
-        """TCP port on which this run speaks the protocol."""
-        return self.port.get(protocol, STANDARD_PORTS[protocol])
+    def services(self) -> list[Service]:
+        """What is probed: protocols in one of their forms each, in the order given."""
+        return [service(name) for name in self.protocol]
+
+    def port_of(self, name: str) -> int:
+        """TCP port on which this run speaks a protocol, by its name on the command line."""
+        return self.port.get(name) or service(name).port
 
     def allowed_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """The special-purpose networks that may be contacted, parsed."""
@@ -165,6 +166,13 @@ class Config:
             else:
                 values[name] = value
         return cls.from_mapping(values, where=where)
+
+
+def _service(name: str, where: str) -> Service:
+    try:
+        return service(name)
+    except KeyError:
+        raise ConfigError(f"{where}: unknown protocol {name!r}; choose from {', '.join(services())}") from None
 
 
 def server_address(text: str) -> tuple[str, int]:

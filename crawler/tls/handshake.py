@@ -19,7 +19,7 @@ from typing import Any
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib
 
-from crawler.model.rows import Outcome
+from crawler.model.rows import Outcome, printable
 from crawler.tls.client_hello import offered_groups
 from crawler.tls.refusals import DHE_TOO_LARGE, OURS, TOO_MUCH
 from crawler.tls.server_flight import ServerFlight
@@ -115,9 +115,14 @@ class TlsClient:
     __slots__ = ("__weakref__", "_afford", "_connection", "_dh_bits", "_flight", "_looked", "established")
 
     def __init__(
-        self, context: SSL.Context, server_name: bytes | None, dh_bits: int | None = None, afford: Afford | None = None
+        self,
+        context: SSL.Context,
+        server_name: bytes | None,
+        dh_bits: int | None = None,
+        afford: Afford | None = None,
+        alpn: str = "",
     ) -> None:
-        """`dh_bits` is the largest prime that is taken for DHE; None: as large as the library takes.
+        """`alpn` is the name of a protocol to offer by ALPN; empty: none is offered.  `dh_bits` is the largest prime that is taken for DHE; None: as large as the library takes.
 
         `afford` is asked once whether the bits of a large one may be worked with, beside that.
         Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes).
@@ -129,6 +134,8 @@ class TlsClient:
         self._looked = False  # at what is fed next
         self._connection.set_connect_state()
         self._connection.request_ocsp()
+        if alpn:
+            self._connection.set_alpn_protos([alpn.encode()])
         self.established = False
         if server_name is not None:
             try:
@@ -221,6 +228,11 @@ class TlsClient:
     def group(self) -> str | None:
         """Negotiated group; None for finite-field DHE and static RSA in TLS 1.2 and older."""
         return self._connection.get_group_name()
+
+    def alpn(self) -> str | None:
+        """The protocol that the host chose of those offered by ALPN (RFC 7301)."""
+        chosen = self._connection.get_alpn_proto_negotiated()
+        return printable(chosen) if chosen else None
 
     def staple(self) -> bytes | None:
         """The OCSP response stapled to the handshake."""

@@ -10,6 +10,9 @@ DHE_REFUSED = frozenset({"dh key too small", "modulus too small", "modulus too l
 #: Our own reason, in OpenSSL's manner: a finite-field group beyond `limits.dh_bits`, or beyond what the provider may cost.
 DHE_TOO_LARGE = "dh key too large"
 
+#: The alert of a host that demands another protocol by ALPN than the one offered, as the library words it (RFC 7301 §3.2).
+NO_ALPN = "no application protocol"
+
 #: Reasons that mean 'our library cannot', or 'will not by its own policy': the host may serve others well.
 OURS = DHE_REFUSED | {
     # versions and ciphers that the wheel lacks

@@ -116,7 +116,7 @@ def test_what_senders_would_do_is_said_for_the_best_mail_hosts_that_accept_conne
         "  MTA-STS       encrypted, unauthenticated (no policy is in force, so as an opportunistic one)",
     ]
     assert as_document(findings)["senders"][2] == {
-        "protocol": "smtp", "host": "backup.example", "address": "192.0.2.3",
+        "protocol": "smtp", "form": None, "host": "backup.example", "address": "192.0.2.3",
         "opportunistic": "clear", "pkix_strict": "refused", "dane": "clear", "mta_sts_enforcing": "clear",
     }  # fmt: skip
 

@@ -21,7 +21,7 @@ from OpenSSL import SSL
 
 from crawler.model.rows import Outcome, Probe
 from crawler.probe.conversation import Conversation, Identity, LongHandshakes
-from crawler.probe.dialogs.protocol import protocol
+from crawler.protocols.registry import service
 from crawler.settings.config import Limits
 from crawler.tls.handshake import TlsClient, TlsContexts
 
@@ -135,13 +135,18 @@ class _Stage:
         long: LongHandshakes | None = None,
     ) -> None:
         ticks = itertools.count()
-        self.probe = Probe(protocol=name, host="mx.example", address="192.0.2.1", port=25)
+        spoken = service(name)
+        self.probe = Probe(
+            protocol=spoken.protocol.name, form=spoken.form, host="mx.example", address="192.0.2.1", port=spoken.port
+        )
         self.conversation = Conversation(
             self.probe,
-            protocol(name),
+            spoken.protocol,
             Identity(b"probe.example", b"mx.example"),
             limits or Limits(),
-            lambda server_name: TlsClient(CONTEXTS.modern, server_name, (limits or Limits()).dh_bits),
+            lambda server_name: TlsClient(
+                CONTEXTS.modern, server_name, (limits or Limits()).dh_bits, alpn=spoken.protocol.alpn
+            ),
             lambda: next(ticks) / 1000,
             long,
         )

@@ -69,8 +69,11 @@ def probe(host: str, address: str, kind: str = "strict", **columns: Any) -> Prob
     """A probe that ended as `KINDS` describes."""
     stage, outcome, code, facts = KINDS[kind]
     made = Probe(protocol="smtp", host=host, address=address, port=25, stage=stage, outcome=outcome)
-    made.conclusive = is_conclusive(stage, outcome, code)
-    for column, value in (facts | columns).items():
+    for column, value in facts.items():
+        setattr(made, column, value)
+    inside = made.tls_version is not None
+    made.conclusive = is_conclusive(stage, outcome, for_good=(code or 0) >= 500, inside_tls=inside)
+    for column, value in columns.items():
         setattr(made, column, value)
     conclude(made)
     return made
@@ -112,6 +115,7 @@ KINDS: dict[str, tuple[Stage | None, Outcome, int | None, dict[str, Any]]] = {
     "expired": (Stage.DONE, Outcome.OK, None, _TLS | {"within_validity": False}),
     "static_rsa": (Stage.DONE, Outcome.OK, None, _TLS | _NO_SECRECY),
     "not_offered": (Stage.CAPABILITIES, Outcome.NOT_OFFERED, None, {"starttls_offered": False}),
+    "preauthenticated": (Stage.GREETING, Outcome.STARTTLS_IMPOSSIBLE, None, {"negotiated": False}),
     "tls_alert": (Stage.HANDSHAKE, Outcome.TLS_ALERT, None, {"starttls_offered": True, "negotiated": False}),
     "garbage": (Stage.HANDSHAKE, Outcome.TLS_ERROR, None, {"starttls_offered": True, "negotiated": False}),
     "refused_for_good": (Stage.UPGRADE, Outcome.UPGRADE_REFUSED, 554, {"starttls_offered": True, "negotiated": False}),

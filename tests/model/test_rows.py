@@ -20,16 +20,26 @@ def test_server_bytes_can_be_had_back_from_the_text(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [o for o in Outcome if o not in {Outcome.OK, Outcome.NOT_OFFERED, Outcome.TLS_ALERT, Outcome.TLS_ERROR}]
+    "outcome",
+    sorted(
+        set(Outcome)
+        - {Outcome.OK, Outcome.NOT_OFFERED, Outcome.STARTTLS_IMPOSSIBLE, Outcome.TLS_ALERT, Outcome.TLS_ERROR}
+    ),
 )
 def test_no_failure_before_the_upgrade_is_conclusive(outcome: Outcome) -> None:
     for stage in (Stage.CONNECT, Stage.GREETING, Stage.CAPABILITIES):
-        assert is_conclusive(stage, outcome, 421) is False
+        assert is_conclusive(stage, outcome, for_good=False, inside_tls=False) is False
 
 
-@pytest.mark.parametrize(("code", "wanted"), [(454, False), (502, True), (None, False)])
-def test_a_refused_upgrade_is_conclusive_only_when_refused_for_good(code: int | None, wanted: bool) -> None:
-    assert is_conclusive(Stage.UPGRADE, Outcome.UPGRADE_REFUSED, code) is wanted
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_refused_upgrade_is_conclusive_only_when_refused_for_good(for_good: bool) -> None:
+    assert is_conclusive(Stage.UPGRADE, Outcome.UPGRADE_REFUSED, for_good=for_good, inside_tls=False) is for_good
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REJECTED, Outcome.PROTOCOL_ERROR])
+@pytest.mark.parametrize("stage", [Stage.GREETING, Stage.AFTER_TLS])
+def test_a_host_that_turns_us_away_inside_tls_does_tls_whatever_the_stage(outcome: Outcome, stage: Stage) -> None:
+    assert is_conclusive(stage, outcome, for_good=False, inside_tls=True) is True
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -24,7 +24,7 @@ from crawler.lab.behaviours.raw_flights import signed_dhe_flight
 from crawler.model.rows import Outcome, Probe, Stage
 from crawler.probe.connection import OUTCOMES, outcome_of, run_conversation
 from crawler.probe.conversation import Conversation, Identity
-from crawler.probe.dialogs.protocol import protocol
+from crawler.protocols.registry import protocol
 from crawler.settings.config import Limits, Timeouts
 from crawler.tls.handshake import TlsClient
 from tests.kit.conversations import CONTEXTS

@@ -15,7 +15,7 @@ from OpenSSL import SSL
 
 from crawler.model.rows import Outcome, Probe, Stage, is_conclusive
 from crawler.probe.conversation import Conversation, Identity
-from crawler.probe.dialogs.protocol import protocol
+from crawler.protocols.registry import protocol
 from crawler.settings.config import Limits
 from crawler.tls.handshake import TlsClient
 from tests.kit.conversations import CONTEXTS, LEAF, ROOT, _drain
@@ -49,7 +49,9 @@ def check_row(talk: Conversation) -> None:
     """What must hold of every complete row."""
     row = talk.probe
     assert talk.ended and row.stage is not None and row.outcome in POSSIBLE
-    assert row.conclusive == is_conclusive(row.stage, row.outcome, talk.reply_code)
+    assert row.conclusive == is_conclusive(
+        row.stage, row.outcome, for_good=(talk.reply_code or 0) >= 500, inside_tls=row.tls_version is not None
+    )
     assert (row.outcome is Outcome.OK) == (row.stage is Stage.DONE)
     # TLS: no handshake, no facts; answered inside TLS only with a handshake; a denial only if conclusive.
     facts = (row.tls_version, row.tls_cipher, row.forward_secret, row.post_quantum)

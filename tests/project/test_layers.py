@@ -18,7 +18,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 ROOMS = re.findall(r"^\| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)[::-1]
 
 #: Rooms and modules that know no network and wait for nothing.
-PURE = ("model", "settings", "lists", "tls", "certificates", "policies", "probe.dialogs", "dns.codec", "dns.lenient")
+PURE = ("model", "settings", "lists", "tls", "certificates", "policies", "protocols", "dns.codec", "dns.lenient")
 PURE += ("resolve.mx", "object_store.url", "dataset.stored_manifest", "dataset.stored_runs", "explain.list_text")
 
 #: Modules with which a room would touch a socket, a clock it waits on, or another process.
@@ -157,7 +157,7 @@ def test_a_large_room_is_two_rooms(path: Path) -> None:
 
 #: Rooms that may be larger, each with its reason.
 LARGEST = {
-    "crawler.model.rows": 470,  # every stored column is stated once, and in one place
+    "crawler.model.rows": 490,  # every stored column is stated once, and in one place
 }
 
 

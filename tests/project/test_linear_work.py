@@ -21,9 +21,9 @@ from crawler.model.names import InvalidName, a_label
 from crawler.model.rows import printable
 from crawler.policies import mta_sts, tlsrpt
 from crawler.policies.mta_sts import InvalidPolicy, parse_policy
-from crawler.probe.dialogs import smtp
-from crawler.probe.dialogs.protocol import Ended
-from crawler.probe.dialogs.three_digit import ThreeDigitReplies
+from crawler.protocols import smtp
+from crawler.protocols.protocol import Ended
+from crawler.protocols.three_digit import ThreeDigitReplies
 from crawler.settings.config import Limits
 
 SHORT, LONG = 16_384, 65_536

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from crawler.model.rows import Outcome, Probe, Stage
-from crawler.probe.dialogs.protocol import Ended
-from crawler.probe.dialogs.three_digit import ThreeDigitReplies
+from crawler.protocols.protocol import Ended
+from crawler.protocols.three_digit import ThreeDigitReplies
 from crawler.settings.config import Limits
 from tests.kit.conversations import LEAF, play, play_whole
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import re
 
 from crawler.model.rows import Outcome, Probe, Stage, printable
-from crawler.probe.dialogs.protocol import Dialog, Ended, Protocol, Reply, Turn
-from crawler.probe.dialogs.three_digit import ThreeDigitReplies
+from crawler.protocols.protocol import Dialog, Ended, Protocol, Turn
+from crawler.protocols.three_digit import ThreeDigitReplies, ThreeDigitReply
 
 #: STARTTLS overwritten letter by letter, as firewalls do that watch SMTP (`250-XXXXXXXA`).
 _MASKED = re.compile(r"X{7}[A-Z]\Z")
 
 
-def before_tls(probe: Probe, name: bytes) -> Dialog:
-    """Hear the greeting, say EHLO (HELO if that is refused for good), ask for STARTTLS if offered.
-
-    EHLO is said whatever the greeting's text, and with our own name.
-    """
+def hear_greeting(probe: Probe, name: bytes) -> Dialog:
+    """Hear what the host opens with; `name` is said later."""
     greeting = yield Turn(Stage.GREETING)
     probe.greeting, probe.greeting_code = text(greeting), greeting.code
     expect(greeting)
 
+
+def before_tls(probe: Probe, name: bytes) -> Dialog:
+    """Say EHLO (HELO if that is refused for good), ask for STARTTLS if offered.
+
+    EHLO is said whatever the greeting's text, and with our own name.
+    """
     hello = yield Turn(Stage.CAPABILITIES, b"EHLO " + name + b"\r\n")
     probe.hello_reply = text(hello)
     if hello.code // 100 == 5:
@@ -44,27 +47,34 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
 
 
 def after_tls(probe: Probe, name: bytes) -> Dialog:
-    """Say EHLO inside TLS; any reply shows that the host speaks there."""
+    """Say EHLO inside TLS."""
     hello = yield Turn(Stage.AFTER_TLS, b"EHLO " + name + b"\r\n")
-    probe.negotiated = True
     expect(hello)
     probe.capabilities_after_tls = capabilities(hello)
 
 
-def capabilities(hello: Reply) -> list[str]:
+def capabilities(hello: ThreeDigitReply) -> list[str]:
     """Keywords with parameters; line 0 is the host's name, not a keyword (RFC 5321 §4.1.1.1)."""
     return [printable(line.strip()) for line in hello.lines[1:]]
 
 
-def expect(reply: Reply, refusal: Outcome = Outcome.REJECTED) -> None:
+def expect(reply: ThreeDigitReply, refusal: Outcome = Outcome.REJECTED) -> None:
     """Go on with any 2yz, as Postfix and Exim do whichever was due; 4yz and 5yz are a refusal, 3yz is not SMTP here."""
     if reply.code // 100 != 2:
-        raise Ended(refusal if reply.code >= 400 else Outcome.PROTOCOL_ERROR)
+        raise Ended(refusal if reply.code >= 400 else Outcome.PROTOCOL_ERROR, for_good=reply.code >= 500)
 
 
-def text(reply: Reply) -> str:
+def text(reply: ThreeDigitReply) -> str:
     """A reply as stored: lines joined by LF, every byte that is not printable ASCII escaped."""
     return printable(reply.raw.replace(b"\r\n", b"\n").rstrip(b"\r\n"))
 
 
-PROTOCOL = Protocol("smtp", ThreeDigitReplies, before_tls, after_tls, goodbye=b"QUIT\r\n")
+PROTOCOL = Protocol(
+    "smtp",
+    port=25,
+    replies=ThreeDigitReplies,
+    greeting=hear_greeting,
+    before_tls=before_tls,
+    after_tls=after_tls,
+    goodbye=b"QUIT\r\n",
+)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from crawler.model.rows import Outcome
-from crawler.probe.dialogs.protocol import FOREIGN_BYTES, Ended, Reply, stray
-from crawler.settings.config import Limits
+from crawler.protocols.protocol import FOREIGN_BYTES, Ended, ReplyLimits, stray
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
 _WHOLE = re.compile(rb"(?:[2-5][0-9][0-9]-[^\n]*\n)*([2-5][0-9][0-9])(?: [^\n]*|\r)?\n")
 _TEXT = 4  # where the text of a line begins
 _OPENING = re.compile(rb"[2-5][0-9][0-9][ \r-]")
+
+
+class ThreeDigitReply(NamedTuple):
+    """One reply: its code, and the text of each line without code and line end."""
+
+    code: int
+    lines: list[bytes]
+    raw: bytes  #: as received
 
 
 class ThreeDigitReplies:
@@ -25,7 +33,7 @@ class ThreeDigitReplies:
 
     __slots__ = ("_begin", "_limits", "_lines", "_scanned", "_short", "stray")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ReplyLimits) -> None:
         self._limits = limits
         self._short = min(limits.line_bytes, limits.reply_bytes)
         self._lines: list[bytes] = []
@@ -33,7 +41,7 @@ class ThreeDigitReplies:
         self._scanned = 0  # no line end before this
         self.stray = bytearray()
 
-    def cut(self, buffer: bytearray) -> Reply | None:
+    def cut(self, buffer: bytearray) -> ThreeDigitReply | None:
         """See `Replies.cut`."""
         limits = self._limits
         self._pass_over_empty_lines(buffer)
@@ -44,7 +52,7 @@ class ThreeDigitReplies:
             if whole is not None and raw.count(b"\n") <= limits.reply_lines:
                 buffer.clear()
                 lines = [line[_TEXT:].removesuffix(b"\r") for line in raw.split(b"\n")[:-1]]
-                return Reply(int(whole[1]), lines, raw)
+                return ThreeDigitReply(int(whole[1]), lines, raw)
         while True:
             end = buffer.find(b"\n", self._scanned)
             self._hold_to_limits(buffer, end + 1 or len(buffer))
@@ -66,7 +74,7 @@ class ThreeDigitReplies:
         lines, self._lines = self._lines, []
         self._begin = self._scanned = 0
         # The last line's code stands for the reply, should the lines disagree (Postfix reads it so).
-        return Reply(int(match[1]), lines, raw)
+        return ThreeDigitReply(int(match[1]), lines, raw)
 
     def _pass_over_empty_lines(self, buffer: bytearray) -> None:
         while not self._begin and buffer.startswith((b"\n", b"\r\n")):

@@ -1,1 +1,0 @@
-"""One file for each protocol: the conversation up to the go-ahead for TLS."""

@@ -1,0 +1,57 @@
+"""Protocols by their names, as the command line has them: `imap` is the plain form, `imaps` the implicit one.
+
+A file of this room is a protocol when it has a `PROTOCOL`.  Nothing else lists protocols.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import NamedTuple
+
+import crawler.protocols
+from crawler.model.rows import Form
+from crawler.protocols.protocol import Protocol
+
+
+class Service(NamedTuple):
+    """A protocol in one of its forms, as a port offers it."""
+
+    name: str  #: on the command line
+    protocol: Protocol
+    form: Form
+    port: int  #: the standard one
+    srv: str  #: label of its SRV records; empty: it has none
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol by the name of its plain form, e.g. `smtp`.  Raises `KeyError`."""
+    return service(name).protocol
+
+
+@cache
+def service(name: str) -> Service:
+    """The protocol and form of that name, e.g. `imaps`.  Raises `KeyError`."""
+    module = f"{crawler.protocols.__name__}.{name.replace('-', '_')}"
+    if name.replace("-", "").isalnum() and find_spec(module) is not None:
+        found = getattr(import_module(module), "PROTOCOL", None)  # so a scan of SMTP imports SMTP
+        if found is not None and found.name == name:
+            return _forms_of(found)[0]
+    return services()[name]
+
+
+@cache
+def services() -> dict[str, Service]:
+    """Every protocol in each of its forms, by name."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(crawler.protocols.__path__))
+    made = (getattr(import_module(f"{crawler.protocols.__name__}.{name}"), "PROTOCOL", None) for name in modules)
+    return {form.name: form for found in made if found is not None for form in _forms_of(found)}
+
+
+def _forms_of(found: Protocol) -> list[Service]:
+    forms = [Service(found.name, found, Form.STARTTLS, found.port, found.srv)]
+    if found.implicit is not None:
+        forms.append(Service(found.implicit.name, found, Form.IMPLICIT, found.implicit.port, found.implicit.srv))
+    return forms
