@@ -21,7 +21,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--trust-ad", action="store_true", default=None, help="trust a remote resolver's validation")
     group.add_argument("--ehlo-name", metavar="FQDN", help="who we say we are: this machine's full name")
-    group.add_argument("--protocol", metavar="NAME", action="append", help="what to probe (default smtp); repeatable")
+    group.add_argument(
+        "--protocol",
+        metavar="NAME",
+        action="append",
+        help="what to probe: smtp (default), submission, imap, pop3 …, or begun with TLS: imaps …; repeatable",
+    )
     group.add_argument(
         "--port", metavar="NAME=PORT", action="append", type=named_port, help="a protocol's port, e.g. smtp=2525"
     )

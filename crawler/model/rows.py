@@ -215,7 +215,7 @@ class Probe:
     )
     greeting: str | None = column(TEXT, "the host's greeting, lines joined by LF, other bytes backslash-escaped")
     greeting_code: int | None = column(SMALL, "reply code of the greeting")
-    hello_command: str | None = column(TEXT, "`ehlo` or `helo`: which was answered")
+    hello_command: str | None = column(TEXT, "`ehlo`, `helo` or (LMTP) `lhlo`: which was answered")
     hello_reply: str | None = column(
         TEXT, "reply to EHLO before TLS; where that was refused, the reply to HELO behind it"
     )

@@ -54,7 +54,7 @@ class Outcome(StrEnum):
     OPTED_OUT = "opted_out"  #: the operator of the target asked not to be probed
     SAMPLED_OUT = "sampled_out"  #: another name at the same address was probed in its stead
     OVER_BUDGET = "over_budget"  #: its domain, network or provider has had all the endpoints or time it may have
-    NOT_RUN = "not_run"  #: the run ended (or a circuit breaker opened) before its turn
+    NOT_RUN = "not_run"  #: not tried: the run ended, a circuit breaker opened, or its address took no connection
     GAVE_UP = "gave_up"  #: our process ended in the middle of it, each time it was tried (our limit)
     INTERNAL_ERROR = "internal_error"  #: our bug; the trace is in the log
 

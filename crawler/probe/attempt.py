@@ -26,7 +26,8 @@ from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.politeness.pacing import RateLimit
 from crawler.probe.connection import run_conversation
-from crawler.probe.conversation import Conversation, Identity, LongHandshakes
+from crawler.probe.conversation import Conversation, Identity
+from crawler.probe.long_handshakes import LongHandshakes
 from crawler.protocols.registry import protocol
 from crawler.settings.config import Config
 from crawler.tls.handshake import Afford, Offer, TlsClient, TlsContexts

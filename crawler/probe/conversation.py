@@ -10,14 +10,13 @@ put together, so that a test can play a conversation byte by byte.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from threading import Lock
 from typing import NamedTuple
 
 from OpenSSL import crypto
 
 from crawler.model.rows import Form, Outcome, Probe, Stage, is_conclusive, printable, within
+from crawler.probe.long_handshakes import LONG_HANDSHAKE, LongHandshakes
 from crawler.protocols.protocol import Dialog, Ended, Protocol, Turn
 from crawler.settings.config import Limits
 from crawler.tls.handshake import TlsClient, TlsFailure, is_forward_secret, is_post_quantum
@@ -27,9 +26,7 @@ _MS_COLUMN: dict[Stage, str] = {stage: f"{stage}_ms" for stage in Stage if stage
 #: Outcomes after which the host still expects us to take our leave.
 _QUIT_EXPECTED = frozenset({Outcome.OK, Outcome.NOT_OFFERED, Outcome.UPGRADE_REFUSED, Outcome.REJECTED})
 
-LONG_HANDSHAKE = 16 << 10
-"""Bytes of a handshake from which on it counts among the long ones; usual ones have 2 to 8 KiB."""
-
+_HANDSHAKE = Turn(Stage.HANDSHAKE)
 _RECORD_TYPES = range(20, 24)  # change_cipher_spec to application_data (RFC 8446 §5.1)
 
 
@@ -38,27 +35,6 @@ class Identity(NamedTuple):
 
     ehlo_name: bytes
     server_name: bytes | None  #: for SNI; None for an address literal
-
-
-class LongHandshakes:
-    """Bytes of long handshakes whose TLS connections a process holds; several threads may ask."""
-
-    def __init__(self, most: int) -> None:
-        self._left = most
-        self._lock = Lock()
-
-    def has_room(self, size: int, held: object) -> bool:
-        """Whether there is room for one of this size; if so it is taken for as long as `held` is."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-        weakref.finalize(held, self._give, size).atexit = False
-        return True
-
-    def _give(self, size: int) -> None:
-        with self._lock:
-            self._left += size
 
 
 class Conversation:
@@ -171,6 +147,7 @@ class Conversation:
 
     def _take(self, turn: Turn) -> bytes:
         self._turn = turn
+        self._replies.expect(turn)
         self.turns += 1
         if turn.stage is not self.stage:
             self._enter(turn.stage)
@@ -202,7 +179,7 @@ class Conversation:
         if self._buffer:
             self.probe.plaintext_after_upgrade = bytes(self._buffer[: self._limits.plaintext_bytes])
             self._buffer.clear()
-        self._take(Turn(Stage.HANDSHAKE))
+        self._take(_HANDSHAKE)
         self.probe.tls_bytes = 0
         # Only now: an SSL object takes about 22 KiB, and most of a connection's life is waiting before this.
         self._tls = self._make_tls(self._identity.server_name)
@@ -235,7 +212,8 @@ class Conversation:
             self._finish(Outcome.LIMIT_EXCEEDED)
             return out + self._goodbye()
         # Our Finished and the first command travel in one flight.
-        out += tls.write(self._begin(self._protocol.inside if self._is_implicit else self._protocol.after_tls))
+        say = self._begin(self._protocol.inside if self._is_implicit else self._protocol.after_tls)
+        out += tls.write(say) if say else b""
         return out + self._hear_inside(b"")
 
     def _hear_inside(self, data: bytes) -> bytes:

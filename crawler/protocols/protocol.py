@@ -36,6 +36,7 @@ class Turn(NamedTuple):
     stage: Stage
     say: bytes = b""
     if_closed: Outcome = Outcome.CLOSED  #: what a FIN instead of an answer means
+    is_whole: Callable[[list[bytes]], bool] | None = None  #: whether so many lines are the whole answer; None: one is
 
 
 Dialog = Generator[Turn, Any, None]  #: `Any` is the class of reply that the protocol's own reader makes
@@ -72,6 +73,9 @@ class Replies(Interface):
     """Cuts replies out of a byte stream, remembering where it stopped looking."""
 
     stray: bytearray  #: what was read over between replies
+
+    def expect(self, turn: Turn) -> None:
+        """Heed what the turn says about the form of its answer."""
 
     def cut(self, buffer: bytearray) -> Reply | None:
         """Remove one whole reply from the front of the buffer, or return None until more has come.
@@ -122,7 +126,10 @@ class Protocol:
 
 
 #: Openings of protocols that are not ours, seen where a greeting should be.
-FOREIGN = re.compile(rb"SSH-|HTTP/|<[!a-z]|\* (OK|BYE|PREAUTH)|\+OK|-ERR|RFB |\x15\x03|\x16\x03|@RSYNCD", re.IGNORECASE)
+FOREIGN = re.compile(
+    rb"[2-5][0-9][0-9][ -]|SSH-|HTTP/|<[!a-z]|\* (OK|BYE|PREAUTH)|\+OK|-ERR|RFB |\x15\x03|\x16\x03|@RSYNCD",
+    re.IGNORECASE,
+)
 FOREIGN_BYTES = 10  #: as many as it takes to tell
 
 

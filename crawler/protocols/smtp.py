@@ -1,4 +1,7 @@
-"""SMTP with STARTTLS (RFC 5321, RFC 3207): greeting, EHLO or HELO, STARTTLS; inside TLS EHLO again."""
+"""SMTP with STARTTLS (RFC 5321, RFC 3207): greeting, EHLO or HELO, STARTTLS; inside TLS EHLO again.
+
+Between servers there is no implicit form.  Submission and LMTP say the same and build on this.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from crawler.protocols.three_digit import ThreeDigitReplies, ThreeDigitReply
 
 #: STARTTLS overwritten letter by letter, as firewalls do that watch SMTP (`250-XXXXXXXA`).
 _MASKED = re.compile(r"X{7}[A-Z]\Z")
+_PLAINTEXT = frozenset({"PLAIN", "LOGIN"})  #: mechanisms that send the password as it is (RFC 4616)
 
 
 def hear_greeting(probe: Probe, name: bytes) -> Dialog:
@@ -35,10 +39,16 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
         raise Ended(Outcome.NOT_OFFERED)
     expect(hello)
     probe.hello_command, probe.capabilities = "ehlo", capabilities(hello)
-    keywords = [capability.partition(" ")[0].upper() for capability in probe.capabilities]
-    probe.starttls_offered = "STARTTLS" in keywords
+    yield from upgrade(probe)
+
+
+def upgrade(probe: Probe) -> Dialog:
+    """Ask for STARTTLS if the capabilities have it."""
+    words = [capability.upper().split(" ") for capability in probe.capabilities or ()]
+    probe.starttls_offered = any(word[0] == "STARTTLS" for word in words)
+    probe.plaintext_login = any(word[0] == "AUTH" and _PLAINTEXT.intersection(word) for word in words)
     if not probe.starttls_offered:
-        probe.starttls_masked = next((word for word in keywords if _MASKED.match(word)), None)
+        probe.starttls_masked = next((word[0] for word in words if _MASKED.match(word[0])), None)
         raise Ended(Outcome.NOT_OFFERED)
 
     answer = yield Turn(Stage.UPGRADE, b"STARTTLS\r\n")

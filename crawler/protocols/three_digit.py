@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from crawler.model.rows import Outcome
-from crawler.protocols.protocol import FOREIGN_BYTES, Ended, ReplyLimits, stray
+from crawler.protocols.protocol import FOREIGN_BYTES, Ended, ReplyLimits, Turn, stray
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?\Z", re.DOTALL)
 _WHOLE = re.compile(rb"(?:[2-5][0-9][0-9]-[^\n]*\n)*([2-5][0-9][0-9])(?: [^\n]*|\r)?\n")
@@ -40,6 +40,9 @@ class ThreeDigitReplies:
         self._begin = 0  # of the line being looked for
         self._scanned = 0  # no line end before this
         self.stray = bytearray()
+
+    def expect(self, turn: Turn) -> None:
+        """See `Replies.expect`; a reply of this kind says by itself where it ends."""
 
     def cut(self, buffer: bytearray) -> ThreeDigitReply | None:
         """See `Replies.cut`."""

@@ -33,6 +33,7 @@ TRUTH: dict[str, tuple[bool | None, ...]] = {
     "expired": (Y, Y, Y, N, N, N, "observed", Y),
     "static_rsa": (Y, Y, N, N, Y, N, "observed", Y),
     "not_offered": (N, N, N, N, N, N, "observed", Y),
+    "preauthenticated": (U, N, N, N, N, N, "observed", Y),
     "tls_alert": (Y, N, N, N, N, N, "observed", Y),
     "garbage": (Y, N, N, N, N, N, "observed", Y),
     "refused_for_good": (Y, N, N, N, N, N, "observed", Y),

@@ -20,7 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 
 from crawler.model.rows import Outcome, Probe
-from crawler.probe.conversation import Conversation, Identity, LongHandshakes
+from crawler.probe.conversation import Conversation, Identity
+from crawler.probe.long_handshakes import LongHandshakes
 from crawler.protocols.registry import service
 from crawler.settings.config import Limits
 from crawler.tls.handshake import TlsClient, TlsContexts
@@ -115,6 +116,14 @@ def play(transcript: str, **options: Any) -> Heard:
         assert longer == shorter or longer.startswith(shorter), f"{name}: {shorter!r} does not begin {longer!r}"
     assert whole == bytewise, "byte by byte came to another row"
     return played[0]
+
+
+def play_plain(words: str, name: str) -> Probe:
+    """The row of a host that speaks in the clear where TLS is due at once; it does not look at our hello."""
+    stage = _Stage(size=0, name=name)
+    assert stage.conversation.connected()[:1] == b"\x16"
+    stage.conversation.receive(words.encode("latin-1").decode("unicode_escape").encode("latin-1"))
+    return stage.probe
 
 
 def _comparable(probe: Probe) -> dict[str, Any]:

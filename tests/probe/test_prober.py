@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -17,59 +17,13 @@ from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.opt_out_file import read_opt_outs
 from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkShare, RateLimit, network_of
 from crawler.probe import attempt as room
-from crawler.probe.conversation import Conversation
 from crawler.probe.prober import Prober
 from crawler.probe.shard_rows import ProbedShard
 from crawler.settings.config import Config, Limits, Pacing
 from crawler.tls.handshake import Offer
 from tests.kit.conversations import LEAF, ROOT
 from tests.kit.handshakes import handshake
-
-LOOPBACK = ("127.0.0.0/8",)
-OK = "220 mx\r\n"
-Script = Callable[[str, int], str | Outcome]
-
-
-class Played:
-    """Runs a `Prober` whose network is a function: (address, number of the try) -> banner or ending."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, script: Script, **pacing: Any) -> None:
-        self.tries: Counter[str] = Counter()
-        self.busy: Counter[str | bytes] = Counter()
-        self.most: Counter[str | bytes] = Counter()
-        self.rows: list[Any] = []
-        self.script = script
-        monkeypatch.setattr(room, "run_conversation", self.run_conversation)
-        settings = {
-            "ordinary_seconds": 0.0,
-            "retry_delay": 0.0,
-            "attempts": 2,
-            "address_pause": 0.0,
-            "breaker_refusals": 0,
-        } | pacing
-        self.prober = Prober(Config(allow_network=LOOPBACK, ehlo_name="probe.example", pacing=Pacing(**settings)))
-
-    async def run_conversation(self, talk: Conversation, address: str, port: int, **_: Any) -> None:
-        keys = (address, network_of(address), ".".join((talk.probe.host or "").split(".")[-2:]))
-        for key in keys:
-            self.busy[key] += 1
-            self.most[key] = max(self.most[key], self.busy[key])
-        self.tries[address] += 1
-        talk.connected()
-        await anyio.sleep(0.001)
-        answer = self.script(address, self.tries[address])
-        if isinstance(answer, Outcome):
-            talk.end(answer)
-        else:
-            talk.receive(answer.encode())
-        talk.end(Outcome.CLOSED)
-        for key in keys:
-            self.busy[key] -= 1
-
-    def probe(self, *endpoints: tuple[str, str]) -> list[Probe]:
-        rows = [Endpoint("smtp", host, address, 25) for host, address in endpoints]
-        anyio.run(self.prober.probe_endpoints, rows, self.rows.append)
-        return [row for row in self.rows if isinstance(row, Probe)]
+from tests.kit.played_network import LOOPBACK, OK, Played
 
 
 def attempts(row: Probe) -> list[tuple[Any, Any]]:

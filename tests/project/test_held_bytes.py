@@ -38,7 +38,7 @@ from crawler.model.rows import (
     Target,
     Tlsa,
 )
-from crawler.probe.conversation import LONG_HANDSHAKE, LongHandshakes
+from crawler.probe.long_handshakes import LONG_HANDSHAKE, LongHandshakes
 from crawler.settings.config import Limits
 from tests.kit.chains import SERVER, START, Subject, der, pem
 from tests.kit.conversations import LEAF, play

@@ -151,7 +151,7 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     ]
     assert [row.network_weight for row in endpoints] == [0.5, 0.5, 0.5, 1.0], "the two of a.example are in two networks"
     bare: Any = dict.fromkeys(
-        ("weight", "chance", "over_budget", "network_weight", "provider_weight", "provider_endpoints")
+        ("weight", "chance", "over_budget", "network_weight", "provider_weight", "provider_endpoints", "form")
     )
     assert [replace(row, **bare) for row in endpoints] == [
         Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real),

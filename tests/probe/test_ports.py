@@ -1,0 +1,95 @@
+"""One address on several ports: paced as one, not asked further when it is dead, each port with its own names; ALPN."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import anyio
+import pytest
+from OpenSSL import SSL
+
+from crawler.model.rows import Endpoint, Form, Outcome, Stage
+from crawler.probe import attempt as room
+from crawler.probe.conversation import Conversation
+from crawler.probe.prober import Prober
+from crawler.settings.config import Config, Pacing
+from crawler.tls.refusals import NO_ALPN
+from tests.kit.conversations import LEAF, play
+from tests.kit.played_network import LOOPBACK, Played
+
+SERVICES = ("smtp", "imap", "pop3")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.UNREACHABLE])
+def test_an_address_that_takes_no_connection_is_not_asked_on_its_next_port(
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    played = Played(monkeypatch, lambda *_: outcome, attempts=1, unconnected=True)
+    rows = played.probe(("mx.example", "127.0.0.1"), services=SERVICES)
+    assert played.tries["127.0.0.1"] == 1
+    assert Counter(row.outcome for row in rows) == {outcome: 1, Outcome.NOT_RUN: 2}
+    assert all(row.negotiated is None and row.conclusive is False for row in rows)
+
+
+def test_a_port_that_refuses_or_is_silent_says_nothing_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for outcome in (Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT):
+        played = Played(monkeypatch, lambda *_, outcome=outcome: outcome, attempts=1)
+        played.probe(("mx.example", "127.0.0.1"), services=SERVICES)
+        assert played.tries["127.0.0.1"] == 3 and played.most["127.0.0.1"] == 1, "one after the other"
+
+
+def test_each_port_of_an_address_has_its_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", attempts=1, names_per_address=2)
+    hosts = [(f"mx{n}.example", "127.0.0.1") for n in range(6)]
+    rows = played.probe(*hosts, services=SERVICES)
+    assert len(rows) == 18 and played.tries["127.0.0.1"] == 6
+    asked = Counter(row.protocol for row in rows if row.outcome is not Outcome.SAMPLED_OUT)
+    assert asked == dict.fromkeys(SERVICES, 2)
+    for row in rows:
+        if row.outcome is Outcome.SAMPLED_OUT:
+            stands = next(one for one in rows if (one.protocol, one.host) == (row.protocol, row.representative_host))
+            assert stands.outcome is not Outcome.SAMPLED_OUT
+
+
+def context_that_answers(choose: Any) -> SSL.Context:
+    context = LEAF.context()
+    context.set_alpn_select_callback(choose)
+    return context
+
+
+def test_the_protocol_that_the_host_chose_by_alpn_is_kept() -> None:
+    asked: list[list[bytes]] = []
+
+    def choose(_: Any, offered: list[bytes]) -> bytes:
+        asked.append(offered)
+        return offered[0]
+
+    probe = play("TLS\nS: * OK\nC: a3 CAPABILITY\nFIN\n", name="imaps", context=context_that_answers(choose)).probe
+    assert asked == [[b"imap"]] * 2 and probe.tls_alpn == "imap"
+
+
+def test_a_host_that_refuses_the_name_ends_the_handshake_with_its_own_alert() -> None:
+    def refuse(_: Any, offered: list[bytes]) -> bytes:
+        raise SSL.Error(offered)
+
+    probe = play("TLS\n", name="imaps", context=context_that_answers(refuse)).probe
+    assert (probe.stage, probe.outcome, probe.tls_alert) == (Stage.HANDSHAKE, Outcome.TLS_ALERT, NO_ALPN)
+
+
+def test_after_that_alert_the_handshake_is_tried_once_without_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    hellos: list[bool] = []
+
+    async def refuse(talk: Conversation, *_: Any, **__: Any) -> None:
+        hellos.append(b"\x04imap" in talk.connected())
+        talk.probe.tls_alert = NO_ALPN
+        talk.end(Outcome.TLS_ALERT)
+
+    monkeypatch.setattr(room, "run_conversation", refuse)
+    pacing = Pacing(attempts=4, retry_delay=0, address_pause=0)
+    prober = Prober(Config(allow_network=LOOPBACK, ehlo_name="probe.example", pacing=pacing, post_quantum=False))
+    rows: list[Any] = []
+    endpoint = Endpoint("imap", "mx.example", "127.0.0.1", 993, form=Form.IMPLICIT)
+    anyio.run(prober.probe_endpoints, [endpoint], rows.append)
+    assert hellos == [True, False]
+    assert [len(row.attempts) for row in rows] == [2] and rows[0].outcome is Outcome.TLS_ALERT
