@@ -1,16 +1,20 @@
-"""The parts of a run that is continued, held against what was written.
+"""The parts of a run that is continued, held against what was written, and against what this version writes.
 
-This module only takes away markers; whoever finds none does the work again.
+`verify_parts` only takes away markers; whoever finds none does the work again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from crawler.dataset.files import Damaged, digest
 from crawler.dataset.run import Run
-from crawler.dataset.steps import INCOMPLETE, MERGED, STEPS
+from crawler.dataset.steps import EMPTY_PART, INCOMPLETE, MERGED, STEPS
+from crawler.model.errors import UsageError
+from crawler.model.rows import TABLES, schema_of
 
 
 def verify_parts(run: Run, tick: Callable[[int], None]) -> list[Path]:
@@ -40,3 +44,33 @@ def verify_parts(run: Run, tick: Callable[[int], None]) -> list[Path]:
                     run.marker_path(step, shard).unlink(missing_ok=True)
             tick(1)
     return damaged
+
+
+def ensure_columns(run: Run) -> None:
+    """Refuse a run whose rows have other columns than this version writes: its shards could not be read, and its tables
+    would have parts of two kinds.
+
+    Raises `UsageError`.
+    """
+    for part, row in _samples(run):
+        try:
+            stored = {field.name: field.type for field in pq.read_schema(part)}
+        except (OSError, ValueError) as error:  # among them all that pyarrow raises about a file
+            raise Damaged(part, error) from error
+        wanted = {field.name: field.type for field in schema_of(row)}
+        if stored != wanted:
+            other = sorted(name for name in stored.keys() | wanted.keys() if stored.get(name) != wanted.get(name))
+            raise UsageError(
+                f"{run.path}: was begun by a version whose rows have other columns ({', '.join(other)}); "
+                "continue it with that version, or name another run by --run"
+            )
+
+
+def _samples(run: Run) -> Iterator[tuple[Path, type]]:
+    """A part of each kind that is there, with its row."""
+    for table, row in TABLES.items():
+        if (part := run.path / table / EMPTY_PART).is_file():
+            yield part, row
+    for step in STEPS.values():
+        if (shard := next((run.work / step.folder).glob("*.parquet"), None)) is not None:
+            yield shard, step.row

@@ -22,6 +22,7 @@ from crawler.dataset.manifest import anchors_of, timestamp, versions
 from crawler.dataset.run import Run
 from crawler.dataset.stored_manifest import MANIFEST, read_manifest
 from crawler.dataset.stored_runs import WHOLE, check_run_id
+from crawler.dataset.verify import ensure_columns
 from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
 from crawler.model.names import PSL_VERSION
@@ -149,6 +150,7 @@ def _continuable(run: Run) -> dict[str, Any]:
         anchors = 0
     if not anchors:
         raise UsageError(f"{run.path}: has no trust anchors that this version can continue with; {advice}")
+    ensure_columns(run)
     return manifest
 
 

@@ -27,7 +27,7 @@ from crawler.dataset.parts import row_count
 from crawler.dataset.run import Run, damage_of
 from crawler.dataset.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
 from crawler.dataset.stored_runs import FINISHED, SUSPECT, WHOLE
-from crawler.dataset.verify import verify_parts
+from crawler.dataset.verify import ensure_columns, verify_parts
 from crawler.executors.kept_opt_outs import remove_copies
 from crawler.executors.network_shares import divided_networks, network_share_of
 from crawler.executors.outages import suspicions
@@ -201,6 +201,7 @@ class _Scan:
     async def _work(self) -> None:
         size = self._pool.size
         if self._is_continued:
+            ensure_columns(self._run)  # of a run in a store they are here only now
             for part in await self._plan("checking parts", "parts", partial(verify_parts, self._run)):
                 self._progress.say(f"{part}: is damaged; it is made again")
         await self._pool.start(shard_count(self._names, self._config.shards.domains, size))

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import certifi
+import pyarrow.parquet as pq
 import pytest
 
 from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.manifest import note_resumption
 from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
+from crawler.model.rows import Endpoint, Probe, schema_of
 from crawler.scan.choose_run import RunContext, open_run
 from crawler.settings.config import Config
 
@@ -47,6 +49,24 @@ def test_a_run_keeps_the_trust_anchors_it_was_begun_with(tmp_path: Path) -> None
     again = open_run(tmp_path, "mine", config, FACTS)
     assert TrustStore(str(again.trust_anchors)).path.read_bytes() == Path(certifi.where()).read_bytes()
     again.unlock()
+
+
+@pytest.mark.parametrize("place", ["probes/empty.parquet", "_work/endpoints/0001.parquet"])
+def test_a_run_of_which_rows_have_other_columns_is_refused_with_their_names(tmp_path: Path, place: str) -> None:
+    run = open_run(tmp_path, "mine", CONFIG, FACTS)
+    run.unlock()
+    part = run.path / place
+    part.parent.mkdir(exist_ok=True)
+    schema = schema_of(Probe if "probes" in place else Endpoint)
+    older = schema.remove(schema.get_field_index("form"))
+    pq.write_table(older.empty_table(), part)
+    with pytest.raises(
+        UsageError, match=r"run=mine: was begun by a version whose rows have other columns \(form\); .* --run"
+    ):
+        open_run(tmp_path, "mine", CONFIG, FACTS)
+    new = open_run(tmp_path, None, CONFIG, FACTS)
+    assert new.path != run.path, "without a name it is passed over, aloud"
+    new.unlock()
 
 
 def test_a_run_that_lost_its_trust_anchors_cannot_be_continued(tmp_path: Path) -> None:
