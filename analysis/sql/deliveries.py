@@ -43,22 +43,22 @@ twin decides, the verdict rests on observation alone; where only the verdict doe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
-from analysis.sql import endpoints, names, senders
+from analysis.sql import endpoints, names, senders, verdict_sets
 from analysis.sql.endpoints import CRITERIA, columns
+from analysis.sql.verdict_sets import VerdictSets
 from crawler.protocols.registry import services
 
 #: What deliveries, and so domains, are judged by: the criteria of endpoints and those of senders.
 DOMAIN_CRITERIA = CRITERIA | senders.CRITERIA
 
-#: Rule of a domain -> how it decides, over which set of deliveries (the mean `primary` looks at the set `primary`).
+#: Rule of a domain -> how it decides, over which set of deliveries (the mean `primary` looks at the set `best`).
 DOMAIN_RULES = {
     "any": ("any_of", "every"),
     "all": ("all_of", "every"),
-    "primary_any": ("any_of", '"primary"'),
-    "primary_all": ("all_of", '"primary"'),
+    "primary_any": ("any_of", "best"),
+    "primary_all": ("all_of", "best"),
     "worst": ("all_of", "reachable"),
 }
 
@@ -83,19 +83,7 @@ BUILT = {
 }
 
 _MACROS = (
-    # A set of verdicts is bits: 1 yes, 2 no, 4 unknown.  It is gathered with bit_or, in one column for all
-    # criteria, because an aggregate for each criterion and rule would need many times the memory.
-    "CREATE MACRO set_of(verdict) AS CASE WHEN verdict THEN 1 WHEN NOT verdict THEN 2 ELSE 4 END::HUGEINT",
-    """
-    CREATE MACRO any_of(seen, place) AS CASE
-        WHEN (seen >> place) & 1 <> 0 THEN true WHEN (seen >> place) & 4 <> 0 THEN NULL WHEN seen IS NOT NULL THEN false
-    END
-    """,
-    """
-    CREATE MACRO all_of(seen, place) AS CASE
-        WHEN (seen >> place) & 2 <> 0 THEN false WHEN (seen >> place) & 4 <> 0 THEN NULL WHEN seen IS NOT NULL THEN true
-    END
-    """,
+    *verdict_sets.MACROS,
     *endpoints.MACROS,
     *names.MACROS,
 )
@@ -121,18 +109,7 @@ FROM (
 
 _FAILED = "('servfail', 'refused', 'bogus', 'timeout', 'malformed')"
 
-#: Where the set of a criterion stands among the bits of `seen`, and where that of its observed twin does.
-_PLACES = {name: (6 * number, 6 * number + 3) for number, name in enumerate(DOMAIN_CRITERIA)}
-assert len(_PLACES) * 6 < 127, "a HUGEINT has no more bits"
-
-
-def _sets(criteria: Iterable[str]) -> str:
-    return " | ".join(
-        f"(set_of({name}) << {_PLACES[name][0]})"
-        f" | (set_of(CASE WHEN NOT inferred THEN {name} END) << {_PLACES[name][1]})"
-        for name in criteria
-    )
-
+_SETS = VerdictSets(DOMAIN_CRITERIA)
 
 _CANDIDATES = f"""
 CREATE TABLE candidates AS
@@ -154,14 +131,12 @@ WITH wanted AS (
     UNION ALL BY NAME
     SELECT host, getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred FROM incomplete
 )
-SELECT *, {_sets(CRITERIA)} AS seen FROM all_candidates
+SELECT *, {_SETS.of(CRITERIA)} FROM all_candidates
 """
-
-_UNKNOWN = sum(4 << place for places in _PLACES.values() for place in places)
 
 _DELIVERIES = f"""
 CREATE VIEW deliveries AS
-SELECT * REPLACE (seen | {_sets(senders.CRITERIA)} AS seen), {senders.VERDICTS} FROM (
+SELECT * REPLACE ({_SETS.of(senders.CRITERIA, onto=True)}), {senders.VERDICTS} FROM (
     SELECT *, {columns(senders.CRITERIA)} FROM (
         SELECT mail_routes.domain, rank, public_suffix, preference, is_primary, mx_secure, mta_sts_enforced, candidates.*,
             {senders.FACTS}
@@ -172,18 +147,9 @@ SELECT * REPLACE (seen | {_sets(senders.CRITERIA)} AS seen), {senders.VERDICTS} 
 )
 UNION ALL BY NAME
 SELECT DISTINCT domain, rank, public_suffix, dropped_are_primary AS is_primary, mx_secure, mta_sts_enforced,
-    getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred, {_UNKNOWN} AS seen
+    getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred, {_SETS.unknown()}
 FROM mail_routes WHERE mx_dropped > 0
 """
-
-
-def _verdicts(rules: dict[str, tuple[str, str]], criteria: Iterable[str]) -> str:
-    return ", ".join(
-        f"{decide}({seen}, {place}) AS {name}_{rule}, {decide}({seen}, {twin}) AS {name}_{rule}_observed"
-        for rule, (decide, seen) in rules.items()
-        for name in criteria
-        for place, twin in (_PLACES[name],)
-    )
 
 
 _STATEMENTS = {
@@ -195,8 +161,7 @@ _STATEMENTS = {
         CREATE TABLE domain_sets AS
         SELECT domain, any_value(rank) AS rank, any_value(public_suffix) AS public_suffix,
             min(host) FILTER (WHERE is_primary) AS primary_host, any_value(mx_secure) AS mx_secure,
-            bit_or(seen) AS every,
-            bit_or(seen) FILTER (WHERE {_REACHABLE}) AS reachable, bit_or(seen) FILTER (WHERE {_PRIMARY}) AS "primary",
+            {_SETS.gathered("every")}, {_SETS.gathered("reachable", _REACHABLE)}, {_SETS.gathered("best", _PRIMARY)},
             count(*) FILTER (WHERE {_PRIMARY})::INTEGER AS endpoints
         FROM deliveries GROUP BY domain
         UNION ALL BY NAME
@@ -204,7 +169,8 @@ _STATEMENTS = {
     """,
     "domain_units": f"""
         CREATE VIEW domain_units AS
-        SELECT * EXCLUDE (every, reachable, "primary"), {_verdicts(DOMAIN_RULES, DOMAIN_CRITERIA)} FROM domain_sets
+        SELECT * EXCLUDE ({_SETS.names("every", "reachable", "best")}),
+            {_SETS.verdicts(DOMAIN_RULES, DOMAIN_CRITERIA)} FROM domain_sets
     """,
     "primary_parts": f"""
         CREATE VIEW primary_parts AS
@@ -215,13 +181,13 @@ _STATEMENTS = {
     """,
     "host_units": f"""
         CREATE TABLE host_units AS
-        SELECT host, {_verdicts(PLAIN_RULES, CRITERIA)}
-        FROM (SELECT host, bit_or(seen) AS every FROM candidates GROUP BY host)
+        SELECT host, {_SETS.verdicts(PLAIN_RULES, CRITERIA)}
+        FROM (SELECT host, {_SETS.gathered("every")} FROM candidates GROUP BY host)
     """,
     "address_units": f"""
         CREATE TABLE address_units AS
-        SELECT address, {_verdicts(PLAIN_RULES, CRITERIA)}
-        FROM (SELECT address, bit_or(seen) AS every FROM candidates WHERE address IS NOT NULL GROUP BY address)
+        SELECT address, {_SETS.verdicts(PLAIN_RULES, CRITERIA)}
+        FROM (SELECT address, {_SETS.gathered("every")} FROM candidates WHERE address IS NOT NULL GROUP BY address)
     """,
     "endpoint_facts": """
         CREATE VIEW endpoint_facts AS
