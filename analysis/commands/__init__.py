@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from analysis.figures.grouping import SMALLEST_GROUP
 from analysis.runs.limits import MEMORY_LIMIT
+from crawler.model.errors import UsageError
+
+#: What the extra `analysis` of pyproject.toml installs.
+_LIBRARIES = ("duckdb", "jinja2", "matplotlib", "pandas", "pytz")
 
 _SIZE = re.compile(r"[1-9][0-9]{0,5}(?:\.[0-9]{1,3})?[KMGT]i?B", re.ASCII).fullmatch
 
@@ -47,6 +52,23 @@ def add_shared(parser: Any) -> None:
         default=MEMORY_LIMIT,
         help="memory that joins may take; what does not fit goes to the temporary directory (default: %(default)s)",
     )
+
+
+def ensure_installed() -> None:
+    """Raise `UsageError`, which says what to install, where the libraries that count are not there."""
+    missing = [library for library in _LIBRARIES if not _is_there(library)]
+    if missing:
+        raise UsageError(
+            f"this command needs {', '.join(missing)}, with which only the analysis is installed; "
+            "pip install 'starttls-crawler[analysis]' installs it"
+        )
+
+
+def _is_there(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ImportError:
+        return False
 
 
 def _size(text: str) -> str:

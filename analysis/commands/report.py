@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from analysis.commands import add_shared
+from analysis.commands import add_shared, ensure_installed
 from crawler.model.visible import visible
 
 
@@ -28,6 +28,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the site and say where; raises `UsageError` for what cannot be read or written."""
+    ensure_installed()
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
     from analysis.figures.compute import list_figures
     from analysis.figures.policy_list import load_policy_list

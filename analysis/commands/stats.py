@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from analysis.commands import add_shared
+from analysis.commands import add_shared, ensure_installed
 from analysis.figures.grouping import GROUPS
 from crawler.model.visible import visible
 
@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures; raises `UsageError` for what cannot be read."""
+    ensure_installed()
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
     from analysis.figures.compute import figures, figures_by, list_figures
     from analysis.figures.policy_list import load_policy_list
