@@ -1,8 +1,7 @@
-"""The lean reader held against dnspython: on any bytes both agree, or the lean one declines."""
+"""The lean reader of DNS messages, byte by byte; questions as they are written."""
 
 from __future__ import annotations
 
-import random
 import struct
 from itertools import pairwise
 from typing import Any
@@ -17,31 +16,10 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from crawler.dns import codec, lenient
 from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Response, Undecodable
-from crawler.model.rows import printable
-
-NAME = "example.test"
-TYPES = [MX, A, AAAA, TXT, TLSA, CNAME]
-
-
-def header(*counts: int, flags: int = 0x8180) -> bytes:
-    return struct.pack("!HHHHHH", 7, flags, *counts)
-
-
-def question(name: str = NAME, rdtype: int = MX) -> bytes:
-    return codec.question_of(name, rdtype)
-
-
-def record(owner: bytes, kind: int, rdata: bytes, ttl: int = 300, rdclass: int = 1) -> bytes:
-    return owner + struct.pack("!HHIH", kind, rdclass, ttl, len(rdata)) + rdata
-
-
-def read(wire: bytes, name: str = NAME, rdtype: int = MX) -> Response:
-    return codec.read(wire, question(name, rdtype), name, rdtype)
+from tests.kit.dns_wire import NAME, OWNER, header, question, read, record
 
 
 def declined(wire: bytes, name: str = NAME, rdtype: int = MX) -> bool:
@@ -50,13 +28,6 @@ def declined(wire: bytes, name: str = NAME, rdtype: int = MX) -> bool:
     except Undecodable:
         return True
     return False
-
-
-OWNER = b"\xc0\x0c"
-LABEL = b"\3mx1"
-
-
-# --- single cases, byte by byte -----------------------------------------------------------------
 
 
 def test_an_mx_answer_with_compressed_names() -> None:
@@ -236,87 +207,6 @@ def test_64_kib_of_records_are_read_in_one_go() -> None:
     assert len(read(header(1, count, 0, 0) + question() + records).records) == count
 
 
-# --- an answer is a set -------------------------------------------------------------------------
-
-
-def both(rdtype: int, *records: bytes) -> list[Response | None]:
-    """What each reader makes of an answer section; None: not decodable."""
-    wire = header(1, len(records), 0, 0) + question(NAME, rdtype) + b"".join(records)
-    replies: list[Response | None] = []
-    for reader in (lambda: read(wire, NAME, rdtype), lambda: lenient.read(wire, NAME, rdtype)):
-        try:
-            replies.append(reader())
-        except Undecodable:
-            replies.append(None)
-    return replies
-
-
-def test_a_record_given_twice_is_one() -> None:
-    lean, whole = both(MX, record(OWNER, MX, b"\0\1\1a" + OWNER), record(OWNER, MX, b"\0\1\1A\7example\4test\0", ttl=7))
-    assert lean is None and whole is not None
-    assert (whole.records, whole.ttl) == ([(1, "a.example.test")], 7)
-
-
-def test_one_text_in_different_strings_is_two_records() -> None:
-    """Both can stand in one zone, and whoever counts records counts two."""
-    lean, whole = both(TXT, record(OWNER, TXT, b"\2ab"), record(OWNER, TXT, b"\1a\1b"), record(OWNER, TXT, b"\2ab"))
-    assert lean is None and whole is not None and whole.records == [b"ab", b"ab"]
-
-
-def test_a_name_with_several_cnames_is_an_alias_of_nothing() -> None:
-    """The first one was followed: where mail went was up to the order of the answer."""
-    aliases = [record(OWNER, CNAME, target) for target in (b"\1b\0", b"\1c\0")]
-    mail = [record(target, MX, b"\0\1\2mx" + target) for target in (b"\1b\0", b"\1c\0")]
-    assert both(MX, *aliases, *mail) == both(MX, *reversed(aliases), *mail) == [None, None]
-    assert both(MX, aliases[0], *aliases[:1], *mail)[1] == Response(0, False, False, [(1, "mx.b")], ["b"], 300)
-
-
-_RDATA = {
-    MX: [b"\0\0\0", b"\0\1\0", b"\0\1\1a" + OWNER, b"\0\1\1A" + OWNER, b"\0\1"],
-    A: [bytes(4), b"\1\2\3\4", b"\1\2\3"],
-    AAAA: [bytes(16), b"\1" * 16, bytes(15)],
-    TXT: [b"\1a", b"\2ab", b"\1a\1b", b""],
-    TLSA: [b"\3\1\1" + bytes(32), b"\2\1\1" + bytes(32), b"\3"],
-}
-
-
-@given(st.sampled_from(sorted(_RDATA)), st.data(), st.randoms())
-@settings(max_examples=300)
-def test_what_an_answer_says_does_not_depend_on_its_order(rdtype: int, data: st.DataObject, dice: Any) -> None:
-    owners = st.sampled_from([OWNER, b"\1b\0", b"\1c\0"])
-    drawn = st.one_of(
-        st.tuples(owners, st.just(rdtype), st.sampled_from(_RDATA[rdtype]), st.sampled_from([5, 9])),
-        st.tuples(owners, st.just(CNAME), st.sampled_from([b"\1b\0", b"\1c\0", b"\1"]), st.sampled_from([5, 9])),
-    )
-    records = [record(*one) for one in data.draw(st.lists(drawn, min_size=1, max_size=5))]
-
-    def said(records: list[bytes]) -> Response | None:
-        lean, whole = both(rdtype, *records)
-        reply = lean or whole  # as the client asks them
-        if reply is not None:
-            reply.records.sort()
-            reply.malformed = bool(reply.malformed)
-        return reply
-
-    shuffled = dice.sample(records, len(records))
-    assert said(records) == said(shuffled)
-    once = dict.fromkeys(records)
-    assert said(list(once)) == said(records)
-
-
-def test_two_opt_records_have_no_order_either() -> None:
-    def opt(code: int, high: int) -> bytes:
-        option = b"\0\x0f\0\2" + code.to_bytes(2, "big")
-        return b"\0" + struct.pack("!HHIH", OPT, 1232, high << 24, len(option)) + option
-
-    first, second = opt(6, 1), opt(22, 0)
-    head = header(1, 0, 0, 2) + question()
-    assert lenient.read(head + first + second, NAME, MX) == lenient.read(head + second + first, NAME, MX)
-
-
-# --- questions ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", ["example.test", "_25._tcp.mx.example", ".", "a", "x" * 63 + ".test"])
 @pytest.mark.parametrize("disabled", [False, True])
 def test_a_question_is_what_dnspython_reads(name: str, disabled: bool) -> None:
@@ -348,171 +238,3 @@ def test_a_text_that_is_no_name_cannot_be_asked(name: str) -> None:
 
 def test_escapes_are_written_by_the_lenient_writer() -> None:
     assert lenient.question_of(r"A\.b.test", MX) == b"\3a.b\4test\0\0\x0f\0\1"
-
-
-# --- properties ---------------------------------------------------------------------------------
-
-labels = st.text("abcXYZ019-_", min_size=1, max_size=5)
-names = st.lists(labels, min_size=1, max_size=4).map(".".join)
-owners = st.one_of(st.just(NAME), names)
-
-
-@st.composite
-def rdatas(draw: st.DrawFn, kind: int) -> str:
-    if kind == MX:
-        return f"{draw(st.integers(0, 65535))} {draw(st.one_of(st.just('.'), names.map(lambda n: n + '.')))}"
-    if kind == A:
-        return ".".join(str(draw(st.integers(0, 255))) for _ in range(4))
-    if kind == AAAA:
-        return dns.ipv6.inet_ntoa(draw(st.binary(min_size=16, max_size=16)))
-    if kind == TXT:
-        return " ".join(f'"{draw(st.text("abc=; ", max_size=9))}"' for _ in range(draw(st.integers(1, 3))))
-    if kind == TLSA:
-        return f"{draw(st.integers(0, 4))} {draw(st.integers(0, 2))} 0 {draw(st.binary(min_size=1, max_size=9)).hex()}"
-    return f"{draw(names)}."
-
-
-@st.composite
-def responses(draw: st.DrawFn) -> tuple[int, bytes]:
-    """A well-formed response: a chain of CNAMEs, records, signatures, authority, EDNS."""
-    rdtype = draw(st.sampled_from(TYPES))
-    response = dns.message.make_response(dns.message.make_query(NAME, rdtype), recursion_available=True)
-    response.id = 7
-    response.set_rcode(draw(st.sampled_from([0, 2, 3, 5])))
-    if draw(st.booleans()):
-        response.flags |= dns.flags.AD
-    owner = NAME
-    for _ in range(draw(st.integers(0, 3)) if rdtype != CNAME else 0):
-        target = draw(names)
-        response.answer.append(
-            dns.rrset.from_text(f"{owner}.", draw(st.integers(0, 2**31)), "IN", "CNAME", f"{target}.")
-        )
-        owner = target
-    for _ in range(draw(st.integers(0, 4))):
-        kind = draw(st.sampled_from([rdtype, rdtype, rdtype, A, CNAME, TXT]))
-        rdata = draw(rdatas(kind))
-        who = owner if draw(st.integers(0, 5)) else draw(names)
-        response.answer.append(dns.rrset.from_text(f"{who}.", draw(st.integers(0, 2**31)), "IN", kind, rdata))
-    if draw(st.booleans()):
-        response.authority.append(dns.rrset.from_text(f"{draw(owners)}.", 5, "IN", "NS", f"{draw(names)}."))
-    if draw(st.booleans()):
-        response.additional.append(dns.rrset.from_text(f"{draw(owners)}.", 5, "IN", "A", "192.0.2.9"))
-    if draw(st.booleans()):
-        options = [dns.edns.EDEOption(draw(st.integers(0, 30)), draw(st.text("ab ", max_size=5)) or None)]
-        response.use_edns(0, 0, 1232, options=options if draw(st.booleans()) else [])
-    return rdtype, response.to_wire(max_size=65_535)
-
-
-def oracle(wire: bytes, rdtype: int) -> Response:
-    """What dnspython's own message reader makes of the bytes, in our form."""
-    message = dns.message.from_wire(wire, continue_on_error=True, one_rr_per_rrset=True, ignore_trailing=True)
-
-    def text(name: dns.name.Name) -> str:
-        return name.to_text(omit_final_dot=True).lower()
-
-    here = NAME
-    cnames: list[str] = []
-    ttls = []
-    records: list[Any] = []
-    for rrset in message.answer:
-        if rdtype != CNAME and rrset.rdtype == CNAME and text(rrset.name) == here:
-            here = text(rrset[0].target)
-            cnames.append(here)
-            ttls.append(rrset.ttl)
-    for rrset in message.answer:
-        if rrset.rdtype == rdtype and text(rrset.name) == here and rrset.rdclass == 1:
-            ttls.append(rrset.ttl)
-            rdata: Any = rrset[0]
-            records.append(
-                {
-                    MX: lambda r: (r.preference, text(r.exchange)),
-                    A: lambda r: r.address,
-                    AAAA: lambda r: r.address,
-                    TXT: lambda r: b"".join(r.strings),
-                    TLSA: lambda r: (r.usage, r.selector, r.mtype, r.cert),
-                    CNAME: lambda r: text(r.target),
-                }[rdtype](rdata)
-            )
-    ede = [
-        (int(o.code), printable((o.text or "").encode())) for o in message.options if isinstance(o, dns.edns.EDEOption)
-    ]
-    return Response(
-        int(message.rcode()),
-        bool(message.flags & dns.flags.TC),
-        bool(message.flags & dns.flags.AD),
-        records,
-        cnames,
-        min(ttls, default=None),
-        ede,
-    )
-
-
-def agree(wire: bytes, rdtype: int) -> bool:
-    """Check all three readers on the same bytes; whether the lean one took them."""
-    try:
-        ours = codec.read(wire, question(NAME, rdtype), NAME, rdtype)
-    except Undecodable:
-        try:
-            lenient.read(wire, NAME, rdtype)
-        except Undecodable:
-            pass
-        return False
-    assert lenient.read(wire, NAME, rdtype) == ours
-    message = dns.message.from_wire(wire, continue_on_error=True, ignore_trailing=True)
-    if not message.errors:  # else dnspython dropped something that nobody asked for, such as a bad SOA or option
-        assert oracle(wire, rdtype) == ours
-    return True
-
-
-@given(responses())
-@settings(max_examples=300)
-def test_on_valid_responses_the_readers_agree(case: tuple[int, bytes]) -> None:
-    rdtype, wire = case
-    agree(wire, rdtype)
-
-
-@given(responses(), st.data())
-@settings(max_examples=200)
-def test_on_truncated_responses_they_agree_or_the_lean_one_declines(
-    case: tuple[int, bytes], data: st.DataObject
-) -> None:
-    rdtype, wire = case
-    assert not agree(wire[: data.draw(st.integers(0, len(wire) - 1))], rdtype)
-
-
-@given(responses(), st.data())
-@settings(max_examples=400)
-def test_on_damaged_responses_they_agree_or_the_lean_one_declines(case: tuple[int, bytes], data: st.DataObject) -> None:
-    rdtype, wire = case
-    damaged = bytearray(wire)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(2, len(wire) - 1))
-        if not 12 <= at < 12 + len(question(NAME, rdtype)):  # the client has seen to the question
-            damaged[at] = data.draw(st.one_of(st.integers(0, 255), st.sampled_from([0xC0, 0x0C, 0x3F, 0x40, 0xFF])))
-    agree(bytes(damaged), rdtype)
-
-
-@given(st.binary(max_size=200), st.sampled_from(TYPES))
-@settings(max_examples=300)
-def test_on_random_bytes_nothing_but_undecodable_is_raised(body: bytes, rdtype: int) -> None:
-    agree(body, rdtype)
-    agree(header(1, 2, 1, 1) + question(NAME, rdtype) + body, rdtype)
-
-
-def test_a_fuzz_run_of_twenty_thousand_messages_ends_and_agrees() -> None:
-    """Compression pointers thrown everywhere, from a fixed seed."""
-    dice = random.Random(20)
-    taken = 0
-    for _ in range(20_000):
-        rdtype = dice.choice(TYPES)
-        section = question(NAME, rdtype)
-        counts = dice.randrange(4), dice.randrange(2), dice.randrange(2)
-        parts = [header(1, *counts, flags=0x8180) + section]
-        for _ in range(sum(counts) + (dice.random() < 0.05)):
-            pointer = struct.pack("!H", 0xC000 | dice.randrange(12, 12 + len(section) + 40))
-            owner = dice.choice([OWNER, OWNER, OWNER, pointer, b"\1a" + pointer, b"\0"])
-            rdata = dice.choice([b"\0\1", b"", b"\1"]) + dice.choice([pointer, OWNER, b"\2mx" + pointer, b"\1a\0"])
-            rdata = dice.choice([rdata, rdata, bytes(4), bytes(16), b"\1x", dice.randbytes(dice.randrange(9))])
-            parts.append(record(owner, dice.choice([rdtype, rdtype, CNAME, OPT, 46]), rdata))
-        taken += agree(b"".join(parts), rdtype)
-    assert taken > 1_000

@@ -70,3 +70,33 @@ class Played:
         ]
         anyio.run(self.prober.probe_endpoints, rows, self.rows.append)
         return [row for row in self.rows if isinstance(row, Probe)]
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let every connection be taken to last so long."""
+    genuine = room.Attempts.once
+
+    async def once(self: room.Attempts, endpoint: Endpoint, took: room.Took, **options: Any) -> room.Finding:
+        found = await genuine(self, endpoint, **options)
+        took(seconds)
+        return found
+
+    monkeypatch.setattr(room.Attempts, "once", once)
+
+
+def attempts(row: Probe) -> list[tuple[Any, Any]]:
+    """Outcome and reply code of each attempt."""
+    return [(attempt["outcome"], attempt["reply_code"]) for attempt in row.attempts or []]
+
+
+def names_at(address: str, weights: dict[str, float]) -> list[Endpoint]:
+    """Endpoints at one address, by the mail that their names take."""
+    return [
+        Endpoint("smtp", host, address, 25, weight=weight, chance=number / 1_000)
+        for number, (host, weight) in enumerate(weights.items())
+    ]
+
+
+def probed(rows: list[Any]) -> set[str]:
+    """The hosts that were probed themselves."""
+    return {row.host for row in rows if isinstance(row, Probe) and row.outcome is not Outcome.SAMPLED_OUT}

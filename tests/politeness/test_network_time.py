@@ -16,7 +16,7 @@ from crawler.model.rows import Endpoint, Outcome
 from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, network_of
 from crawler.settings.config import Pacing, Timeouts
-from tests.probe.test_prober import Played, timed
+from tests.kit.played_network import Played, timed
 
 NETWORK = network_of("192.0.2.1")
 PACING = Pacing(total_seconds=100.0, total_seconds_per_domain=10.0, ordinary_seconds=0.0)
