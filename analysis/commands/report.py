@@ -30,14 +30,15 @@ def run(args: argparse.Namespace) -> int:
     """Write the site and say where; raises `UsageError` for what cannot be read or written."""
     ensure_installed()
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
-    from analysis.figures.compute import list_figures
+    from analysis.figures.compute import compute
     from analysis.figures.policy_list import load_policy_list
     from analysis.figures.weights import load_weights
     from analysis.runs.remote import opened_run
-    from analysis.site.report import publish
+    from analysis.site.report import GROUPED_BY, check_site, publish
     from crawler.dataset.stored_runs import check_apart
     from crawler.object_store.url import is_location
 
+    check_site(args.out)
     if not is_location(args.data):
         check_apart(Path(args.data), args.out)
     with opened_run(args.data, args.run_id, memory_limit=args.memory_limit) as opened:
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
         sys.stderr.writelines(visible(f"{line}\n") for line in (listing.warnings if listing else ()))
-        listed = None if listing is None else list_figures(opened, listing)
-        page = publish(opened, args.out, weights, listed, smallest_group=args.smallest_group)
+        computed = compute(opened, weights, listing, by=GROUPED_BY, smallest_group=args.smallest_group)
+    page = publish(computed, args.out)
     sys.stdout.write(visible(f"{page}\n"))
     return 0

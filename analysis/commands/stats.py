@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the figures; raises `UsageError` for what cannot be read."""
     ensure_installed()
     # The heavy libraries are loaded only when the command runs, so `--help` of any command stays quick.
-    from analysis.figures.compute import figures, figures_by, list_figures
+    from analysis.figures.compute import compute
     from analysis.figures.policy_list import load_policy_list
     from analysis.figures.weights import load_weights
     from analysis.runs.remote import opened_run
@@ -48,26 +48,20 @@ def run(args: argparse.Namespace) -> int:
         weights = None if args.weights is None else load_weights(args.weights, opened)
         listing = None if args.policy_list is None else load_policy_list(args.policy_list, opened)
         sys.stderr.writelines(visible(f"{line}\n") for line in (listing.warnings if listing else ()))
-        listed = None if listing is None else list_figures(opened, listing)
-        made = figures(opened, weights)
-        groups = None
-        if args.by is not None:
-            limits = {"largest": LARGEST[args.format], "smallest": args.smallest_group}
-            groups = figures_by(opened, args.by, weights, **limits)
-        if args.format == "json":
-            document = machine.document(
-                opened,
-                made,
-                weights=weights,
-                by=args.by,
-                groups=groups,
-                smallest_group=args.smallest_group,
-                listed=listed,
-            )
-            sys.stdout.write(visible(json.dumps(document, indent=2, ensure_ascii=False) + "\n"))
-        elif args.format == "csv":
-            chosen = made if groups is None else groups
-            sys.stdout.write(visible(machine.table(chosen + (listed.figures if listed else []))))
-        else:
-            terminal.print_stats(terminal.console(), opened, made, weights, groups, args.by, listed)
+        computed = compute(
+            opened,
+            weights,
+            listing,
+            by=() if args.by is None else (args.by,),
+            largest=LARGEST[args.format],
+            smallest_group=args.smallest_group,
+        )
+    if args.format == "json":
+        document = machine.document(computed, args.by)
+        sys.stdout.write(visible(json.dumps(document, indent=2, ensure_ascii=False) + "\n"))
+    elif args.format == "csv":
+        chosen = computed.figures if args.by is None else computed.groups[args.by]
+        sys.stdout.write(visible(machine.table(chosen + (computed.listed.figures if computed.listed else []))))
+    else:
+        terminal.print_stats(terminal.console(), computed, args.by)
     return 0

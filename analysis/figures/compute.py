@@ -5,14 +5,16 @@ This module knows units, rules and groups; what a figure *means* stands in `anal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
 
 from analysis.figures.grouping import SMALLEST_GROUP
 from analysis.figures.indicators import REGISTRY, Indicator
 from analysis.figures.policy_list import ListedDomains
 from analysis.figures.shares import Distribution, Share, plain
-from analysis.figures.units import DOMAINS, MESSAGES, View, counted
+from analysis.figures.units import DOMAINS, MESSAGES, View, counted_by
 from analysis.figures.weights import Weights
+from analysis.runs.facts import RunFacts
 from analysis.runs.run import Run
 from crawler import __version__
 
@@ -42,12 +44,17 @@ class Figure:
     @property
     def id(self) -> str:
         """Stable name: indicator, unit and rule, e.g. `starttls_offered.domains.primary`."""
-        return ".".join(part for part in (self.indicator.name, self.view.unit, self.view.rule) if part)
+        return figure_id(self.indicator, self.view)
 
     @property
     def population(self) -> str:
         """Who was asked."""
         return self.indicator.population or self.view.population
+
+
+def figure_id(indicator: Indicator, view: View) -> str:
+    """The id of a figure, which needs no counting."""
+    return ".".join(part for part in (indicator.name, view.unit, view.rule) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +65,42 @@ class ListFigures:
     figures: list[Figure]
 
 
-def figures(run: Run, weights: Weights | None = None) -> list[Figure]:
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """All that was counted of a run: what tables, charts and the site are made of."""
+
+    run: RunFacts
+    figures: list[Figure]
+    weights: Weights | None = None
+    listed: ListFigures | None = None
+    groups: dict[str, list[Figure]] = field(
+        default_factory=dict
+    )  #: by what domains are divided -> the figures of each group
+    smallest_group: int = SMALLEST_GROUP
+
+
+def compute(
+    run: Run,
+    weights: Weights | None = None,
+    listing: ListedDomains | None = None,
+    *,
+    by: Iterable[str] = (),
+    largest: int = 20,
+    smallest_group: int = SMALLEST_GROUP,
+) -> Computed:
+    """Every figure of a run once: the registered ones, those of groups `by` which domains are divided, those of a policy list."""
+    groups = {one: figures_by(run, one, weights, largest=largest, smallest=smallest_group) for one in by}
+    listed = None if listing is None else list_figures(run, listing)
+    return Computed(run, figures(run, weights), weights, listed, groups, smallest_group)
+
+
+def figures(run: Run, weights: Weights | None = None, only: Container[str] | None = None) -> list[Figure]:
     """Every registered figure, in the order of the registry, the headline view of each first.
 
-    Those about a policy list are not among them: `list_figures` has them.
+    With `only`, those whose ids it has, and nothing else is counted.  Those about a policy list are not among them:
+    `list_figures` has them.
     """
-    return _computed(run, [one for one in REGISTRY.values() if not one.on_request], weights)
+    return _computed(run, [one for one in REGISTRY.values() if not one.on_request], weights, only=only)
 
 
 def list_figures(run: Run, listing: ListedDomains) -> ListFigures:
@@ -72,14 +109,20 @@ def list_figures(run: Run, listing: ListedDomains) -> ListFigures:
 
 
 def _computed(
-    run: Run, indicators: list[Indicator], weights: Weights | None, listing: ListedDomains | None = None
+    run: Run,
+    indicators: list[Indicator],
+    weights: Weights | None,
+    listing: ListedDomains | None = None,
+    only: Container[str] | None = None,
 ) -> list[Figure]:
     frames = {}
     made = []
     for one in indicators:
         for view in one.views(weighted=weights is not None):
+            if only is not None and figure_id(one, view) not in only:
+                continue
             if view not in frames:
-                frames[view] = counted(run, view)
+                frames[view] = view.count(run)
             made.append(_figure(run, one, view, one.compute(frames[view]), weights, listing=listing))
     return made
 
@@ -94,7 +137,7 @@ def figures_by(
     view = DOMAINS if weights is None else MESSAGES
     chosen = [one for one in REGISTRY.values() if view in one.views(weighted=weights is not None)]
     chosen.sort(key=lambda one: list(MAIN).index(one.name) if one.name in MAIN else len(MAIN))
-    frame = counted(run, view, by=by, largest=largest, smallest=smallest)
+    frame = counted_by(run, view, by, largest=largest, smallest=smallest)
     sizes = frame.groupby("group")["weight"].sum().round(6)
     order = sorted(sizes.index, key=lambda group: (group.startswith("("), -sizes[group], group))
     of_group = dict(iter(frame.groupby("group")))

@@ -15,7 +15,6 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,11 +23,11 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from analysis.runs.facts import RunFacts
 from analysis.runs.leftovers import working_directory
 from analysis.runs.limits import MEMORY_LIMIT
 from analysis.sql import deliveries
-from crawler.dataset.stored_manifest import time_of
-from crawler.dataset.stored_runs import SUSPECT, Choice, PassedOver, choose_run
+from crawler.dataset.stored_runs import Choice, choose_run
 from crawler.model.errors import CommandFailed, UsageError
 from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
 from crawler.model.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
@@ -57,19 +56,14 @@ class NoRoom(CommandFailed):
     """Memory or temporary disk space does not suffice; the message is one line that says what to do."""
 
 
-class Run:
+class Run(RunFacts):
     """One stored run, opened for reading; a context manager.
 
     `protocol` chooses whose endpoints are judged; mail is delivered over `smtp`.
     """
 
     def __init__(self, choice: Choice, *, protocol: str = "smtp", memory_limit: str = MEMORY_LIMIT) -> None:
-        self.path = choice.run.path
-        self.manifest = choice.run.manifest
-        self.stored = choice.run
-        self.passed_over: tuple[PassedOver, ...] = choice.passed_over
-        self.notes = tuple(choice.notes())
-        self.protocol = protocol
+        super().__init__(choice, protocol)
         self._memory_limit = memory_limit
         self._at_end = ExitStack()
         self._work = work = self._at_end.enter_context(
@@ -107,74 +101,6 @@ class Run:
         of rows than its manifest says; `NoRoom`.
         """
         return cls(choose_run(data, run_id), **options)
-
-    @property
-    def id(self) -> str:
-        """The run's name, which is its UTC start time unless `--run` said otherwise."""
-        return self.stored.id
-
-    @property
-    def finished(self) -> bool:
-        """Whether every shard is in and nothing is suspect; figures of an unfinished run cover what there is."""
-        return self.stored.is_whole and not self.suspect
-
-    @property
-    def suspect(self) -> bool:
-        """Whether the crawler itself finds implausible what it measured; `stored.suspicions` says why."""
-        return self.stored.state == SUSPECT
-
-    @property
-    def limit(self) -> int | None:
-        """How many names of the list were taken at most; None: all."""
-        return self.stored.limit
-
-    @property
-    def list_hash(self) -> str:
-        """SHA-256 (hex) of the list that was scanned, or `unknown`."""
-        return self.stored.list_sha256 or "unknown"
-
-    @property
-    def origin(self) -> str:
-        """List, limit and vantage in a few words."""
-        limit = f", limited to its first {self.limit:,} names" if self.limit is not None else ""
-        vantage = f", measured from {self.stored.vantage}" if self.stored.vantage else ""
-        return f"list {self.list_hash[:12]}{limit}{vantage}"
-
-    @property
-    def version(self) -> str:
-        """Version of the crawler that measured, or `unknown`."""
-        return str((self.manifest.get("versions") or {}).get("starttls-crawler") or "unknown")
-
-    @property
-    def judged_for(self) -> datetime | None:
-        """The time for which certificates were held against their dates; None: each at its probe."""
-        text = self._rejudged.get("judged_for")
-        return time_of(text) if text else None
-
-    @property
-    def judged_by(self) -> str:
-        """How stored chains were judged again, and by which anchors; empty for a run as it was measured."""
-        if not self._rejudged:
-            return ""
-        words = str((self.manifest.get("trust_anchors") or {}).get("sha256") or "unknown")[:12]
-        return "+".join(
-            str(word) for word in (self._rejudged.get("intermediates"), words, self._rejudged.get("judged_for")) if word
-        )
-
-    @property
-    def rejudged(self) -> str:
-        """The same as a sentence for a reader; empty for a run as it was measured."""
-        if not self._rejudged:
-            return ""
-        place = Path(str((self.manifest.get("trust_anchors") or {}).get("source"))).name
-        known = " and the intermediates that any host sent" if self._rejudged.get("intermediates") == "known" else ""
-        dates = f", as of {self.judged_for:%Y-%m-%d %H:%M} UTC" if self.judged_for else ""
-        return f"Certificates were judged again after the scan, with the trust anchors of {place}{known}{dates}."
-
-    @property
-    def _rejudged(self) -> dict[str, Any]:
-        again = self.manifest.get("rejudged") or [{}]
-        return dict(again[-1])
 
     def frame(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> pd.DataFrame:
         """The answer to `sql` as a frame; `deliveries` and the tables may be named in it.

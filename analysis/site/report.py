@@ -17,20 +17,21 @@ from analysis.charts import charts
 from analysis.charts.drawing import Chart
 from analysis.charts.history import history
 from analysis.charts.reference import CONFIDENCE, FILE_NAME, published, published_csv
-from analysis.figures.compute import FACEBOOK, MAIN, Figure, ListFigures, facebook, figures, figures_by
-from analysis.figures.grouping import SMALLEST_GROUP
+from analysis.figures.compute import FACEBOOK, MAIN, Computed, Figure, facebook
 from analysis.figures.shares import Share
 from analysis.figures.units import HEADLINE_RULE, VIEWS
-from analysis.figures.weights import Weights
 from analysis.figures.words import certainty, count, percent, span
+from analysis.runs.facts import RunFacts
 from analysis.runs.leftovers import working_directory
-from analysis.runs.run import Run
 from analysis.tables import json_csv as machine
 from crawler import __version__
 from crawler.model.errors import UsageError
 from crawler.policies.senders import WORDS
 
 PAGE = "index.html"
+
+#: What the page breaks its main figures down by, with the titles of those tables.
+GROUPED_BY = {"tld": "By public suffix", "rank": "By rank in the list"}
 
 _TITLES = {"messages": "Messages:", "domains": "Domains:", "hosts": "Mail hosts:", "addresses": "Addresses:"}
 
@@ -62,21 +63,13 @@ _MANIFEST = {
 }
 
 
-def publish(
-    run: Run,
-    site: Path,
-    weights: Weights | None = None,
-    listed: ListFigures | None = None,
-    *,
-    smallest_group: int = SMALLEST_GROUP,
-) -> Path:
-    """Write the report on a run to directory `site`; returns the page.
+def publish(computed: Computed, site: Path) -> Path:
+    """Write the report on what was computed to directory `site`; returns the page.
 
-    Groups of fewer than `smallest_group` domains are one.  Files of the same names are replaced, others left alone.  Raises `UsageError` if `site` cannot be written.
+    Files of the same names are replaced, others left alone.  Raises `UsageError` if `site` cannot be written.
     """
-    if site.exists() and not site.is_dir():
-        raise UsageError(f"{site}: is not a directory; --out takes a directory for the site")
-    files = pages(run, weights, listed, smallest_group=smallest_group)
+    check_site(site)
+    files = pages(computed)
     try:
         site.mkdir(parents=True, exist_ok=True)
         _replace(site, files)
@@ -85,27 +78,26 @@ def publish(
     return site / PAGE
 
 
-def pages(
-    run: Run,
-    weights: Weights | None = None,
-    listed: ListFigures | None = None,
-    *,
-    smallest_group: int = SMALLEST_GROUP,
-) -> dict[str, str]:
+def check_site(site: Path) -> None:
+    """Raise `UsageError` where no site can be, before anything is counted."""
+    if site.exists() and not site.is_dir():
+        raise UsageError(f"{site}: is not a directory; --out takes a directory for the site")
+
+
+def pages(computed: Computed) -> dict[str, str]:
     """Every file of the site by its name, the page last."""
-    made = figures(run, weights)
-    drawn = _charts(made, run)
-    document = machine.document(run, made, weights=weights, listed=listed)
+    made, listed = computed.figures, computed.listed
+    drawn = _charts(made, computed.run)
     return {
-        "figures.json": json.dumps(document, indent=2, ensure_ascii=False) + "\n",
+        "figures.json": json.dumps(machine.document(computed), indent=2, ensure_ascii=False) + "\n",
         "figures.csv": machine.table(made + (listed.figures if listed else [])),
         FILE_NAME: published_csv(),
         **{f"charts/{chart.name}.svg": chart.svg for chart in drawn.values()},
-        PAGE: _page(run, made, drawn, weights, listed, smallest_group),
+        PAGE: _page(computed, drawn),
     }
 
 
-def _charts(made: list[Figure], run: Run) -> dict[str, Chart]:
+def _charts(made: list[Figure], run: RunFacts) -> dict[str, Chart]:
     by_id = {figure.id: figure for figure in made}
     first = _first(made)
     return {
@@ -133,14 +125,8 @@ def _first(made: list[Figure]) -> dict[str, Figure]:
     return {figure.indicator.name: figure for figure in reversed(made)}
 
 
-def _page(
-    run: Run,
-    made: list[Figure],
-    drawn: dict[str, Chart],
-    weights: Weights | None,
-    listed: ListFigures | None,
-    smallest_group: int,
-) -> str:
+def _page(computed: Computed, drawn: dict[str, Chart]) -> str:
+    run, made, listed = computed.run, computed.figures, computed.listed
     environment = Environment(
         loader=PackageLoader("analysis.site"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -156,7 +142,7 @@ def _page(
         laboratory=_entry(run.manifest, ("configuration", "allow_network")),
         headline=facebook(made),
         headline_rule=HEADLINE_RULE,
-        weights=weights,
+        weights=computed.weights,
         key=[figure for figure in counts if figure.view is VIEWS[figure.view.unit][0]],
         senders=[(label.replace("\n", " "), _first(made)[name].value) for name, label in charts.SENDERS.items()],
         deliveries=list(WORDS.values()),
@@ -172,26 +158,26 @@ def _page(
         confidence=CONFIDENCE,
         groups=[
             (title, MAIN.values(), rows)
-            for by, title in (("tld", "By public suffix"), ("rank", "By rank in the list"))
-            if len(rows := _groups(run, by, weights, smallest_group)) > 1
+            for by, title in GROUPED_BY.items()
+            if len(rows := _groups(computed.groups.get(by, []))) > 1
         ],
-        smallest_group=smallest_group,
+        smallest_group=computed.smallest_group,
         manifest=[(words, _text(value)) for words, keys in _MANIFEST.items() if (value := _entry(manifest, keys))],
         version=__version__,
         style=(templates / "style.css").read_text("utf-8"),
     )
 
 
-def _groups(run: Run, by: str, weights: Weights | None, smallest: int) -> list[tuple[str, list[Share]]]:
+def _groups(made: list[Figure]) -> list[tuple[str, list[Share]]]:
     rows: dict[str, list[Share]] = {}
-    for figure in figures_by(run, by, weights, smallest=smallest):
+    for figure in made:
         if figure.indicator.name in MAIN:
             assert isinstance(figure.value, Share)
             rows.setdefault(str(figure.group), []).append(figure.value)
     return list(rows.items())
 
 
-def _publishable(run: Run) -> dict[str, Any]:
+def _publishable(run: RunFacts) -> dict[str, Any]:
     """The manifest without the directories of whoever scanned; files are known by their names and hashes."""
     manifest = run.manifest
     made = {**manifest, "resumed_with": _changes(manifest)}

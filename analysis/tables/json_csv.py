@@ -11,11 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.compute import FACEBOOK, Figure, ListFigures, facebook
-from analysis.figures.grouping import SMALLEST_GROUP
+from analysis.figures.compute import FACEBOOK, Computed, Figure, ListFigures, facebook
 from analysis.figures.shares import Share
-from analysis.figures.weights import Weights
-from analysis.runs.run import Run
 from analysis.tables.csv_text import csv_text
 from crawler import __version__
 from crawler.dataset.stored_runs import PassedOver
@@ -43,17 +40,9 @@ COLUMNS = (
 )
 
 
-def document(
-    run: Run,
-    figures: list[Figure],
-    *,
-    weights: Weights | None = None,
-    by: str | None = None,
-    groups: list[Figure] | None = None,
-    smallest_group: int = SMALLEST_GROUP,
-    listed: ListFigures | None = None,
-) -> dict[str, Any]:
+def document(computed: Computed, by: str | None = None) -> dict[str, Any]:
     """Everything that `stats --format json` prints; numbers that are not known are null."""
+    run, figures, weights, listed = computed.run, computed.figures, computed.weights, computed.listed
     headline = facebook(figures)
     made: dict[str, Any] = {
         "format": FORMAT,
@@ -84,8 +73,8 @@ def document(
     }
     if by is not None:
         made["by"] = by
-        made["smallest_group"] = smallest_group
-        made["groups"] = _grouped(groups or [])
+        made["smallest_group"] = computed.smallest_group
+        made["groups"] = _grouped(computed.groups[by])
     return made
 
 

@@ -13,12 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analysis.figures.compute import FACEBOOK, MAIN, Figure, ListFigures, facebook
+from analysis.figures.compute import FACEBOOK, MAIN, Computed, Figure, ListFigures, facebook
 from analysis.figures.shares import Share
 from analysis.figures.units import HEADLINE_RULE
 from analysis.figures.weights import Weights
 from analysis.figures.words import certainty, count, folded, percent, span
-from analysis.runs.run import Run
 from crawler.model.visible import visible
 from crawler.model.visible_console import VisibleConsole
 from crawler.settings.declared_limits import limit
@@ -45,26 +44,19 @@ def console(**options: object) -> Console:
     return made
 
 
-def print_stats(
-    out: Console,
-    run: Run,
-    figures: list[Figure],
-    weights: Weights | None,
-    groups: list[Figure] | None,
-    by: str | None,
-    listed: ListFigures | None = None,
-) -> None:
-    """The headline, then shares by unit, then distributions; or the groups if there are any; a policy list last."""
+def print_stats(out: Console, computed: Computed, by: str | None = None) -> None:
+    """The headline, then shares by unit, then distributions; or the groups `by` something; a policy list last."""
+    run = computed.run
     out.print(Text(f"run {run.id} ({run.stored.state}), {run.origin}"))
     if run.rejudged:
         out.print(Text(run.rejudged, style="yellow"), soft_wrap=True)
-    _print_headline(out, facebook(figures), weights)
-    if groups is not None:
-        _print_groups(out, groups, by or "")
+    _print_headline(out, facebook(computed.figures), computed.weights)
+    if by is not None:
+        _print_groups(out, computed.groups[by], by)
     else:
-        _print_figures(out, figures)
-    if listed is not None:
-        _print_list(out, listed)
+        _print_figures(out, computed.figures)
+    if computed.listed is not None:
+        _print_list(out, computed.listed)
 
 
 def _print_figures(out: Console, figures: list[Figure]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.figures.compute import FACEBOOK, Figure, facebook, figures, figures_by
 from analysis.figures.indicators import REGISTRY
 from analysis.figures.shares import Distribution, Share
-from analysis.figures.units import DOMAINS, MESSAGES, counted
+from analysis.figures.units import DOMAINS, MESSAGES
 from analysis.figures.weights import load_weights
 from analysis.figures.words import percent
 from crawler.model.errors import UsageError
@@ -85,7 +85,7 @@ def test_facebooks_figure_is_the_mean_over_the_best_endpoints_that_accept_connec
         ["connection_refused"],  # unknown
     ]
     with opened(*small_world(kinds)) as run:
-        headline = facebook(figures(run))
+        headline = facebook(figures(run, only={"facebook_2014.domains.primary"}))
     value = headline.value
     assert isinstance(value, Share)
     assert headline.id == "facebook_2014.domains.primary"
@@ -133,7 +133,7 @@ def test_each_reason_why_a_certificate_is_not_strictly_valid_is_counted_apart() 
     rows = small_world([[kind] for kind in kinds])
     both = probe("mx0.d0.example", "10.9.9.9", "expired", name_match=False)
     with opened(*rows, host("x.example"), certificate(), certificate("5e" * 32, self_signed=True)) as run:
-        problems = labels(figures(run), "certificate_problems.endpoints")
+        problems = labels(figures(run, only={"certificate_problems.endpoints"}), "certificate_problems.endpoints")
     assert problems == {
         "none: strictly valid": 1,
         "self-signed": 1,
@@ -143,7 +143,7 @@ def test_each_reason_why_a_certificate_is_not_strictly_valid_is_counted_apart() 
     }
     rows = [domain("d0.example", "mx0.d0.example"), host("mx0.d0.example", "10.9.9.9"), both]
     with opened(*rows, certificate()) as run:
-        problems = labels(figures(run), "certificate_problems.endpoints")
+        problems = labels(figures(run, only={"certificate_problems.endpoints"}), "certificate_problems.endpoints")
     assert problems == {"names another host": 1, "outside its dates": 1}
 
 
@@ -159,7 +159,7 @@ def test_distributions_keep_apart_those_of_whom_it_is_not_known_whether_they_bel
 
 def test_where_probes_end_covers_every_endpoint() -> None:
     with opened(*small_world([[kind] for kind in KINDS])) as run:
-        ends = labels(figures(run), "outcomes.endpoints")
+        ends = labels(figures(run, only={"outcomes.endpoints"}), "outcomes.endpoints")
     assert sum(ends.values()) == len(KINDS)
     assert ends["capabilities not_offered"] == 1
     assert ends["sampled_out"] == 1  # without representative
@@ -173,7 +173,7 @@ def test_routes_say_which_domains_have_mail_hosts_without_an_address() -> None:
         host("gone.example"),
         host("mx.example", "192.0.2.1"),
     ) as run:
-        routes = labels(figures(run), "routes.list")
+        routes = labels(figures(run, only={"routes.list"}), "routes.list")
     assert routes == {"explicit": 1, "explicit, no address": 1, "unknown (servfail)": 1}
 
 
@@ -193,7 +193,7 @@ def test_weights_of_one_reproduce_the_unweighted_figure(kinds: list[list[str]]) 
         path = run.path / "weights.csv"
         path.write_text("domain,messages\n" + "".join(f"d{n}.example,1\n" for n in range(len(kinds))), "utf-8")
         load_weights(path, run)
-        assert compute(counted(run, MESSAGES)) == compute(counted(run, DOMAINS))
+        assert compute(MESSAGES.count(run)) == compute(DOMAINS.count(run))
 
 
 def test_weights_make_shares_of_messages_and_what_matches_nothing_is_shown(tmp_path: Path) -> None:
@@ -293,3 +293,19 @@ def test_every_figure_has_words_a_population_and_a_signature_of_its_own() -> Non
     signature = facebook(made).signature
     assert signature.startswith(f"{FACEBOOK}|run:20260101T000000Z|list:abababababab|state:finished|protocol:smtp|")
     assert "|unit:domains|rule:primary|all:1|yes:1|no:0|unknown:0|inferred:0|measured:0.1.0|counted:" in signature
+
+
+def test_one_figure_asked_for_is_one_figure_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(
+        domain("a.example", "mx.example"), host("mx.example", "192.0.2.1"), probe("mx.example", "192.0.2.1")
+    ) as run:
+        whole = {figure.id: figure for figure in figures(run)}
+        asked: list[str] = []
+        genuine = type(run).frame
+        monkeypatch.setattr(type(run), "frame", lambda self, sql, *more: asked.append(sql) or genuine(self, sql, *more))
+        (one,) = figures(run, only={"tls_negotiated.hosts.all"})
+    assert len(asked) == 1
+    assert (one.value, one.signature) == (
+        whole["tls_negotiated.hosts.all"].value,
+        whole["tls_negotiated.hosts.all"].signature,
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.figures.compute import compute
 from analysis.runs.leftovers import working_directory
 from analysis.runs.run import Run
 from analysis.site.report import publish
@@ -63,6 +64,6 @@ def test_a_report_removes_what_a_killed_one_left_in_the_site_and_in_the_temporar
     rows = [domain("a.example", "mx.example"), host("mx.example", "192.0.2.1"), probe("mx.example", "192.0.2.1")]
     write_run(tmp_path / "data", rows)
     with Run.open(tmp_path / "data") as run:
-        publish(run, tmp_path / "site")
+        publish(compute(run), tmp_path / "site")
     assert not any(path.exists() for path in left)
     assert list((tmp_path / "tmp").iterdir()) == [] and not list((tmp_path / "site").glob(".new-*"))

@@ -16,7 +16,7 @@ import pytest
 from analysis.charts import reference
 from analysis.charts.drawing import COLOURS
 from analysis.charts.history import history
-from analysis.figures.compute import figures
+from analysis.figures.compute import compute, figures
 from analysis.figures.words import percent
 from analysis.runs.run import Run
 from analysis.site import report as site
@@ -215,7 +215,7 @@ def test_routes_that_are_unknown_are_grey_and_never_among_the_more(tmp_path: Pat
     made += [domain(f"{error}.example", route="unknown", dns_error=error) for error in errors]
     write_run(tmp_path, made)
     with Run.open(tmp_path) as run:
-        svg = site.pages(run)["charts/routes.svg"]
+        svg = site.pages(compute(run))["charts/routes.svg"]
     assert svg.count(f"fill: {COLOURS['unknown']}") == len(errors)
     assert all(f">unknown ({error})</text>" in svg for error in errors)
     assert " more</text>" not in svg
@@ -262,7 +262,7 @@ def test_what_was_another_when_the_run_was_continued_is_told(tmp_path: Path) -> 
     ]
     write_run(tmp_path / "data", [], **begun, resumed_with=resumed)
     with Run.open(tmp_path / "data") as run:
-        page = site.publish(run, tmp_path / "site").read_text("utf-8")
+        page = site.publish(compute(run), tmp_path / "site").read_text("utf-8")
     (row,) = re.findall(r"<th scope=\"row\">Changed when resumed</th><td>(.*?)</td>", page)
     assert row == ("2026-01-01T02:00:00+00:00: starttls-crawler 0.2.0, 2026-01-01T03:00:00+00:00: host &lt;other&gt;")
 
@@ -277,7 +277,7 @@ def test_a_clock_that_went_back_costs_no_report(tmp_path: Path) -> None:
     times = {"started_at": "2100-12-31T23:59:59+00:00", "ended_at": "1999-01-01T00:00:00+00:00"}
     write_run(tmp_path / "data", [], **times)
     with Run.open(tmp_path / "data") as run:
-        page = site.publish(run, tmp_path / "site").read_text("utf-8")
+        page = site.publish(compute(run), tmp_path / "site").read_text("utf-8")
     assert "2100-12-31" in page and "1999-01-01" in page
 
 
@@ -368,8 +368,8 @@ def test_a_site_that_is_a_file_is_refused_before_anything_is_counted(tmp_path: P
     write_run(tmp_path / "data", [])
     out = tmp_path / "site"
     out.write_text("x", "utf-8")
-    with pytest.raises(UsageError, match="is not a directory"), Run.open(tmp_path / "data") as run:
-        site.publish(run, out)
+    with pytest.raises(UsageError, match="is not a directory"):
+        run_report("--data", str(tmp_path / "data"), "--out", str(out))
     assert out.read_text("utf-8") == "x"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.figures.compute import figures, figures_by
+from analysis.figures.compute import compute, figures, figures_by
 from analysis.figures.shares import Labelled
 from analysis.figures.words import folded
 from analysis.runs.run import Run
@@ -185,7 +185,7 @@ def test_weights_may_come_by_a_pipe_and_have_the_digest_of_all_that_was_read(
 def at_width(run: Run, width: int, by: str | None = None) -> list[str]:
     """What a terminal of that many columns shows."""
     out = terminal.console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
-    terminal.print_stats(out, run, figures(run), None, figures_by(run, by, smallest=1) if by else None, by)
+    terminal.print_stats(out, compute(run, by=(by,) if by else (), smallest_group=1), by)
     assert isinstance(out.file, io.StringIO)
     return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue()).splitlines()
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.figures.compute import Figure, figures
+from analysis.figures.compute import Computed, Figure, figures
 from analysis.runs.run import Run
 from analysis.site import report as site
 from analysis.tables import json_csv as machine
@@ -154,10 +154,10 @@ def test_readers_take_a_spoilt_entry_or_refuse_it_with_one_line(
     run, computed = made
     monkeypatch.setattr(run, "stored", choice.run)
     monkeypatch.setattr(run, "manifest", choice.run.manifest)
-    json.dumps(machine.document(run, computed)).encode()
+    json.dumps(machine.document(Computed(run, computed))).encode()
     assert (run.judged_for, run.judged_by, run.rejudged) is not None
     shown = terminal.console(file=(data / "table").open("w", encoding="utf-8"))
-    terminal.print_stats(shown, run, computed[:1], None, None, None)
+    terminal.print_stats(shown, Computed(run, computed[:1]))
     shown.file.close()
     assert "\n".join(choice.notes()).encode() is not None
     assert [site._text(site._entry(site._publishable(run), keys)).encode() for keys in site._MANIFEST.values()]
