@@ -1,6 +1,6 @@
 """How much work a path through certificates is, and how much of it their name constraints are.
 
-This module is pure.  Whoever makes both names and constraints makes it any amount.  OpenSSL holds each name of each certificate against each constraint of every CA above it (RFC
+This module is pure.  The maker of a chain chooses the number of names and of constraints, so he chooses the amount of work.  OpenSSL holds each name of each certificate against each constraint of every CA above it (RFC
 5280 §6.1.3 (b), (c)): the subject and what it has of mail addresses and common names, and every name of the
 subjectAltName.  It stops at a million for one certificate and one CA; a chain of sixteen, each with 600 names and as
 many constraints, would be forty million.

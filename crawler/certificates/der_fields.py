@@ -150,7 +150,7 @@ class Extensions:
         self._values: dict[bytes, bytes | None] | None = {}
         try:
             for oid, value in _extensions(der):
-                # Of one that stands there twice nobody says which counts.
+                # A field that stands there twice has no meaning: no rule says which of the two counts.
                 self._values[oid] = None if oid in self._values else value
         except (IndexError, ValueError):
             self._values = None

@@ -34,7 +34,7 @@ NAMESAKES_AT_MOST = limit(
     protects="our processor time",
     cut="those left out are counted in a warning",
 )
-"""Of one subject; a few have been issued again some twenty times."""
+"""Certificates of one subject that are kept; a few intermediates have been issued again some twenty times."""
 
 HEIGHT = limit(
     8,

@@ -124,7 +124,7 @@ def _check_place(source: Run, out: Path) -> None:
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[Run]:
-    """A run under a hidden name, which gets its real one when everything in it is done."""
+    """A run under a temporary name, which is replaced by its real one when everything in it is done."""
     made = Run(temporary_name(path))
     shutil.rmtree(made.path, ignore_errors=True)
     made.path.mkdir()

@@ -1,4 +1,4 @@
-"""What a run holds by now: rows by table, and how domains and endpoints came out.
+"""The counts of a run: rows by table, domains by route, endpoints by outcome.
 
 This module adds up what the shards said of themselves and reads no rows.
 """

@@ -89,7 +89,7 @@ class PartWriter:
             self._schema,
             compression="zstd",
             write_page_checksum=True,
-            # Of what differs from row to row a dictionary would only be a second copy.
+            # A dictionary of values that differ from row to row would only be a second copy.
             use_dictionary=[name for name, kind in leaves if name not in names and not _differs(kind)],
             write_statistics=[name for name, kind in leaves if not pa.types.is_binary(kind)],
             **(layout.options(schema) if layout else {}),

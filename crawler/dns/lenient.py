@@ -262,7 +262,7 @@ def _follow(reply: Response, answers: list[_Record], name: str, rdtype: int) -> 
 
 
 def _read_the_rest(message: _Message, at: int, authorities: int, additionals: int, reply: Response) -> None:
-    """Of the authority and additional sections only OPT counts; what is learnt before they break off stands."""
+    """Only OPT counts in the authority and additional sections; what is learnt before they break off stands."""
     for _ in range(authorities):
         at = message.behind_name(at)
         at += 10 + _RECORD(message.wire, at)[3]
@@ -278,7 +278,7 @@ def _read_the_rest(message: _Message, at: int, authorities: int, additionals: in
             reply.rcode |= (ttl >> 24) << 4
             _add_extended_errors(data, reply)
     if of_opts > 1 or len(reply.ede) > MOST_EXTENDED_ERRORS:
-        # Of several OPT records, which RFC 6891 §6.1.1 forbids, none comes first.
+        # RFC 6891 §6.1.1 forbids several OPT records; where they come all the same, none of them is preferred.
         reply.ede = sorted(set(reply.ede))[:MOST_EXTENDED_ERRORS]
 
 

@@ -1,4 +1,4 @@
-"""The rows of what is given up: to measure it ended our process, so all of it is unknown and the row says why."""
+"""The rows of inputs that were given up: measuring them ended our process, so all of it is unknown, and the row says why."""
 
 from __future__ import annotations
 

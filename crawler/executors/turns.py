@@ -1,4 +1,4 @@
-"""How long the event loop of a worker is kept from its other work, for who looks into it.
+"""How long single turns of a worker's event loop take, for debugging.
 
 It runs where the environment variable names a directory, and costs nothing otherwise.  Each process keeps a file
 there, `PID.json`: the longest turns of its event loop, each with what was computed in it.

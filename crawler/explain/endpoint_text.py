@@ -135,7 +135,7 @@ def _about_chain(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]
 
 
 def _names(leaf: Certificate) -> str:
-    """Whom a certificate is for; names that could not be read are not none."""
+    """The names of a certificate in words; names that could not be read are said to be so, not to be none."""
     if leaf.names is None:
         return "names that could not be read"
     return ", ".join(leaf.names[:4]) + (" …" if len(leaf.names) > 4 else "") or "nobody (no DNS names)"

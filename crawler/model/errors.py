@@ -41,7 +41,7 @@ def disk_trouble(error: OSError) -> str | None:
 
 
 def root_error(error: BaseException, is_first: Callable[[BaseException], bool]) -> BaseException:
-    """Of what went wrong at once, however deep in groups, what to report: the first that `is_first`, or the first."""
+    """The error to report of several that came at once, in groups of any depth: the first that `is_first`, else the first."""
     if isinstance(error, BaseExceptionGroup):
         error = error.subgroup(is_first) or error
     while isinstance(error, BaseExceptionGroup):

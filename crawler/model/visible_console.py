@@ -12,7 +12,7 @@ from crawler.model.visible import visible
 
 
 class VisibleConsole(Console):
-    """A console for strangers' text, which also lets who has seen enough of a pipe end us as every other program is ended."""
+    """A console for strangers' text, which also re-raises a broken pipe, so that `| head` gives the usual exit code."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"highlight": False, "emoji": False, "markup": False, **options})

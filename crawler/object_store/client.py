@@ -35,7 +35,7 @@ _MOST_READ = limit(
 )
 
 _AHEAD = 4 * LANES
-"""Transfers asked for at once, so that no lane is idle while the foremost is slow."""
+"""Transfers asked for at once, so that none waits for one that is slow."""
 
 _MAPPED = 1 << 20
 """Bytes from which a file is mapped, not read."""

@@ -1,4 +1,4 @@
-"""Who works on a run that lies on an object store: a note beside it, written anew every few seconds.
+"""The note beside a run on an object store that says which process works on it, written anew every few seconds.
 
 A store as pyarrow reaches it has no lock, and a note is none either.  Of two scans that begin one run
 in the same seconds both may begin; the one that finds the other's note in place of its own stops.  That

@@ -1,4 +1,4 @@
-"""A run that shall lie on an object store is worked on in a copy on a local disk.
+"""A run for an object store is worked on in a copy on a local disk.
 
 Nothing that was finished is lost.  A run that is interrupted continues from its copy; on
 another machine, or if another machine has worked on it since, from the store.  Trouble with the store ends

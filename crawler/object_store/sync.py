@@ -1,4 +1,4 @@
-"""What of one run is on the object store, and how it gets there and back.
+"""The files of one run on the object store: which are there, and how they get there and back.
 
 Whoever reads the store, or continues from it, finds what a directory would hold.  Parts come
 before the markers that count on them, what replaces parts before these are removed, the manifest last.

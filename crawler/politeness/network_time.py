@@ -19,7 +19,7 @@ from crawler.settings.config import Pacing
 
 @dataclass(slots=True)
 class _Account:
-    """Of a network, or of one owner in it."""
+    """The time of a network, or of one owner in it."""
 
     weight: float = 0.0
     taken: float = 0.0  #: seconds beyond what is ordinary

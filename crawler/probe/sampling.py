@@ -113,5 +113,5 @@ def in_turns_with(own: set[str], waiting: Iterable[T], provider_of: Callable[[T]
 
 
 def representative_of(provider: str, probed: list[Candidate]) -> Candidate:
-    """Who of those that were probed at an address stands for a name there: one of its registrable domain, else the first."""
+    """The probed name that stands for another at the same address: one of its registrable domain, else the first."""
     return next((one for one in probed if one.provider == provider), probed[0])

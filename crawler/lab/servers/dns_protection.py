@@ -68,7 +68,7 @@ def _association(host: LabHost, authority: Authority, selector: int, matching: i
         tls = host.behaviour.server.tls
         certificate, _ = authority.leaf(tls.leaf if isinstance(tls, Tls) else Leaf(), host.name)
     else:
-        # Whose key it is that is not the leaf's does not matter.
+        # Any key that is not the leaf's will do.
         (certificate,) = authority.chain(Leaf(chain=("unknown root" if of == "another leaf" else of,)))
     if selector == CERT:
         data = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
