@@ -299,9 +299,8 @@ class Prober:
         if outcome in _PASSING or outcome is Outcome.UNREACHABLE:
             return item.offer
         code = (probe.attempts or [{}])[-1].get("reply_code")
-        if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and not probe.conclusive:
-            return item.offer if code is None or 400 <= code < 500 else None
-        return None
+        is_for_now = not probe.conclusive if code is None else 400 <= code < 500
+        return item.offer if outcome in (Outcome.REJECTED, Outcome.UPGRADE_REFUSED) and is_for_now else None
 
 
 def _owners_first(own: set[str], waiting: Iterable[_Pending], place: Place) -> deque[_Pending]:

@@ -25,11 +25,13 @@ def handshake(
     *,
     resets: Container[int] = (),
     closes: Container[int] = (),
+    inside: bytes = b"250 mx\r\n",
     **settings: Any,
 ) -> list[Any]:
     """The rows of a full conversation with a TLS server in memory.
 
-    It resets the attempts of some numbers before the handshake, and closes those of others behind it.
+    It resets the attempts of some numbers before the handshake, and closes those of others behind it; `inside` is what it
+    answers to EHLO inside TLS.
     """
     from tests.kit.conversations import _Stage  # the stage of a transcript, here without its script
 
@@ -50,7 +52,7 @@ def handshake(
         if number in closes:
             talk.end(Outcome.CLOSED)
             return
-        stage.host_says(b"250 mx\r\n")
+        stage.host_says(inside)
 
     monkeypatch.setattr(room, "run_conversation", run_conversation)
     anchors = tmp_path / "anchors.pem"

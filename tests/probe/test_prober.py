@@ -186,3 +186,10 @@ def test_a_host_with_a_dhe_group_that_we_do_not_take_is_asked_once_more_without_
     row = ended(Outcome.TLS_ALERT)
     assert (row.outcome, row.tls_reason, row.negotiated) == (refused, reason, None)
     assert [attempt["outcome"] for attempt in row.attempts or []] == [refused, Outcome.TLS_ALERT]
+
+
+def test_a_host_that_is_too_busy_inside_tls_is_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    rows = handshake(monkeypatch, LEAF, tmp_path, inside=b"421 busy\r\n")
+    (row,) = (row for row in rows if isinstance(row, Probe))
+    assert attempts(row) == [(Outcome.REJECTED, 421)] * 2
+    assert row.conclusive and row.negotiated
