@@ -44,7 +44,7 @@ test-real: $(READY) ## tests against real mail and name servers; needs root, sta
 chaos: $(READY) ## kill scans of the lab at random moments, KILLS=200 times; each must finish its dataset
 	@$(BIN)/python -m tools.chaos --kills $(KILLS)
 
-hostile: $(READY) ## scan the lab with HOSTILE=10 domains that attack us and without: the others must not notice (DOMAINS=1000)
+hostile: $(READY) ## scan the lab with HOSTILE=10 domains that attack us and without, and compare rows and cost (DOMAINS=1000)
 	@$(BIN)/python -m tools.hostile --domains $(DOMAINS) --hostile $(HOSTILE)
 
 lint: $(READY) ## ruff, formatting and strict types
@@ -54,7 +54,7 @@ lint: $(READY) ## ruff, formatting and strict types
 
 check: lint test ## all that a change must pass
 
-golden: $(READY) ## write the golden schema and the data dictionary anew from crawler/model/rows.py
+golden: $(READY) ## write everything anew that is derived from the source: schema, dictionary, settings, limits, figures, lab
 	@$(BIN)/python -m tools.golden
 
 bench: bench-dns bench-probe bench-scan ## all benchmarks

@@ -1,4 +1,4 @@
-"""The lab is scanned with hostile domains and without them: all others must have the same rows, at little more cost.
+"""The lab is scanned with hostile domains and without them: all others must have the same rows; what it costs is compared.
 
 `python -m tools.hostile` (`make hostile DOMAINS=1000 HOSTILE=10`) runs one lab and does everything twice: `scan`,
 `stats`, `report`, `rejudge` and `probe`, once for the whole list and once for the list without the hostile domains.

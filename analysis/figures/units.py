@@ -113,7 +113,7 @@ _RULE_WORDS = {
 MESSAGES = View(
     "messages",
     HEADLINE_RULE,
-    "messages of the weights file to domains whose mail has somewhere to go",
+    "messages of the weights file to domains whose mail has somewhere to go, and to those whose DNS failed, as unknown",
     _RULE_WORDS[HEADLINE_RULE],
     _mean("messages"),
 )

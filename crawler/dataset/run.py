@@ -1,17 +1,17 @@
 """Where a run keeps what: tables, the work between the steps, markers of finished shards, manifest, lock.
 
-This module alone decides what a run holds.  A shard counts as finished when
+This module knows where everything is.  A shard counts as finished when
 its marker stands, which is written after all its parts, and each of these stands as it was written or
 was merged as it was written; doing a shard again replaces the same names, so it may be done twice.
 
     DIR/run=ID/manifest.json, trust-anchors.pem
     DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet
     DIR/run=ID/_work/{targets,hosts,endpoints}/NNNN.parquet   input of the three steps, cut into shards
-    DIR/run=ID/_work/opt-outs-SHA256                          copies of the opt-outs in force
-    (`crawler.executors.kept_opt_outs`) DIR/run=ID/_work/done/STEP-NNNN.json                      markers, with counts
-    and digests DIR/run=ID/_work/done/divided-STEP_NNNN.json              the two shards that one was divided into
-    (`crawler.executors.division`) DIR/run=ID/_work/done/merged-TABLE[_NNNN].json            what was merged into what,
-    a file for each time
+    DIR/run=ID/_work/opt-outs-SHA256                  the opt-outs in force (`crawler.executors.kept_opt_outs`)
+    DIR/run=ID/_work/list, lock                       a list that came once (`crawler.scan.begin`); who works on the run
+    DIR/run=ID/_work/done/STEP-NNNN.json              markers, with counts and digests
+    DIR/run=ID/_work/done/divided-STEP_NNNN.json      the two shards that one was divided into
+    DIR/run=ID/_work/done/merged-TABLE[_NNNN].json    which parts were merged into which, a file for each time
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Run:
         return found
 
     def mark_divided(self, step: Step, shard: int, pieces: list[int]) -> None:
-        """Say that a shard is none any more, and that these, whose files stand, are."""
+        """Record that a shard was divided: its pieces, whose files exist already, count from now on."""
         write_json(self.done / f"divided-{step.name}_{shard:04d}.json", pieces)
 
     def shard_path(self, step: Step, shard: int) -> Path:

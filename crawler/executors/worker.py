@@ -21,7 +21,7 @@ what became of them.  One JSON object a line:
           {"event": "withdrawn", "step": …, "shard": 3}    given up in an outage; to be done again
           {"event": "over", "asked": […]}      the network is back
           {"event": "calm"}                    no doubt any more
-          {"event": "gone", "problem": "…", "asked": […]}    it is not
+          {"event": "gone", "problem": "…", "asked": […]}    the network stayed away
 
 The end of standard input means that the parent is gone or wants us gone: the process ends at once,
 whatever it is doing.  Nothing is lost, as a shard appears whole or not at all.

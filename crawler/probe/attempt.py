@@ -42,7 +42,7 @@ _LONG = 2_000.0  # from which on, by `effort`, a verdict has a turn of the event
 
 
 def _ignore(seconds: float) -> None:
-    """For who keeps no account of time."""
+    """Do nothing: the callback of a caller who keeps no account of time."""
 
 
 class Attempts:

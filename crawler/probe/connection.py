@@ -140,7 +140,7 @@ class _Wire(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._conversation.probe.source_address = transport.get_extra_info("sockname")[0]
         self._act(self._conversation.connected)
         self._watch()

@@ -120,13 +120,13 @@ class PolicyFetcher:
                         left -= anyio.current_time() - began
         finally:
             self._pace.took(owner, self._settings.timeout - left)
-        # An address that was not tried might have answered; one that was silent is another matter than one that refuses.
+        # An address that was not tried might have answered.  A silent address gives `timeout`, a refusing one `connect`.
         fetches = {reason.fetch for reason in unconnected}
         fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
         raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected)[:500])
 
     async def _get_within(self, seconds: float, host: str, address: str) -> bytes:
-        """The body of a good response from the address, of which is noted whether it is silent."""
+        """The body of a good response from the address.  Whether the address was silent is recorded."""
         try:
             with anyio.fail_after(seconds):
                 text = await self._get(host, address)
