@@ -14,7 +14,9 @@ VALUES = (True, False, None)
 
 @pytest.mark.parametrize(("first", "second"), [*product(VALUES, VALUES)])
 def test_two_verdicts_make_what_sql_makes_of_them(first: bool | None, second: bool | None) -> None:
-    sql = duckdb.execute("SELECT ?::BOOLEAN AND ?::BOOLEAN, ?::BOOLEAN OR ?::BOOLEAN", [first, second] * 2).fetchone()
+    with duckdb.connect(":memory:") as database:
+        asked = "SELECT ?::BOOLEAN AND ?::BOOLEAN, ?::BOOLEAN OR ?::BOOLEAN"
+        (sql,) = database.execute(asked, [first, second] * 2).fetchall()
     assert (all_of(first, second), any_of(first, second)) == sql
 
 
