@@ -48,6 +48,7 @@ from datetime import datetime
 from analysis.sql import endpoints, names, senders, verdict_sets
 from analysis.sql.endpoints import CRITERIA, columns
 from analysis.sql.verdict_sets import VerdictSets
+from crawler.model.rows import LookupStatus
 from crawler.protocols.registry import services
 
 #: What deliveries, and so domains, are judged by: the criteria of endpoints and those of senders.
@@ -107,7 +108,10 @@ FROM (
 )
 """
 
-_FAILED = "('servfail', 'refused', 'bogus', 'timeout', 'malformed')"
+#: Look-ups that answer whether there is an address, and those that the operator switched off; whatever else may be
+#: said of one leaves that unknown.
+_ANSWERED = (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN, LookupStatus.NOT_ASKED)
+_FAILED = f"({', '.join(repr(str(status)) for status in LookupStatus if status not in _ANSWERED)})"
 
 _SETS = VerdictSets(DOMAIN_CRITERIA)
 

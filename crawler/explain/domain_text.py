@@ -86,7 +86,10 @@ def summary(
     reached = [
         (probe, answers)
         for probe, answers in answered
-        if probe.host in hosts and probe.stage != Stage.CONNECT and probe.outcome != Outcome.ADDRESS_NOT_ALLOWED
+        if answers
+        and probe.host in hosts
+        and probe.stage != Stage.CONNECT
+        and probe.outcome != Outcome.ADDRESS_NOT_ALLOWED
     ]
     if not reached:
         yield "unknown: no mail host of the best preference accepts connections from here"

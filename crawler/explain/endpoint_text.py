@@ -11,7 +11,8 @@ from rich.text import Text
 
 from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.verdicts import certificate_holds
-from crawler.model.rows import Certificate, DaneError, DaneStatus, Outcome, Probe, Stage
+from crawler.model.rows import Certificate, DaneError, DaneStatus, Form, Outcome, Probe, Stage
+from crawler.policies.senders import takes_deliveries
 from crawler.tls.refusals import DHE_TOO_LARGE
 
 OUTCOMES: dict[Outcome, str] = {
@@ -69,8 +70,16 @@ def first_line(text: str | None) -> str:
     return first[:_WIDEST] + (" …" if rest or len(first) > _WIDEST else "")
 
 
+#: The stages of a connection that begins with TLS.
+_IMPLICIT_ORDER = (
+    Stage.CONNECT, Stage.HANDSHAKE, Stage.GREETING, Stage.CAPABILITIES, Stage.UPGRADE, Stage.AFTER_TLS,
+)  # fmt: skip
+
+
 def about_probe(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]:
-    yield Text(f"  {probe.address} port {probe.port}", style="cyan")
+    form = "with TLS at once" if probe.form is Form.IMPLICIT else "upgraded to TLS"
+    spoken = "" if takes_deliveries(probe) else f": {probe.protocol}, {form}"
+    yield Text(f"  {probe.address} port {probe.port}{spoken}", style="cyan")
     told: dict[Stage, str] = {
         Stage.CONNECT: f"from {probe.source_address}" if probe.source_address else "",
         Stage.GREETING: first_line(probe.greeting),
@@ -79,7 +88,9 @@ def about_probe(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]:
         Stage.HANDSHAKE: _handshake(probe),
         Stage.AFTER_TLS: f"{len(probe.capabilities_after_tls)} keywords inside TLS" if probe.capabilities_after_tls is not None else "",
     }  # fmt: skip
-    for stage, words in told.items():
+    order = sorted(told, key=_IMPLICIT_ORDER.index) if probe.form is Form.IMPLICIT else list(told)
+    for stage in order:
+        words = told[stage]
         took = getattr(probe, f"{stage}_ms")
         if took is None:
             continue
@@ -90,6 +101,8 @@ def about_probe(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]:
         )
     outcome = probe.outcome or Outcome.INTERNAL_ERROR
     words = _REJECTED_INSIDE if outcome is Outcome.REJECTED and probe.negotiated else OUTCOMES[outcome]
+    if outcome is Outcome.NOT_OFFERED and not takes_deliveries(probe):
+        words = "an upgrade to TLS is not offered"
     style = "green" if outcome is Outcome.OK else "red" if probe.conclusive else "yellow"
     yield Text(f"    {words}", style=style)
     if outcome is not Outcome.OK and probe.last_reply:
@@ -103,7 +116,8 @@ def about_probe(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]:
     if probe.starttls_masked:
         yield Text(f"    {probe.starttls_masked} looks like STARTTLS masked on the way", style="red")
     if probe.plaintext_after_upgrade:
-        yield Text(f"    {len(probe.plaintext_after_upgrade)} bytes of plaintext behind the go-ahead", style="red")
+        place = "where TLS is due" if probe.form is Form.IMPLICIT else "behind the go-ahead"
+        yield Text(f"    {len(probe.plaintext_after_upgrade)} bytes of plaintext {place}", style="red")
     if probe.stray_bytes:
         yield Text(
             "    an empty line stands in front of a reply; Postfix reads over it, Exim delivers nothing here",

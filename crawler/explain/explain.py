@@ -30,6 +30,7 @@ from crawler.policies.policy_list import read_policy_list
 from crawler.politeness.budgets import TimeBudget
 from crawler.preflight.checks import check_identity
 from crawler.probe.shard_rows import is_deaf, unprobed
+from crawler.protocols.registry import service
 from crawler.resolve.endpoints import endpoints_of
 from crawler.settings.config import Config
 
@@ -82,7 +83,10 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
             case Host():
                 findings.hosts.append(row)
             case Tlsa():
-                findings.tlsa[row.host or ""] = row
+                if row.port == service("smtp").port:
+                    findings.tlsa[row.host or ""] = row
+                else:
+                    findings.other_tlsa.append(row)
 
     async with DnsClient(config) as dns:
         instruments = Instruments(config, dns)
@@ -137,6 +141,10 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
+def _all_tlsa(findings: Findings) -> list[Tlsa]:
+    return [*findings.tlsa.values(), *findings.other_tlsa]
+
+
 def _endpoints(findings: Findings, config: Config, only: str | None) -> Iterator[Endpoint]:
     addresses = sorted({address for host in findings.hosts for address in host.addresses or ()})
     if only is not None and only not in addresses:
@@ -145,9 +153,9 @@ def _endpoints(findings: Findings, config: Config, only: str | None) -> Iterator
         )
     most = max(1, config.pacing.domain_endpoints // max(1, len(findings.hosts)))  # as `budgets` has it for one domain
     for host in findings.hosts:
-        tlsa = findings.tlsa.get(host.host or "")
+        rrsets = {tlsa.port: tlsa for tlsa in _all_tlsa(findings) if tlsa.host == host.host and tlsa.port}
         places: Counter[int | None] = Counter()  # endpoints so far, of each port
-        for endpoint in endpoints_of(host, {tlsa.port: tlsa} if tlsa and tlsa.port else {}, config):
+        for endpoint in endpoints_of(host, rrsets, config):
             endpoint.over_budget = only is None and places[endpoint.port] >= most
             places[endpoint.port] += 1
             if only in (None, endpoint.address):
@@ -164,7 +172,7 @@ def as_document(findings: Findings) -> dict[str, Any]:
         "name": findings.name,
         "domains": [asdict(findings.domain)] if findings.domain else [],
         "hosts": [asdict(host) for host in findings.hosts],
-        "tlsa": [asdict(tlsa) for tlsa in findings.tlsa.values()],
+        "tlsa": [asdict(tlsa) for tlsa in _all_tlsa(findings)],
         "probes": [asdict(probe) for probe, _ in findings.probes],
         "certificates": list(certificates.values()),
         "senders": [

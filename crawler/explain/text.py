@@ -42,7 +42,8 @@ class Findings:
     name: str
     domain: Domain | None = None
     hosts: list[Host] = field(default_factory=list)
-    tlsa: dict[str, Tlsa] = field(default_factory=dict)
+    tlsa: dict[str, Tlsa] = field(default_factory=dict)  #: of each mail host, for the port on which mail is delivered
+    other_tlsa: list[Tlsa] = field(default_factory=list)  #: for the other ports that were asked about
     probes: list[tuple[Probe, list[ParsedCertificate]]] = field(default_factory=list)
     listing: ListedDomain | None = None  #: where a policy list was given
 
@@ -59,7 +60,7 @@ def lines(findings: Findings) -> Iterator[Text]:
         for probe, chain in findings.probes:
             if probe.host == host.host:
                 yield from about_probe(probe, chain)
-    if findings.probes and findings.domain is not None:
+    if findings.domain is not None and any(takes_deliveries(probe) for probe, _ in findings.probes):
         yield Text(f"\nWhat senders would do with mail for {findings.name}:", style="bold")
         yield from (Text(f"  {line}") for line in summary(findings.domain, findings.tlsa, judged(findings)))
 

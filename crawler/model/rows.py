@@ -262,10 +262,13 @@ class Probe:
     )
     forward_secret: bool | None = column(
         FLAG,
-        "the handshake had an (EC)DHE key exchange; every one of TLS 1.3 here, as none is PSK-only; null: none was completed",
+        "the handshake had an (EC)DHE key exchange; every one of TLS 1.3 here, as none is PSK-only; null: none was completed, "
+        "or it had none when finite-field DHE was not offered (a second try)",
     )
     post_quantum: bool | None = column(
-        FLAG, "the group of the handshake is a post-quantum hybrid; null: none was completed"
+        FLAG,
+        "the group of the handshake is a post-quantum hybrid; null: none was completed, or none was offered, and the host is "
+        "not proven intolerant of it",
     )
     pq_intolerant: bool | None = column(
         FLAG, "failed with a post-quantum hello, succeeded with classical groups, and failed with the first again"

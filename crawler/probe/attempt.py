@@ -34,6 +34,11 @@ from crawler.tls.handshake import Afford, Offer, TlsClient, TlsContexts
 
 log = logging.getLogger(__name__)
 
+#: Ends of a handshake that the size of a hello with a hybrid key share may cause.
+HELLO_MAY_BE_TOO_LARGE = frozenset(
+    {Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET, Outcome.TLS_ALERT, Outcome.TLS_ERROR}
+)
+
 Finding = tuple[Probe, list[ParsedCertificate]]  #: a row, and the certificates received, leaf first
 Took = Callable[[float], None]
 
@@ -109,6 +114,7 @@ class Attempts:
         if probe.outcome in (Outcome.ADDRESS_NOT_ALLOWED, Outcome.OPTED_OUT):
             probe.stage = probe.started_at = probe.connect_ms = None  # never contacted
             return probe, []
+        self._leave_open(probe, offer)
         chain: list[ParsedCertificate] = []
         try:
             chain = await self._read(conversation)
@@ -154,10 +160,17 @@ class Attempts:
         if again.negotiated:
             probe, chain = again, chain_again
             probe.pq_intolerant = False
-        elif again.stage is Stage.HANDSHAKE:
-            probe.pq_intolerant = True
+        elif again.stage is Stage.HANDSHAKE and again.outcome in HELLO_MAY_BE_TOO_LARGE:
+            probe.pq_intolerant, probe.post_quantum = True, False
         probe.attempts = attempts
         return probe, chain
+
+    def _leave_open(self, probe: Probe, offer: Offer) -> None:
+        """Make unknown what a host did not do that it was not offered: it may do it with others."""
+        if offer is Offer.WITHOUT_DHE and not probe.forward_secret:
+            probe.forward_secret = None
+        if (offer is Offer.CLASSICAL or not self._config.post_quantum) and not probe.post_quantum:
+            probe.post_quantum = None
 
     async def _read(self, conversation: Conversation) -> list[ParsedCertificate]:
         """The certificates received with their facts; of large ones in several turns of the event loop."""

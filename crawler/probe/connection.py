@@ -43,6 +43,8 @@ OUTCOMES: dict[int, Outcome] = {
     errno.EHOSTUNREACH: Outcome.UNREACHABLE,
     errno.ENETUNREACH: Outcome.UNREACHABLE,
     errno.EHOSTDOWN: Outcome.UNREACHABLE,
+    errno.ENONET: Outcome.UNREACHABLE,  # ICMP host isolated
+    errno.EOPNOTSUPP: Outcome.UNREACHABLE,  # ICMP source route failed
     errno.ENETDOWN: Outcome.UNREACHABLE,
     errno.ENOPROTOOPT: Outcome.UNREACHABLE,  # ICMP parameter problem
     errno.EPROTO: Outcome.UNREACHABLE,

@@ -108,7 +108,12 @@ class Conversation:
 
     def connected(self) -> bytes:
         """The connection stands; returns what to send first."""
-        return self._upgrade() if self._is_implicit else self._begin(self._protocol.plain)
+        if not self._is_implicit:
+            return self._begin(self._protocol.plain)
+        try:
+            return self._upgrade()
+        except TlsFailure as failure:  # a name that does not fit into SNI
+            return self._fail_tls(failure)
 
     def receive(self, data: bytes) -> bytes:
         """Data came; returns what to send.  Never raises for anything the host does."""

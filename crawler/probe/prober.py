@@ -24,7 +24,7 @@ from crawler.politeness.budgets import EffortBudget, StoredBudget, TimeBudget
 from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkShare, RateLimit, network_of
-from crawler.probe.attempt import Attempts, Finding
+from crawler.probe.attempt import HELLO_MAY_BE_TOO_LARGE, Attempts, Finding
 from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
 from crawler.probe.shard_rows import Emit, Place, ProbedShard, is_dead, is_deaf, key_of, place_of, unprobed
 from crawler.settings.config import Config
@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 Heard = Callable[[Endpoint, Probe], None]
 
 _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
-_HELLO_MAY_BE_TOO_LARGE = _PASSING | {Outcome.TLS_ALERT, Outcome.TLS_ERROR}
 _ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
 _STARTED_IN_ONE_GO = 20  # connections begun in one turn of the event loop; each takes about half a millisecond
 #: names kept of an address for each that may be probed: strangers in front must not hide its owner
@@ -292,7 +291,7 @@ class Prober:
         outcome = probe.outcome
         if probe.stage is Stage.HANDSHAKE and probe.tls_reason in (*DHE_REFUSED, DHE_TOO_LARGE):
             return None if item.offer is Offer.WITHOUT_DHE else Offer.WITHOUT_DHE
-        if probe.stage is Stage.HANDSHAKE and outcome in _HELLO_MAY_BE_TOO_LARGE:
+        if probe.stage is Stage.HANDSHAKE and outcome in HELLO_MAY_BE_TOO_LARGE:
             if self._config.post_quantum:
                 return Offer.CLASSICAL
             return Offer.MODERN if outcome in _PASSING else None

@@ -47,10 +47,11 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
 
     answer = yield _command(b"a2", b"STARTTLS", Stage.UPGRADE)
     if not _went_on(answer):
-        if probe.capabilities is None:  # a host that lists none has now said that it knows no STARTTLS
+        for_good = not _NOT_NOW.match(answer.lines[-1])
+        if for_good and probe.capabilities is None:  # a host that lists none has now said that it knows no STARTTLS
             probe.starttls_offered = False
             raise Ended(Outcome.NOT_OFFERED)
-        raise Ended(Outcome.UPGRADE_REFUSED, for_good=not _NOT_NOW.match(answer.lines[-1]))
+        raise Ended(Outcome.UPGRADE_REFUSED, for_good=for_good)
 
 
 def after_tls(probe: Probe, name: bytes) -> Dialog:

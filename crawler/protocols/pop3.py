@@ -10,11 +10,10 @@ from functools import partial
 
 from crawler.model.rows import Outcome, Probe, Stage, printable
 from crawler.protocols.lines import LineReplies, LineReply
-from crawler.protocols.protocol import Dialog, Ended, Implicit, Protocol, Turn
+from crawler.protocols.protocol import PLAINTEXT_MECHANISMS, Dialog, Ended, Implicit, Protocol, Turn
 
 _OPENING = re.compile(rb"\+OK(?![A-Za-z])|-ERR(?![A-Za-z])", re.IGNORECASE)
 _NOT_NOW = re.compile(rb"-ERR \[(SYS/TEMP|IN-USE|LOGIN-DELAY)", re.IGNORECASE)  # RFC 2449 §8, RFC 3206
-_PLAINTEXT = frozenset({"PLAIN", "LOGIN"})
 
 
 def hear_greeting(probe: Probe, name: bytes) -> Dialog:
@@ -32,11 +31,11 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
         words = [capability.upper().split(" ") for capability in probe.capabilities]
         probe.starttls_offered = ["STLS"] in words
         probe.plaintext_login = any(
-            word[0] == "USER" or (word[0] == "SASL" and _PLAINTEXT.intersection(word)) for word in words
+            word[0] == "USER" or (word[0] == "SASL" and PLAINTEXT_MECHANISMS.intersection(word)) for word in words
         )
 
     answer = yield Turn(Stage.UPGRADE, b"STLS\r\n")
-    if not is_ok(answer) and not probe.starttls_offered:
+    if not is_ok(answer) and not probe.starttls_offered and not _NOT_NOW.match(answer.raw):
         probe.starttls_offered = False
         raise Ended(Outcome.NOT_OFFERED)
     expect(answer, Outcome.UPGRADE_REFUSED)

@@ -125,6 +125,9 @@ class Protocol:
         yield from self.after_tls(probe, name)
 
 
+#: SASL mechanisms that send the password as it is (RFC 4616).
+PLAINTEXT_MECHANISMS = frozenset({"PLAIN", "LOGIN"})
+
 #: Openings of protocols that are not ours, seen where a greeting should be.
 FOREIGN = re.compile(
     rb"[2-5][0-9][0-9][ -]|SSH-|HTTP/|<[!a-z]|\* (OK|BYE|PREAUTH)|\+OK|-ERR|RFB |\x15\x03|\x16\x03|@RSYNCD",

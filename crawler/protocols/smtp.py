@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 
 from crawler.model.rows import Outcome, Probe, Stage, printable
-from crawler.protocols.protocol import Dialog, Ended, Protocol, Turn
+from crawler.protocols.protocol import PLAINTEXT_MECHANISMS, Dialog, Ended, Protocol, Turn
 from crawler.protocols.three_digit import ThreeDigitReplies, ThreeDigitReply
 
 #: STARTTLS overwritten letter by letter, as firewalls do that watch SMTP (`250-XXXXXXXA`).
 _MASKED = re.compile(r"X{7}[A-Z]\Z")
-_PLAINTEXT = frozenset({"PLAIN", "LOGIN"})  #: mechanisms that send the password as it is (RFC 4616)
 
 
 def hear_greeting(probe: Probe, name: bytes) -> Dialog:
@@ -46,7 +45,7 @@ def upgrade(probe: Probe) -> Dialog:
     """Ask for STARTTLS if the capabilities have it."""
     words = [capability.upper().split(" ") for capability in probe.capabilities or ()]
     probe.starttls_offered = any(word[0] == "STARTTLS" for word in words)
-    probe.plaintext_login = any(word[0] == "AUTH" and _PLAINTEXT.intersection(word) for word in words)
+    probe.plaintext_login = any(word[0] == "AUTH" and PLAINTEXT_MECHANISMS.intersection(word) for word in words)
     if not probe.starttls_offered:
         probe.starttls_masked = next((word[0] for word in words if _MASKED.match(word[0])), None)
         raise Ended(Outcome.NOT_OFFERED)

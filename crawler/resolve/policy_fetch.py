@@ -38,13 +38,15 @@ _DH_BITS = limit(
 )
 
 
+_PROBLEM = 500  # characters of `mta_sts_problem`
+
+
 class _NoPolicy(Exception):
-    """There is no policy to be had; `fetch` None: we did not try."""
+    """There is no policy to be had; `fetch` None: we did not try.  `problem` is cut, as others have a say in its length."""
 
     def __init__(self, fetch: MtaStsFetch | None, problem: str) -> None:
-        super().__init__(problem)
-        self.fetch = fetch
-        self.problem = problem
+        self.fetch, self.problem = fetch, problem[:_PROBLEM]
+        super().__init__(self.problem)
 
 
 class _Unconnected(_NoPolicy):
@@ -123,7 +125,7 @@ class PolicyFetcher:
         # An address that was not tried might have answered.  A silent address gives `timeout`, a refusing one `connect`.
         fetches = {reason.fetch for reason in unconnected}
         fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
-        raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected)[:500])
+        raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected))
 
     async def _get_within(self, seconds: float, host: str, address: str) -> bytes:
         """The body of a good response from the address.  Whether the address was silent is recorded."""
@@ -167,7 +169,9 @@ class PolicyFetcher:
             has_none = LookupStatus.NXDOMAIN in statuses or (statuses == [LookupStatus.NODATA] and len(answers) == 2)
             raise _NoPolicy(MtaStsFetch.NO_HOST if has_none else MtaStsFetch.DNS, f"{host}: {' and '.join(statuses)}")
         row.mta_sts_cnames = max((answer.cnames for answer in answers), key=len)
-        names = list(dict.fromkeys([host, *(name for answer in answers for name in answer.cnames)]))
+        # The domain and its aliases too: they were asked before, and may have opted out since.
+        aliases = (name for answer in answers for name in answer.cnames)
+        names = list(dict.fromkeys([host, *aliases, row.domain or host, *(row.cnames or ())]))
         self._ask_consent(names)
         verdicts = {address: self._exclusions.address(address) for address in found}
         allowed = [address for address, verdict in verdicts.items() if verdict is None]
@@ -198,7 +202,7 @@ class PolicyFetcher:
             raise _NoPolicy(None, problem) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             said = str(error) or "the connection broke off"
-            raise _NoPolicy(MtaStsFetch.HTTP, printable(said.encode())[:500]) from error
+            raise _NoPolicy(MtaStsFetch.HTTP, printable(said.encode())) from error
         finally:
             with anyio.move_on_after(1, shield=True):
                 await connection.aclose()
@@ -215,7 +219,7 @@ class PolicyFetcher:
             return await HttpsStream.start(connection, self._trust, host, most=most, prime=self._prime)
         except (anyio.BrokenResourceError, anyio.EndOfStream, OSError, ValueError) as error:
             said = str(error) or "the connection was closed during the handshake"  # ValueError: SNI cannot carry it
-            raise _NoPolicy(MtaStsFetch.TLS, printable(said.encode())[:500]) from error
+            raise _NoPolicy(MtaStsFetch.TLS, printable(said.encode())) from error
 
     async def _request(self, host: str, stream: HttpsStream) -> bytes:
         url = httpcore.URL(scheme=b"https", host=host.encode(), port=self._settings.port, target=_PATH)

@@ -32,6 +32,7 @@ CIPHERS_WITHOUT_DHE = b"ALL:!aNULL:!eNULL:!kDHE:@SECLEVEL=0"
 CLASSICAL_GROUPS = b"X25519:P-256:X448:P-384:P-521"
 
 _READ = 16_384
+_LONGEST_SERVER_NAME = 255  # TLSEXT_MAXLEN_host_name
 _TLSEXT_PADDING = 0x10
 """SSL_OP_TLSEXT_PADDING, which pyOpenSSL does not name: no hello of 256 to 511 bytes, at which some load balancers
 hang (RFC 7685 §4).  OpenSSL's SSL_OP_ALL has it, which mail servers set."""
@@ -138,10 +139,10 @@ class TlsClient:
             self._connection.set_alpn_protos([alpn.encode()])
         self.established = False
         if server_name is not None:
-            try:
-                self._connection.set_tlsext_host_name(server_name)
-            except SSL.Error as error:
-                raise TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, "host name does not fit into SNI") from error
+            # OpenSSL refuses a longer one, of which pyOpenSSL says nothing: the hello would go out without it.
+            if len(server_name) > _LONGEST_SERVER_NAME:
+                raise TlsFailure(Outcome.TLS_UNSUPPORTED_BY_US, "host name does not fit into SNI")
+            self._connection.set_tlsext_host_name(server_name)
 
     def start(self) -> bytes:
         """The ClientHello."""

@@ -147,7 +147,7 @@ def test_a_mail_host_verified_to_have_no_address_is_no_candidate() -> None:
         assert values(run, "SELECT host FROM host_units") == [("mx.example",)]
 
 
-@pytest.mark.parametrize("status", ["servfail", "refused", "bogus", "timeout", "malformed"])
+@pytest.mark.parametrize("status", ["servfail", "refused", "bogus", "timeout", "malformed", "gave_up"])
 def test_a_mail_host_whose_addresses_could_not_be_looked_up_is_an_unknown_delivery(status: str) -> None:
     with opened(domain("a.example", "mx.example"), host("mx.example", ipv4=status)) as run:
         assert values(run, "SELECT address, basis, accepts FROM deliveries") == [(None, "unknown", None)]

@@ -382,3 +382,25 @@ def test_names_that_all_point_at_one_address_are_asked_there_as_a_scan_would(
     assert len(left) == 20 - contacted, "nothing is left out in silence"
     assert {row["representative_host"] for row in left} == {asked[0]}
     assert all(row["representative_related"] for row in left)
+
+
+def test_another_protocol_is_told_by_itself_and_no_sender_is_asked_about_it() -> None:
+    findings = Findings("example.org", domain=domain("example.org", "mx.example"))
+    findings.hosts = [host("mx.example", "192.0.2.1")]
+    findings.tlsa = {"mx.example": tlsa("mx.example", "absent")}
+    imap = play(
+        "TLS\nS: * OK\nC: a3 CAPABILITY\nS: * CAPABILITY IMAP4rev1\nS: a3 OK\nC: a4 LOGOUT\n", name="imaps"
+    ).probe
+    pop3 = play("S: +OK\nC: CAPA\nS: -ERR\nC: STLS\nS: -ERR\nC: QUIT\n", name="pop3").probe
+    imap.host = pop3.host = "mx.example"
+    findings.probes = [(probe("mx.example", "192.0.2.1"), []), (imap, []), (pop3, [])]
+    said = [line.plain for line in lines(findings)]
+    at = said.index("  192.0.2.1 port 993: imap, with TLS at once")
+    stages = [line.split()[1] for line in said[at + 1 : at + 5]]
+    assert stages == ["connect", "handshake", "greeting", "after_tls"]
+    assert "  192.0.2.1 port 110: pop3, upgraded to TLS" in said and "    an upgrade to TLS is not offered" in said
+    (opportunistic,) = (line for line in said if line.startswith("  opportunistic"))
+    assert " of " not in opportunistic, "one endpoint is asked, and not three"
+    assert [answers["protocol"] for answers in as_document(findings)["senders"] if "dane" in answers] == ["smtp"]
+    findings.probes = findings.probes[1:]
+    assert not any(line.plain.startswith("\nWhat senders") for line in lines(findings))

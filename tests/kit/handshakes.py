@@ -25,12 +25,13 @@ def handshake(
     *,
     resets: Container[int] = (),
     closes: Container[int] = (),
+    busy: Container[int] = (),
     inside: bytes = b"250 mx\r\n",
     **settings: Any,
 ) -> list[Any]:
     """The rows of a full conversation with a TLS server in memory.
 
-    It resets the attempts of some numbers before the handshake, and closes those of others behind it; `inside` is what it
+    It resets the attempts of some numbers before the handshake, and closes those of others behind it; it turns `busy` ones away; `inside` is what it
     answers to EHLO inside TLS.
     """
     from tests.kit.conversations import _Stage  # the stage of a transcript, here without its script
@@ -42,6 +43,9 @@ def handshake(
         stage = _Stage(size=0, context=leaf.context())
         stage.conversation = talk
         stage.said = talk.connected()
+        if number in busy:
+            talk.receive(b"421 busy\r\n")
+            return
         for line in (b"220 mx\r\n", b"250-mx\r\n250 STARTTLS\r\n"):
             talk.receive(line)
         stage.said = talk.receive(b"220 go\r\n")

@@ -118,10 +118,12 @@ class Scene:
         script: Script = ZONE,
         *domains: str,
         https: dict[str, Any] | None = None,
+        cnames: dict[str, list[str]] | None = None,
         **values: Any,
     ) -> list[tuple[Domain, list[Policy]]]:
-        """Fetch the policies of the domains (`a.example`) at once."""
+        """Fetch the policies of the domains (`a.example`) at once; `cnames` are aliases that led to their MX."""
         self.web = web or Web()
+        self.cnames = cnames or {}
         return anyio.run(self._fetch, script, domains or ("a.example",), https or {}, values)
 
     def one(self, web: Web | None = None, script: Script = ZONE, **values: Any) -> Domain:
@@ -151,7 +153,10 @@ class Scene:
             dns = await open_.enter_async_context(DnsClient(config))
             self.exclusions = Exclusions(config)
             fetcher = self.fetcher = PolicyFetcher(config, dns, self.exclusions, self.folder / "ca.pem")
-            made = [(Domain(domain=domain, registrable_domain=suffixes(domain)[0]), []) for domain in domains]
+            made = [
+                (Domain(domain=one, registrable_domain=suffixes(one)[0], cnames=self.cnames.get(one)), [])
+                for one in domains
+            ]
             async with anyio.create_task_group() as tasks:
                 for row, policies in made:
                     tasks.start_soon(fetcher.fetch, row, policies.append)

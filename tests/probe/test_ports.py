@@ -9,13 +9,15 @@ import anyio
 import pytest
 from OpenSSL import SSL
 
-from crawler.model.rows import Endpoint, Form, Outcome, Stage
+from crawler.model.rows import Endpoint, Form, Outcome, Probe, Stage
 from crawler.probe import attempt as room
-from crawler.probe.conversation import Conversation
+from crawler.probe.conversation import Conversation, Identity
 from crawler.probe.prober import Prober
-from crawler.settings.config import Config, Pacing
+from crawler.protocols.registry import service
+from crawler.settings.config import Config, Limits, Pacing
+from crawler.tls.handshake import TlsClient
 from crawler.tls.refusals import NO_ALPN
-from tests.kit.conversations import LEAF, play
+from tests.kit.conversations import CONTEXTS, LEAF, play
 from tests.kit.played_network import LOOPBACK, Played
 
 SERVICES = ("smtp", "imap", "pop3")
@@ -93,3 +95,17 @@ def test_after_that_alert_the_handshake_is_tried_once_without_the_name(monkeypat
     anyio.run(prober.probe_endpoints, [endpoint], rows.append)
     assert hellos == [True, False]
     assert [len(row.attempts) for row in rows] == [2] and rows[0].outcome is Outcome.TLS_ALERT
+
+
+def test_a_name_that_does_not_fit_into_sni_is_our_limit_where_tls_comes_first() -> None:
+    imaps = service("imaps")
+    talk = Conversation(
+        Probe(protocol="imap", form=Form.IMPLICIT, host="x" * 300),
+        imaps.protocol,
+        Identity(b"probe.example", b"x" * 300),
+        Limits(),
+        lambda name: TlsClient(CONTEXTS.modern, name),
+        lambda: 0.0,
+    )
+    assert talk.connected() == b"" and talk.ended
+    assert (talk.probe.outcome, talk.probe.conclusive) == (Outcome.TLS_UNSUPPORTED_BY_US, False)

@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from OpenSSL import SSL
 
 from crawler.model.rows import Certificate, Endpoint, Outcome, Probe, Stage
 from crawler.politeness.budgets import StoredBudget
@@ -16,7 +18,7 @@ from crawler.probe.prober import Prober
 from crawler.probe.shard_rows import ProbedShard
 from crawler.settings.config import Config, Limits, Pacing
 from crawler.tls.handshake import Offer
-from tests.kit.conversations import LEAF, ROOT
+from tests.kit.conversations import LEAF, ROOT, Leaf
 from tests.kit.handshakes import handshake
 from tests.kit.played_network import Played, attempts, names_at
 
@@ -193,3 +195,45 @@ def test_a_host_that_is_too_busy_inside_tls_is_asked_again(monkeypatch: pytest.M
     (row,) = (row for row in rows if isinstance(row, Probe))
     assert attempts(row) == [(Outcome.REJECTED, 421)] * 2
     assert row.conclusive and row.negotiated
+
+
+def rows_of_probes(rows: list[Any]) -> list[Probe]:
+    return [row for row in rows if isinstance(row, Probe)]
+
+
+def test_what_a_host_did_with_a_hello_without_hybrids_says_nothing_of_hybrids(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Reset once, then classical groups, then too busy: it may well do hybrids."""
+    (row,) = rows_of_probes(handshake(monkeypatch, LEAF, tmp_path, resets={0}, busy={2}))
+    assert row.negotiated and (row.post_quantum, row.pq_intolerant) == (None, None)
+    (row,) = rows_of_probes(handshake(monkeypatch, LEAF, tmp_path, post_quantum=False))
+    assert row.negotiated and row.post_quantum is None
+    (row,) = rows_of_probes(handshake(monkeypatch, LEAF, tmp_path, resets={0, 2}))
+    assert (row.post_quantum, row.pq_intolerant) == (False, True), "proven"
+
+
+def test_a_handshake_for_which_no_dhe_was_offered_says_nothing_of_forward_secrecy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    class StaticRsa(Leaf):
+        def context(self) -> SSL.Context:
+            made = super().context()
+            made.set_cipher_list(b"AES128-GCM-SHA256")
+            made.set_max_proto_version(SSL.TLS1_2_VERSION)
+            return made
+
+    issued = ROOT.issue("mx.example", key=rsa.generate_private_key(65537, 2048))
+    leaf = StaticRsa(issued.certificate, issued.key)
+    (row,) = rows_of_probes(handshake(monkeypatch, leaf, tmp_path))
+    assert (row.negotiated, row.forward_secret) == (True, False), "DHE was offered"
+    genuine = room.Attempts.once
+
+    async def without_dhe(self: room.Attempts, *endpoint: Any, **options: Any) -> room.Finding:
+        return await genuine(self, *endpoint, **options | {"offer": Offer.WITHOUT_DHE})
+
+    monkeypatch.setattr(room.Attempts, "once", without_dhe)
+    (row,) = rows_of_probes(handshake(monkeypatch, leaf, tmp_path))
+    assert (row.negotiated, row.forward_secret) == (True, None)
+    (row,) = rows_of_probes(handshake(monkeypatch, LEAF, tmp_path))
+    assert row.forward_secret is True

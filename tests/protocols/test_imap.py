@@ -79,6 +79,8 @@ def test_a_refusal_counts_for_good_unless_its_code_says_otherwise(answer: str, f
 def test_a_host_that_lists_no_capabilities_is_asked_for_tls_all_the_same() -> None:
     asked = "S: * OK\nC: a1 CAPABILITY\nS: a1 BAD what\nC: a2 STARTTLS\n"
     assert end(asked + "S: a2 BAD what\nC: a4 LOGOUT\n")[1] is Outcome.NOT_OFFERED
+    busy = end(asked + "S: a2 NO [UNAVAILABLE] later\nC: a4 LOGOUT\n")[2]
+    assert (busy.outcome, busy.conclusive, busy.negotiated) == (Outcome.UPGRADE_REFUSED, False, None)
     assert end(asked + "S: a2 OK\nTLS\nC: a3 CAPABILITY\nFIN\n")[:2] == (Stage.AFTER_TLS, Outcome.CLOSED)
 
 

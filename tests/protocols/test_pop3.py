@@ -123,3 +123,9 @@ def test_plain_text_where_tls_is_due_is_kept_and_no_tls(words: str) -> None:
     )
     assert row.negotiated is False and row.last_reply is not None
     assert row.last_reply.startswith(words[:8])
+
+
+@pytest.mark.parametrize("listed", ["S: -ERR what?\n", "S: +OK\nS: TOP\nS: .\n"])
+def test_a_host_that_cannot_say_now_is_not_said_to_offer_nothing(listed: str) -> None:
+    probe = end(GREETING + listed + "C: STLS\nS: -ERR [SYS/TEMP] later\nC: QUIT\n")[2]
+    assert (probe.outcome, probe.conclusive, probe.negotiated) == (Outcome.UPGRADE_REFUSED, False, None)

@@ -230,12 +230,13 @@ def test_an_address_beside_one_that_is_asked_no_more_is_asked(scene: Scene) -> N
     assert [row.mta_sts_fetch for row, _ in made] == [MtaStsFetch.TIMEOUT] * 3 + [MtaStsFetch.OK]
 
 
-def test_who_opts_out_while_a_fetch_waits_its_turn_is_not_contacted(scene: Scene, tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["b.example", "victim.test"])
+def test_who_opts_out_while_a_fetch_waits_its_turn_is_not_contacted(scene: Scene, tmp_path: Path, who: str) -> None:
     names = ["a.example", "b.example"]
     (tmp_path / "opt-outs").write_text("# nobody yet\n")
 
     async def opt_out_meanwhile(writer: asyncio.StreamWriter) -> None:
-        (tmp_path / "opt-outs").write_text("b.example\n")
+        (tmp_path / "opt-outs").write_text(f"{who}\n")
         scene.exclusions.use(read_opt_outs(tmp_path / "opt-outs"))
         writer.write(response())
 
@@ -243,6 +244,7 @@ def test_who_opts_out_while_a_fetch_waits_its_turn_is_not_contacted(scene: Scene
     made = scene.fetch(
         Web(opt_out_meanwhile, certified(names)), script, *names,
         https={"per_address": 1}, exclude=str(tmp_path / "opt-outs"),
+        cnames={"b.example": ["mail.victim.test"]},
     )  # fmt: skip
     assert [row.mta_sts_fetch for row, _ in made] == [MtaStsFetch.OK, MtaStsFetch.OPTED_OUT]
     assert scene.web.connections == 1
@@ -272,3 +274,9 @@ def test_names_of_one_registrable_domain_are_waited_for_so_long_and_no_longer(sc
     assert fetches.count(None) == 12 - fetches.count(MtaStsFetch.TIMEOUT)
     assert made[-1][0].mta_sts_fetch is MtaStsFetch.OK, "who is slow costs itself, and nobody else"
     assert "slow.example" in (made[-2][0].mta_sts_problem or "")
+
+
+def test_what_is_said_of_a_policy_host_with_thousands_of_addresses_is_short(scene: Scene) -> None:
+    script = zone(f"{HOST}. 60 IN TXT x", *(f"{HOST}. 60 IN A 10.{n}.0.1" for n in range(200)))
+    row = scene.one(script=script)
+    assert row.mta_sts_fetch is MtaStsFetch.ADDRESS_NOT_ALLOWED and len(row.mta_sts_problem or "") == 500

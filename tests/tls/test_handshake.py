@@ -152,3 +152,13 @@ def test_a_connection_is_gone_with_its_client(offer: Offer) -> None:
         assert connection() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(("length", "fits"), [(255, True), (256, False), (300, False)])
+def test_no_hello_goes_out_without_the_name_because_it_is_too_long(length: int, fits: bool) -> None:
+    name = b"x" * length
+    if fits:
+        assert name in TlsClient(CONTEXTS.modern, name).start()
+    else:
+        with pytest.raises(TlsFailure, match="does not fit into SNI"):
+            TlsClient(CONTEXTS.modern, name)
