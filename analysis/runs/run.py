@@ -30,7 +30,7 @@ from analysis.sql import deliveries
 from crawler.dataset.stored_runs import Choice, choose_run
 from crawler.model.errors import CommandFailed, UsageError
 from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
-from crawler.model.schema_versions import RENAMED, REWORDED, STRICT_VALID, schema_version_of
+from crawler.model.schema_versions import RENAMED, REWORDED, STRICT_VALID, ensure_types, schema_version_of
 
 #: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -83,6 +83,7 @@ class Run(RunFacts):
         try:
             with self._asking():
                 for name in TABLES:
+                    ensure_types((self.path / name).glob("*.parquet"), name)
                     self._view(name)
                 for statement in deliveries.views(protocol, self.judged_for):
                     self._database.execute(statement)

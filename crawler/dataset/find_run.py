@@ -12,6 +12,7 @@ from crawler.dataset.run import Run
 from crawler.dataset.stored_runs import StoredRun, choose_run
 from crawler.model.errors import UsageError
 from crawler.model.rows import TABLES
+from crawler.model.schema_versions import ensure_types
 
 _NEEDED = ("run", "config_sha256", "started_at", "trust_anchors", "counts")
 """Entries of the manifest without which a run cannot be judged again."""
@@ -41,5 +42,6 @@ def _check(stored: StoredRun, run: Run) -> None:
     stated = stored.manifest["counts"].get("rows") or {}
     for table in TABLES:
         rows = sum(map(row_count, run.parts(table)))
+        ensure_types(run.parts(table), table)
         if (expected := stated.get(table)) is not None and expected != rows:
             raise UsageError(f"{run.path}: {table} has {rows:,} rows, its manifest says {expected:,}")

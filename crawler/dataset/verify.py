@@ -54,7 +54,7 @@ def ensure_columns(run: Run) -> None:
     """
     for part, row in _samples(run):
         try:
-            stored = {field.name: field.type for field in pq.read_schema(part)}
+            stored = {field.name: field.type for field in pq.read_schema(part.absolute())}
         except (OSError, ValueError) as error:  # among them all that pyarrow raises about a file
             raise Damaged(part, error) from error
         wanted = {field.name: field.type for field in schema_of(row)}

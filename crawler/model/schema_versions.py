@@ -8,13 +8,16 @@ on the endpoint now.  It follows from other columns of its row, so it is made an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from crawler.model.rows import SCHEMA_VERSION
+from crawler.model.errors import UsageError
+from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
 
 READABLE = range(1, SCHEMA_VERSION + 1)
 """Schemas whose runs can be read; a run of an earlier one can be read and judged again, but not continued."""
@@ -86,3 +89,24 @@ def _strict_valid(columns: Mapping[str, Any]) -> Any:
     for name in ("chain_trusted", "name_match", "within_validity"):
         verdict = pc.and_kleene(verdict, columns[name])
     return verdict
+
+
+def ensure_types(parts: Iterable[Path], table: str) -> None:
+    """Refuse parts of a table whose columns have other types than the table has: whoever made them chose the work of reading
+    them, and text in place of a verdict would count as one.
+
+    Raises `UsageError`, also for a part whose schema cannot be read.
+    """
+    wanted = {field.name: field.type for field in schema_of(TABLES[table])}
+    for part in parts:
+        try:
+            schema = pq.read_schema(part.absolute())  # pyarrow takes a leading `~` for a home
+        except (OSError, ValueError) as error:  # among them all that pyarrow raises about a file
+            raise UsageError(f"{part}: cannot be read as a run ({str(error).splitlines()[0][:200]})") from error
+        for field in schema:
+            kind = wanted.get(RENAMED.get(table, {}).get(field.name, field.name))
+            found = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+            if kind is not None and found != kind:
+                raise UsageError(
+                    f"{part}: column {field.name} is {str(found)[:60]}, and not {kind}; it was not written by a scan"
+                )
