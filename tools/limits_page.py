@@ -121,6 +121,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "watch.resolver_every": ("the resolver", _WAITS),
     "watch.least": ("the truth of the run", "nothing: below it no share is judged"),
     "watch.implausible": ("the truth of the run", "its state is `suspect`, with `suspicions`"),
+    "watch.implausible_faults": ("the truth of the run", "its state is `suspect`, with `suspicions`"),
     "watch.implausible_connections": ("the truth of the run", "its state is `suspect`, with `suspicions`"),
 }  # fmt: skip
 

@@ -19,12 +19,15 @@ def counts_of(run: Run) -> dict[str, Any]:
     """Rows by table, and how domains and endpoints came out, over all finished shards."""
     rows: Counter[str] = Counter()
     tallies: dict[str, Counter[str]] = {table: Counter() for table in ("domains", "hosts", "probes", "certificates")}
+    in_domains: dict[str, Counter[str]] = {}
     duplicates = 0
     for step in STEPS.values():
         for marker in run.finished(step).values():
             rows.update(marker["rows"])
             for table, tally in marker["tallies"].items():
                 tallies[table].update(tally)
+            for protocol, outcomes in (marker.get("in_domains") or {}).items():
+                in_domains.setdefault(protocol, Counter()).update(outcomes)
             duplicates += marker["duplicates"] if step is DOMAINS else 0
     for table in (*MERGED, INCOMPLETE):
         if run.is_merged(table):
@@ -35,6 +38,10 @@ def counts_of(run: Run) -> dict[str, Any]:
         "routes": dict(tallies["domains"].most_common()),
         "host_lookups": dict(tallies["hosts"].most_common()),
         "outcomes": dict(tallies["probes"].most_common()),
+        "outcomes_in_domains": {
+            protocol: {outcome: round(domains, 3) for outcome, domains in outcomes.items()}
+            for protocol, outcomes in in_domains.items()
+        },
         "certificates_over_budget": tallies["certificates"]["True"],
     }
 

@@ -12,12 +12,12 @@ from crawler.dataset.files import digest, sync_directory, temporary_name, write_
 from crawler.dataset.parts import PartWriter
 from crawler.dataset.run import Run
 from crawler.dataset.steps import LAYOUTS, MERGED, Step
-from crawler.model.rows import TABLES, Host, LookupStatus
+from crawler.model.rows import TABLES, LookupStatus
 
 
-def lookup_of(host: Host) -> LookupStatus | None:
+def lookup_of(*statuses: LookupStatus | None) -> LookupStatus | None:
     """How the lookup of a host's addresses ended: a family that failed counts, else one that has some, else one that was asked."""
-    asked = [status for status in (host.ipv4_status, host.ipv6_status) if status is not LookupStatus.NOT_ASKED]
+    asked = [status for status in statuses if status != LookupStatus.NOT_ASKED]
     failed = [status for status in asked if status not in _ANSWERED]
     if failed:
         return failed[0]
@@ -29,7 +29,7 @@ _ANSWERED = frozenset({LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMA
 #: What is counted while rows pass, for the manifest.
 _TALLIED: dict[str, Callable[[Any], object]] = {
     "domains": attrgetter("route"),
-    "hosts": lookup_of,
+    "hosts": lambda host: lookup_of(host.ipv4_status, host.ipv6_status),
     "probes": attrgetter("outcome"),
     "certificates": attrgetter("over_budget"),
 }

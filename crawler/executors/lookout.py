@@ -13,9 +13,9 @@ from typing import Any
 
 import anyio
 
-from crawler.executors.outages import FailureWindow
+from crawler.executors.outages import FailureWindow, is_gone
 from crawler.executors.witnesses import Witnesses
-from crawler.model.rows import Endpoint, Probe, Stage
+from crawler.model.rows import Endpoint, Probe
 from crawler.settings.config import Watch
 
 _AT_A_TIME = 3
@@ -46,7 +46,7 @@ class Lookout:
 
     def hear(self, endpoint: Endpoint, probe: Probe) -> None:
         """An attempt at an endpoint was made."""
-        if probe.stage not in (None, Stage.CONNECT):
+        if not is_gone(probe):
             self._witnesses.note(endpoint)
         if self._window.note(endpoint, probe, time.time()):
             self._alarm.set()
@@ -58,11 +58,11 @@ class Lookout:
             self._say({"event": "doubt"})
             looks = _Looks(self._settings, self._ask, self._witnesses)
             began = time.time()
-            if await self._is_outage(looks, began):
+            if is_outage := await self._is_outage(looks, began):
                 await self._sit_out(looks, began)
-            self._window.calm()
+            self._window.calm(in_vain=not is_outage)
             self._alarm = anyio.Event()
-            self._say({"event": "calm"})
+            self._say({"event": "calm", "at": began, "asked": [] if is_outage else looks.names()})
 
     def calm(self) -> None:
         """There is no outage, or it is over, as another process has found."""
@@ -123,7 +123,7 @@ class _Looks:
 
         async def ask(endpoint: Endpoint) -> None:
             probe, _ = await self._ask(endpoint)
-            found.append(probe.stage not in (None, Stage.CONNECT))
+            found.append(not is_gone(probe))
 
         async with anyio.create_task_group() as tasks:
             for endpoint in chosen:

@@ -1,4 +1,4 @@
-"""Signs that it is not the targets that are gone, but our own network, and that a finished run cannot be right.
+"""Signs that it is not the targets that are gone, but our own network.
 
 Pure: what is seen is told to it, with the time.  A list may well have many dead hosts.  So a row of failures alone decides
 nothing: it is a reason to ask again some that answered in this run (`lookout`), and only when they are gone too is it an outage.
@@ -6,9 +6,7 @@ nothing: it is a reason to ask again some that answered in this run (`lookout`),
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Mapping
-from typing import Any
+from collections import deque
 
 from crawler.executors.witnesses import provider_of
 from crawler.model.rows import Endpoint, Outcome, Probe, Stage
@@ -16,9 +14,9 @@ from crawler.politeness.pacing import network_of
 from crawler.settings.config import Watch
 
 #: How a connection fails that never stood.
-_GONE = frozenset({Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE})
+GONE = frozenset({Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE})
 #: Endpoints that were not contacted.
-_NOT_CONTACTED = frozenset(
+NOT_CONTACTED = frozenset(
     {
         Outcome.ADDRESS_NOT_ALLOWED,
         Outcome.OPTED_OUT,
@@ -29,29 +27,36 @@ _NOT_CONTACTED = frozenset(
     }
 )
 
+_LONGEST_PATIENCE = 8
+"""Windows of connections between two alarms, when those before were in vain."""
+
 
 class FailureWindow:
     """The last connections of a process, in how many networks they failed, and how many listed domains these failures stand for.
 
     One listed domain can name hosts in any number of networks and registrable domains, but all of them together have its weight.
-    A window of failures alarms once; it begins anew when somebody answers, or after `calm`.
+    After an alarm it begins anew with `calm`; after one in vain it waits for twice as many connections, up to a limit, so
+    that a list of many dead hosts has the witnesses asked a few times and not at every turn.
     """
 
     def __init__(self, settings: Watch) -> None:
         self._settings = settings
+        self._patience = 1  # windows of connections before the next alarm
+        self._since = 0  # connections since the last
         self._recent: deque[tuple[bytes, Endpoint, bool]] = deque(maxlen=settings.connections)
         self.last_answer: float | None = None  #: when the last connection that stood was made
 
     def note(self, endpoint: Endpoint, probe: Probe, now: float) -> bool:
         """A connection was tried; whether that is an alarm."""
-        if probe.outcome in _NOT_CONTACTED:
+        if probe.outcome in NOT_CONTACTED:
             return False
         failed = is_gone(probe)
         if not failed:
             made = now if probe.started_at is None else probe.started_at.timestamp() + (probe.connect_ms or 0) / 1_000
             self.last_answer = max(made, self.last_answer or 0.0)
         self._recent.append((network_of(endpoint.address or ""), endpoint, failed))
-        if not failed or len(self._recent) < self._settings.connections:
+        self._since += 1
+        if not failed or self._since < self._patience * self._settings.connections:
             return False
         failures = {network for network, _, is_failure in self._recent if is_failure}
         successes = sum(not is_failure for _, _, is_failure in self._recent)
@@ -69,37 +74,13 @@ class FailureWindow:
                 weights.setdefault(provider_of(endpoint), {})[endpoint.host] = endpoint.weight or 0.0
         return sum(min(1.0, sum(hosts.values())) for hosts in weights.values())
 
-    def calm(self) -> None:
-        """It was the targets: begin anew."""
+    def calm(self, *, in_vain: bool = True) -> None:
+        """Begin anew; `in_vain`: it was the targets."""
         self._recent.clear()
+        self._since = 0
+        self._patience = min(2 * self._patience, _LONGEST_PATIENCE) if in_vain else 1
 
 
 def is_gone(probe: Probe) -> bool:
-    """Whether a connection never stood."""
-    return probe.stage is Stage.CONNECT and probe.outcome in _GONE
-
-
-def suspicions(counts: Mapping[str, Any], settings: Watch) -> list[str]:
-    """Why the counts of a finished run are implausible, in words; empty if they are not."""
-    found = []
-    if stand := sum(outage.get("stand") or 0 for outage in counts.get("outages") or ()):
-        found.append(
-            f"what {stand:,} shards found in outages stands, as they were done again {settings.withdrawals} times before"
-        )
-    routes = Counter(counts.get("routes") or {})
-    asked = sum(routes.values()) - routes["invalid"] - routes["opted_out"]
-    if asked >= settings.least and routes["unknown"] > settings.implausible * asked:
-        found.append(f"DNS failed for {routes['unknown']:,} of {asked:,} domains")
-    hosts = Counter(counts.get("host_lookups") or {})
-    failed = sum(hosts[word] for word in ("servfail", "refused", "timeout", "malformed", "bogus", "gave_up"))
-    looked_up = sum(hosts.values()) - hosts["not_asked"]
-    if looked_up >= settings.least and failed > settings.implausible * looked_up:
-        found.append(f"DNS failed for {failed:,} of {looked_up:,} mail hosts")
-    outcomes = Counter(counts.get("outcomes") or {})
-    contacted = sum(outcomes.values()) - sum(outcomes[outcome] for outcome in _NOT_CONTACTED)
-    gone = sum(outcomes[outcome] for outcome in _GONE)
-    if contacted >= settings.least and gone > settings.implausible_connections * contacted:
-        found.append(
-            f"{gone:,} of {contacted:,} endpoints could not be reached or said nothing; is port 25 open from here?"
-        )
-    return found
+    """Whether a connection never stood, whatever the reason: a fault on our side is no answer either."""
+    return probe.stage in (None, Stage.CONNECT)

@@ -23,3 +23,7 @@ MAX_MESSAGE = limit(
     protects="our memory",
     cut="the process is ended and another started, with a warning; its shards are done again",
 )
+
+MOST_DOUBTS = limit(
+    1_000, "alarms in vain that the manifest tells of", protects="the manifest", cut="later ones are not told of"
+)

@@ -20,7 +20,7 @@ from anyio.abc import TaskGroup
 from crawler.dataset.run import Run
 from crawler.dataset.steps import Step
 from crawler.executors.culprits import Culprits
-from crawler.executors.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS
+from crawler.executors.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS, MOST_DOUBTS
 from crawler.executors.worker_process import COMMAND, WorkerProcess, dismiss
 from crawler.model.errors import ScanFailed
 from crawler.settings.config import Config
@@ -74,6 +74,7 @@ class Pool:
         self._is_held = False
         self._withdrawals: Counter[int] = Counter()  # times that a shard of the step was withdrawn
         self.outages: list[dict[str, Any]] = []  #: for the manifest
+        self.doubts: list[dict[str, Any]] = []  #: for the manifest: alarms in vain, with whom they had asked again
         self.given_up = self._culprits.given_up  #: for the manifest
 
     @asynccontextmanager
@@ -278,6 +279,8 @@ class Pool:
             self._withdraw(shard)
         elif event in ("doubt", "calm"):
             worker.doubts = event == "doubt"  # meanwhile the step does not end, as what was done may be withdrawn
+            if message.get("asked") and len(self.doubts) < MOST_DOUBTS:
+                self.doubts.append({"at": message["at"], "asked": message["asked"]})
         elif event == "outage":
             self._tasks.start_soon(self._consider, worker, message)
         elif event in ("over", "gone"):

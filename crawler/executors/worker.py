@@ -150,6 +150,7 @@ class Worker:
         if step.key is not None:
             rows = distinct(rows, step.key, dropped)
         self._outputs[step_name, shard] = output, dropped
+        in_domains: dict[str, dict[str, float]] = {}
         try:
             if give_up:
                 for row in rows_of(rows, self._config):
@@ -159,11 +160,16 @@ class Worker:
             elif step is HOSTS:
                 await self._instruments.resolve_hosts(rows, output.emit)
             else:
-                await self._prober.probe_endpoints(StoredRows(path, step.row), output.emit, network_share_of(path))
+                lot = network_share_of(path)
+                in_domains = await self._prober.probe_endpoints(StoredRows(path, step.row), output.emit, lot)
             written = output.rows().get(step.tables[0], 0)
             if written + dropped[0] != expected:
                 raise RuntimeError(f"{written} rows and {dropped[0]} duplicates of {expected} in")
-            counts = {"duplicates": dropped[0], "seconds": round(time.monotonic() - started, 3)}
+            counts = {
+                "duplicates": dropped[0],
+                "seconds": round(time.monotonic() - started, 3),
+                "in_domains": in_domains,
+            }
             marker = await anyio.to_thread.run_sync(output.commit, counts)  # syncing must not stop the others
         except BaseException:
             output.abandon()

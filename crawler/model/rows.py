@@ -443,6 +443,7 @@ class Endpoint:
     aliases: list[str] | None = column(TEXTS, "CNAMEs from the host to its addresses")
     over_budget: bool | None = column(FLAG, "cut by a budget: gets a row and no connection")
     network_weight: float | None = column(pa.float32(), "weight, divided among the host's endpoints in a network")
+    share: float | None = column(pa.float32(), "weight, divided among all endpoints of the host that are within budget")
     provider_weight: float | None = column(pa.float32(), "of all mail hosts under the registrable domain")
     provider_endpoints: int | None = column(INT, "of all of them, before a network was found to be full")
     form: Form | None = column(TEXT, "how it comes to TLS; null: `starttls`")

@@ -6,9 +6,7 @@ cannot be found out without contacting others is `unknown`, never `ok`.
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -30,12 +28,11 @@ from crawler.politeness.exclusions import Exclusions
 from crawler.preflight.checks import Resolver, ask_resolver, check_identity, check_source_addresses
 from crawler.preflight.machine_checks import FAILED, OK, UNKNOWN, WARNING, Check, clock, disk, open_files
 from crawler.preflight.named_host import Declined, check_name, greeting_of
+from crawler.preflight.routes import source_towards, wanted_families, without_a_way
 from crawler.settings.config import Config, server_address
 from crawler.tls.handshake import offered
 
 _PATIENCE = 3.0
-#: Documentation networks: a route is looked up towards them, and no packet is sent.
-_ELSEWHERE = {"IPv4": (socket.AF_INET, "192.0.2.1"), "IPv6": (socket.AF_INET6, "2001:db8::1")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +168,7 @@ def _forward_confirmed(config: Config, resolver: Resolver | None) -> Check:
         if wanted not in _texts(pointer, dns.rdatatype.PTR):
             advice = f"have whoever gave you {address} set its PTR record to {wanted}"
             return Check(name, WARNING, f"{config.ehlo_name} is {address}, which has another reverse name", advice)
-    ours = {source for family, elsewhere in _ELSEWHERE.values() if (source := _source_towards(family, elsewhere))}
+    ours = {source for family in ("IPv4", "IPv6") if (source := source_towards(family))}
     ours |= set(config.source_address)
     if not addresses & ours:
         advice = "fine behind address translation, if the address that hosts see is the one named"
@@ -188,26 +185,12 @@ def _sources(config: Config) -> str:
 
 
 def _routes(config: Config) -> Iterator[Check]:
-    for name, wanted in (("IPv4", config.ipv4), ("IPv6", config.ipv6)):
-        if not wanted:
-            continue
-        if source := _source_towards(*_ELSEWHERE[name]):
-            yield Check(f"{name} route", OK, f"from {source}")
+    missing = dict(without_a_way(config))
+    for name in wanted_families(config):
+        if name in missing:
+            yield Check(f"{name} route", WARNING, f"this machine has no way to {name} addresses", missing[name])
         else:
-            other = "--ipv4" if name == "IPv6" else "--ipv6"
-            advice = f"its endpoints would all be `unreachable`; leave them out by {other}"
-            yield Check(f"{name} route", WARNING, f"this machine has no way to {name} addresses", advice)
-
-
-def _source_towards(family: int, address: str) -> str | None:
-    """Our address on the way to another; connecting a datagram socket sends nothing."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((address, 9))
-        except OSError:
-            return None
-        source = str(probe.getsockname()[0])
-        return None if ipaddress.ip_address(source).is_unspecified else source
+            yield Check(f"{name} route", OK, f"from {source_towards(name)}")
 
 
 def _port_25(config: Config, host: str | None, exclusions: Exclusions | UsageError) -> Check:

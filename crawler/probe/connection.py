@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
@@ -50,6 +51,7 @@ OUTCOMES: dict[int, Outcome] = {
     errno.EPROTO: Outcome.UNREACHABLE,
     errno.EACCES: Outcome.UNREACHABLE,  # ICMP administratively prohibited, or our own firewall
     errno.EPERM: Outcome.UNREACHABLE,
+    errno.EAFNOSUPPORT: Outcome.UNREACHABLE,  # a kernel without IPv6
 }
 
 
@@ -60,6 +62,21 @@ def outcome_of(error: BaseException) -> Outcome:
     if isinstance(error, OSError) and error.errno is not None:
         return OUTCOMES.get(error.errno, Outcome.INTERNAL_ERROR)
     return Outcome.TIMEOUT if isinstance(error, TimeoutError) else Outcome.INTERNAL_ERROR
+
+
+def _is_without_a_way(address: str, error: BaseException) -> bool:
+    """Whether a connection failed since we have no address of the family, as where IPv6 is switched off.
+
+    The kernel uses the same word when it has no free port, which would be a fault of ours.
+    """
+    if not isinstance(error, OSError) or error.errno != errno.EADDRNOTAVAIL:
+        return False
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))  # looks up a route and a source address; a datagram socket sends nothing by it
+        except OSError as again:
+            return again.errno == errno.EADDRNOTAVAIL
+    return False
 
 
 async def run_conversation(
@@ -83,6 +100,8 @@ async def run_conversation(
             await wire.gone
     except (OSError, TimeoutError) as error:
         outcome = outcome_of(error)
+        if outcome is Outcome.INTERNAL_ERROR and source is None and _is_without_a_way(address, error):
+            outcome = Outcome.UNREACHABLE
         if outcome is Outcome.INTERNAL_ERROR:
             log.error("connection to %s port %s failed on our side: %s", address, port, error)
         if outcome is Outcome.RESET and not wire.connected:

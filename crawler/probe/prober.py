@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,8 +25,18 @@ from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkShare, RateLimit, network_of
 from crawler.probe.attempt import HELLO_MAY_BE_TOO_LARGE, Attempts, Finding
-from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners, representative_of
-from crawler.probe.shard_rows import Emit, Place, ProbedShard, is_dead, is_deaf, key_of, place_of, unprobed
+from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners
+from crawler.probe.shard_rows import (
+    Emit,
+    InDomains,
+    Place,
+    ProbedShard,
+    in_turns,
+    is_dead,
+    is_deaf,
+    place_of,
+    unprobed,
+)
 from crawler.settings.config import Config
 from crawler.settings.declared_limits import limit
 from crawler.tls.handshake import Offer
@@ -37,7 +47,6 @@ log = logging.getLogger(__name__)
 Heard = Callable[[Endpoint, Probe], None]
 
 _PASSING = frozenset({Outcome.TIMEOUT, Outcome.CLOSED, Outcome.RESET})
-_ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
 _STARTED_IN_ONE_GO = 20  # connections begun in one turn of the event loop; each takes about half a millisecond
 #: names kept of an address for each that may be probed: strangers in front must not hide its owner
 _CANDIDATES = limit(
@@ -91,10 +100,13 @@ class Prober:
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
 
-    async def probe_endpoints(self, endpoints: Iterable[Endpoint], emit: Emit, lot: NetworkShare | None = None) -> None:
+    async def probe_endpoints(
+        self, endpoints: Iterable[Endpoint], emit: Emit, lot: NetworkShare | None = None
+    ) -> InDomains:
         """Probe the endpoints of one shard; several shards may run at once and share the budget.
 
-        `endpoints` are gone through twice, so that it need not be known at once who at an address is not probed.
+        Returns how many listed domains the probed endpoints stand for.  `endpoints` are gone through twice, so that it
+        need not be known at once who at an address is not probed.
         """
         if iter(endpoints) is endpoints:
             raise TypeError("endpoints that can be gone through once only")
@@ -113,14 +125,15 @@ class Prober:
             for budget in (self._providers, self._efforts):
                 budget.forget(shard.parts)
         if len(shard.done) < shard.expected:
-            await self._finish_others(endpoints, shard)
+            await shard.finish_others(endpoints, self.exclusions)
+        return shard.in_domains
 
     async def _chosen(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> list[_Pending]:
         """The endpoints that may be probed: at each address the best, and more than will be, as it may show who owns it."""
         most = _CANDIDATES * self._config.pacing.names_per_address
         at: dict[Place, Candidates] = {}
         rrsets: dict[tuple[str | None, int | None], Any] = {}  # TLSA of each host, held once for all its addresses
-        async for endpoint in _in_turns(endpoints):
+        async for endpoint in in_turns(endpoints):
             shard.expected += 1
             if endpoint.tlsa:
                 endpoint.tlsa = rrsets.setdefault((endpoint.host, endpoint.port), endpoint.tlsa)
@@ -135,27 +148,6 @@ class Prober:
         ]
         self._allow(pending, shard)
         return pending
-
-    async def _finish_others(self, endpoints: Iterable[Endpoint], shard: ProbedShard) -> None:
-        """The rows of all that were not probed, each with the reason."""
-        async for endpoint in _in_turns(endpoints):
-            if key_of(endpoint) in shard.done:
-                continue
-            host = endpoint.host or ""
-            place = place_of(endpoint)
-            if self.exclusions.endpoint(endpoint):
-                shard.emit(unprobed(endpoint, Outcome.OPTED_OUT))
-            elif endpoint.over_budget:
-                shard.emit(unprobed(endpoint, Outcome.OVER_BUDGET))
-            elif probed := shard.probed.get(place):
-                provider = suffixes(host)[0] or host
-                chosen = representative_of(provider, probed)
-                row = unprobed(endpoint, Outcome.SAMPLED_OUT)
-                row.representative_host = chosen.endpoint.host
-                row.representative_related = chosen.provider == provider
-                shard.emit(row)
-            else:
-                shard.emit(unprobed(endpoint, shard.given_up.get(place, Outcome.NOT_RUN)))
 
     async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
@@ -203,7 +195,7 @@ class Prober:
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
                 row.attempts = item.before.attempts if item.before else None
-                shard.finish(row, item.provider)
+                shard.finish(row, endpoint, item.provider)
                 continue
             if (reason := self._reason_to_stop(item, shard)) is not None:
                 shard.give_up(item.endpoint, item.before, reason, item.provider)
@@ -228,7 +220,7 @@ class Prober:
             elif not last and (offer := self._second_try(probe, item)) is not None:
                 again.append(_Pending(item.candidate, item.network, probe, offer, item.offer_alpn))
             else:
-                shard.finish(probe, item.provider)
+                shard.finish(probe, endpoint, item.provider)
             shard.store(chain, item.provider)
         return again
 
@@ -308,11 +300,3 @@ def _owners_first(own: set[str], waiting: Iterable[_Pending], place: Place) -> d
     for item in waiting:
         sides[place_of(item.endpoint) != place].append(item)
     return deque([*in_turns_with(own, sides[0], lambda other: other.provider), *sides[1]])
-
-
-async def _in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:
-    """The endpoints, however many, with turns for the rest of the event loop between them."""
-    for number, endpoint in enumerate(endpoints):
-        if number % _ROWS_IN_ONE_GO == 0:
-            await anyio.lowlevel.checkpoint()
-        yield endpoint

@@ -6,21 +6,28 @@ beyond it a row without the certificate does, which another provider's evidence 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import anyio
+
 from crawler.certificates.parsing import ParsedCertificate
+from crawler.model.names import suffixes
 from crawler.model.row_weights import WEIGHTS
 from crawler.model.rows import Certificate, Endpoint, Form, Outcome, Probe, Stage
 from crawler.politeness.budgets import StoredBudget
+from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.network_time import NetworkTime
 from crawler.politeness.pacing import NetworkShare
-from crawler.probe.sampling import Candidate
+from crawler.probe.sampling import Candidate, representative_of
 
 Emit = Callable[[Any], None]
 Place = tuple[str | None, Form, str | None]  #: protocol, its form, and address
+InDomains = dict[str, dict[str, float]]  #: protocol -> outcome -> listed domains, each divided among its endpoints
 EndpointKey = tuple[Place, str | None]  #: and the host asked for
+
+_ROWS_IN_ONE_GO = 500  # rows made without a connection before the event loop gets its turn
 
 
 class ProbedShard:
@@ -36,12 +43,15 @@ class ProbedShard:
         self.given_up: dict[Place, Outcome] = {}  #: why at an address nobody was probed
         self.parts: dict[str, float] = {}  #: of the endpoints of each provider, those of this shard
         self.stored = stored
+        self.in_domains: InDomains = {}  #: by protocol and outcome: listed domains that endpoints stand for
         self._whole: set[str | None] = set()
         self._cut: set[str | None] = set()
 
-    def finish(self, probe: Probe, provider: str) -> None:
+    def finish(self, probe: Probe, endpoint: Endpoint, provider: str) -> None:
         """The endpoint's one row; what is stapled to it is within the provider's budget of bytes."""
         self.done.add(key_of(probe))
+        outcomes, outcome = self.in_domains.setdefault(endpoint.protocol or "", {}), probe.outcome or ""
+        outcomes[outcome] = outcomes.get(outcome, 0.0) + (endpoint.share or 0.0)
         if probe.ocsp_staple and not self.stored.afford(provider, len(probe.ocsp_staple)):
             probe.ocsp_staple = None
         self.emit(probe)
@@ -61,7 +71,28 @@ class ProbedShard:
     def give_up(self, endpoint: Endpoint, before: Probe | None, outcome: Outcome, provider: str) -> None:
         """Leave an endpoint with what was found before; with nothing, the outcome says why."""
         self.given_up.setdefault(place_of(endpoint), outcome)
-        self.finish(before or unprobed(endpoint, outcome), provider)
+        self.finish(before or unprobed(endpoint, outcome), endpoint, provider)
+
+    async def finish_others(self, endpoints: Iterable[Endpoint], exclusions: Exclusions) -> None:
+        """The rows of all that were not probed, each with the reason."""
+        async for endpoint in in_turns(endpoints):
+            if key_of(endpoint) in self.done:
+                continue
+            host = endpoint.host or ""
+            place = place_of(endpoint)
+            if exclusions.endpoint(endpoint):
+                self.emit(unprobed(endpoint, Outcome.OPTED_OUT))
+            elif endpoint.over_budget:
+                self.emit(unprobed(endpoint, Outcome.OVER_BUDGET))
+            elif probed := self.probed.get(place):
+                provider = suffixes(host)[0] or host
+                chosen = representative_of(provider, probed)
+                row = unprobed(endpoint, Outcome.SAMPLED_OUT)
+                row.representative_host = chosen.endpoint.host
+                row.representative_related = chosen.provider == provider
+                self.emit(row)
+            else:
+                self.emit(unprobed(endpoint, self.given_up.get(place, Outcome.NOT_RUN)))
 
 
 def without_text(row: Certificate) -> Certificate:
@@ -99,3 +130,11 @@ def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
         protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
         address=endpoint.address, port=endpoint.port, outcome=outcome, conclusive=False,
     )  # fmt: skip
+
+
+async def in_turns(endpoints: Iterable[Endpoint]) -> AsyncIterator[Endpoint]:
+    """The endpoints, however many, with turns for the rest of the event loop between them."""
+    for number, endpoint in enumerate(endpoints):
+        if number % _ROWS_IN_ONE_GO == 0:
+            await anyio.lowlevel.checkpoint()
+        yield endpoint

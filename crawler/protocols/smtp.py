@@ -86,4 +86,5 @@ PROTOCOL = Protocol(
     before_tls=before_tls,
     after_tls=after_tls,
     goodbye=b"QUIT\r\n",
+    by_mx=True,
 )

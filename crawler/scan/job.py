@@ -30,7 +30,6 @@ from crawler.dataset.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.dataset.verify import ensure_columns, verify_parts
 from crawler.executors.kept_opt_outs import remove_copies
 from crawler.executors.network_shares import divided_networks, network_share_of
-from crawler.executors.outages import suspicions
 from crawler.executors.processes import Pool
 from crawler.model.errors import ListChanged, ScanFailed, disk_trouble, root_error
 from crawler.model.reporting import Reporter
@@ -38,9 +37,11 @@ from crawler.object_store.session import WorkingCopy, working_copy
 from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.preflight.checks import check_identity, check_source_addresses, raise_descriptor_limit
+from crawler.preflight.routes import without_a_way
 from crawler.scan.begin import begin
 from crawler.scan.consent import Consent
 from crawler.scan.plan import Tick, cut_hosts, cut_targets, shard_count
+from crawler.scan.plausibility import suspicions
 from crawler.scan.request import ScanJob, process_count
 from crawler.scan.resolver_watch import watch_resolver
 
@@ -65,6 +66,8 @@ def scan(request: ScanJob) -> int:
     progress = request.progress
     for line in opt_outs.lines():
         progress.say(line)
+    for family, advice in without_a_way(config) if not config.allow_network else ():
+        progress.say(f"this machine has no way to {family} addresses; {advice}")
     run, source, names = begin(
         request.source, request.data, request.run, config, opt_outs, progress.say, request.store,
         accept_invalid=request.accept_invalid,
@@ -293,9 +296,11 @@ class _Scan:
             try:
                 ending["counts"] = counts_of(self._run)
                 before = self._run.manifest()
-                for name, met in (("outages", self._pool.outages), ("given_up", self._pool.given_up)):
+                pool = self._pool
+                for name, met in (("outages", pool.outages), ("doubts", pool.doubts), ("given_up", pool.given_up)):
                     ending[name] = [*(before.get(name) or ()), *met]
-                found = suspicions({**ending["counts"], "outages": ending["outages"]}, self._config.watch)
+                seen = {name: {**before, **ending}.get(name) for name in ("outages", "host_lookups_in_domains")}
+                found = suspicions({**ending["counts"], **seen}, self._config.watch)
                 if self._finished and found:
                     self._suspicions = found
                     ending |= {"state": SUSPECT, "suspicions": found}

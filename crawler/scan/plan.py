@@ -22,13 +22,15 @@ from typing import Any
 import pyarrow.compute as pc
 
 from crawler.dataset.files import digest, replace_durably, sync_directory, temporary_name
+from crawler.dataset.manifest import amend
 from crawler.dataset.parts import PartWriter, opened, read_rows
 from crawler.dataset.run import Run
+from crawler.dataset.shard_output import lookup_of
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
 from crawler.executors.network_shares import metadata_of
 from crawler.lists.reader import InputError, read_targets
 from crawler.model.errors import ListChanged
-from crawler.model.rows import Endpoint, Host, MailHost, Target, Tlsa
+from crawler.model.rows import Endpoint, Host, LookupStatus, MailHost, Target, Tlsa
 from crawler.politeness.budgets import EndpointBudgets
 from crawler.politeness.opt_out_reach import Reach
 from crawler.politeness.pacing import NetworkShare, network_of
@@ -116,16 +118,21 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Rea
                     reach.add_domains(batch.column("domain").to_pylist())
                 tick(0)
     loads, protocols = [0] * _SLOTS, len(config.protocol)
+    lookups: defaultdict[str, float] = defaultdict(float)
     for part in run.parts("hosts"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["host", "addresses", "cnames"]):
-                for host, addresses, cnames in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            for batch in file.iter_batches(columns=["host", "addresses", "cnames", "ipv4_status", "ipv6_status"]):
+                columns = (column.to_pylist() for column in batch.columns)
+                for host, addresses, cnames, *statuses in zip(*columns, strict=True):
                     budgets.add_host(host, addresses or ())
+                    lookups[lookup_of(*statuses) or LookupStatus.NOT_ASKED] += budgets.weight(host)
                     if reach:
                         reach.add_host((host, *(cnames or ())), budgets.weight(host))
                     for address in addresses or ():
                         loads[_slot(address)] += protocols
                 tick(0)
+    in_domains = {status: round(domains, 3) for status, domains in lookups.items()}
+    amend(run, lambda manifest: manifest.update(host_lookups_in_domains=in_domains))
     spread = _Spread(loads, config.shards.endpoints, workers, config.pacing.per_network)
     rows = _endpoints(run, config, budgets)
     _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
@@ -208,6 +215,7 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
                     endpoint.tlsa = None
                 else:
                     endpoint.network_weight = weight / (here[network_of(endpoint.address or "")] * len(config.protocol))
+                    endpoint.share = weight / (len(within) * len(config.protocol))
                 yield endpoint
 
 

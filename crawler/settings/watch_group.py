@@ -83,10 +83,16 @@ class Watch:
         0.5, "share of domains or mail hosts whose DNS failed that makes a run `suspect`; top lists have 2 to 5 %",
         low=0.01, high=1,
     )  # fmt: skip
+    implausible_faults: float = setting(
+        0.05,
+        "share of endpoints not measured for a fault on our side (`internal_error`) that makes a run `suspect`; a healthy machine has none",
+        low=0,
+        high=1,
+    )
     implausible_connections: float = setting(
         0.8,
-        "share of endpoints without a connection or a word that makes a run `suspect`; top lists have about 10 %, lists of old "
-        "domains up to a half",
+        "share of SMTP endpoints without a connection or a word that makes a run `suspect`; top lists have about 10 %, lists of "
+        "old domains up to a half. A run of other protocols alone is `suspect` when no endpoint answers at all",
         low=0.01,
         high=1,
     )

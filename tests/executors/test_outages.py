@@ -1,4 +1,4 @@
-"""A night that went wrong says so: outages of mail hosts and of the resolver, and results that cannot be right."""
+"""A night that went wrong says so: outages of mail hosts and of the resolver."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.dataset.run import Run
-from crawler.dataset.shard_output import ShardOutput, lookup_of
-from crawler.dataset.steps import HOSTS
 from crawler.executors.lookout import Lookout
-from crawler.executors.outages import FailureWindow, suspicions
+from crawler.executors.outages import FailureWindow
 from crawler.executors.witnesses import Witnesses, provider_of
 from crawler.lab.accuracy.compare import compare_run
-from crawler.model.rows import Endpoint, Host, LookupStatus, Outcome, Probe, Stage
+from crawler.model.rows import Endpoint, Outcome, Probe, Stage
 from crawler.politeness.pacing import network_of
 from crawler.settings.config import Watch
 
@@ -43,7 +40,9 @@ def tried(window: FailureWindow, number: int, outcome: Outcome, now: float = 0.0
     return window.note(endpoint, Probe(stage=stage, outcome=outcome), now)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE])
+@pytest.mark.parametrize(
+    "outcome", [Outcome.CONNECTION_REFUSED, Outcome.TIMEOUT, Outcome.UNREACHABLE, Outcome.INTERNAL_ERROR]
+)
 def test_failures_in_many_networks_are_an_alarm_and_the_last_answer_dates_it(outcome: Outcome) -> None:
     window = FailureWindow(SETTINGS)
     assert not any(tried(window, n, Outcome.OK, float(n)) for n in range(30))
@@ -72,6 +71,19 @@ def test_a_connection_that_ends_late_is_an_answer_of_when_it_was_made() -> None:
     probe = Probe(stage=Stage.DONE, outcome=Outcome.OK, started_at=began, connect_ms=500.0)
     window.note(Endpoint("smtp", "mx.example", "192.0.2.1", 25), probe, began.timestamp() + 60)
     assert window.last_answer == began.timestamp() + 0.5
+
+
+def test_an_alarm_in_vain_has_the_next_one_wait_for_more_connections() -> None:
+    """A list of dead hosts had honest hosts asked again for every sixty of them."""
+    window = FailureWindow(SETTINGS)
+    alarms = []
+    for number in range(1_000):
+        if tried(window, number, Outcome.TIMEOUT):
+            alarms.append(number)
+            window.calm()
+    assert alarms == [19, 59, 139, 299, 459, 619, 779, 939]
+    window.calm(in_vain=False)
+    assert next(n for n in range(40) if tried(window, n, Outcome.TIMEOUT)) == 19, "an outage was no vain alarm"
 
 
 # --- strangers ----------------------------------------------------------------------------------------
@@ -221,72 +233,6 @@ def test_who_answers_often_under_many_names_is_drawn_no_more_than_the_weight_of_
             witnesses.note(endpoint)
         found += sum("evil" in str(endpoint.host) for endpoint in witnesses.draw(20))
     assert found < 100, "of 400; forty are expected"
-
-
-# --- results that cannot be right -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("counts", "words"),
-    [
-        ({"outcomes": {"connection_refused": 447, "ok": 7}}, "447 of 454 endpoints"),
-        ({"outcomes": {"timeout": 60}}, "is port 25 open"),
-        ({"routes": {"unknown": 60, "explicit": 40}}, "60 of 100 domains"),
-        ({"host_lookups": {"timeout": 60, "ok": 19}}, "60 of 79 mail hosts"),
-        ({"outages": [{"stand": 2}, {"stand": 1}, {}]}, "what 3 shards found in outages stands"),
-    ],
-)
-def test_counts_that_cannot_be_right_are_suspect_with_the_reason(counts: dict[str, Any], words: str) -> None:
-    (reason,) = suspicions(counts, Watch())
-    assert words in reason
-
-
-@pytest.mark.parametrize(
-    ("ipv4", "ipv6", "lookup"),
-    [
-        ("not_asked", "servfail", "servfail"),
-        ("ok", "timeout", "timeout"),
-        ("bogus", "servfail", "bogus"),
-        ("nodata", "ok", "ok"),
-        ("ok", "nodata", "ok"),
-        ("not_asked", "nodata", "nodata"),
-        ("nxdomain", "nxdomain", "nxdomain"),
-        ("not_asked", "not_asked", "not_asked"),
-        ("gave_up", "gave_up", "gave_up"),
-    ],
-)
-def test_a_lookup_of_a_host_failed_where_that_of_one_family_did(ipv4: str, ipv6: str, lookup: str) -> None:
-    """A scan of IPv6 alone was called finished when every question for an AAAA record had failed."""
-    assert lookup_of(Host(ipv4_status=LookupStatus(ipv4), ipv6_status=LookupStatus(ipv6))) == lookup
-
-
-def test_a_run_whose_lookups_of_ipv6_all_failed_is_suspect(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run=test")
-    run.path.mkdir()
-    run.make_directories({})
-    run.write_manifest({"run": "test"})
-    shard = ShardOutput(run, HOSTS, 0, {})
-    for number in range(60):
-        shard.emit(
-            Host(host=f"mx{number}.example", ipv4_status=LookupStatus.NOT_ASKED, ipv6_status=LookupStatus.SERVFAIL)
-        )
-    marker = shard.commit({"duplicates": 0})
-    (reason,) = suspicions({"host_lookups": marker["tallies"]["hosts"]}, Watch())
-    assert "60 of 60 mail hosts" in reason
-
-
-@pytest.mark.parametrize(
-    "counts",
-    [
-        {},
-        {"outcomes": {"connection_refused": 20, "timeout": 20}},
-        {"outcomes": {"timeout": 400, "ok": 600, "not_run": 9_000, "sampled_out": 9_000}},
-        {"routes": {"unknown": 50, "explicit": 900, "invalid": 9_000}},
-        {"host_lookups": {"nxdomain": 300, "ok": 700, "not_asked": 9_000}},
-    ],
-)
-def test_an_ordinary_list_is_not_suspect(counts: dict[str, Any]) -> None:
-    assert suspicions(counts, Watch()) == []
 
 
 # --- whole scans of the lab -------------------------------------------------------------------------
