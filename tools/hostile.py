@@ -39,7 +39,7 @@ _SHOWN = 20
 _TIMES = {
     "timeouts": ("connect", "greeting", "reply", "handshake", "quit", "target"),
     "pacing": ("address_pause", "ordinary_seconds", "total_seconds", "total_seconds_per_domain", "retry_delay"),
-    "https": ("timeout", "connect_timeout", "ordinary_seconds"),
+    "https": ("timeout", "connect_timeout", "retry_delay", "ordinary_seconds"),
 }
 
 

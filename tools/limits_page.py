@@ -88,6 +88,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "pacing.retry_delay": ("hosts", _WAITS),
     "https.port": ("-", "-"),
     "https.timeout": ("our time", "`domains.mta_sts_fetch` is `timeout`"),
+    "https.retry_delay": ("policy hosts", "there is no third try"),
     "https.connect_timeout": ("our time", "`domains.mta_sts_fetch` is `timeout`, where no other address answers"),
     "https.policy_bytes": ("our memory", "`domains.mta_sts_fetch` is `too_large`"),
     "https.overhead_bytes": ("our memory", "`domains.mta_sts_fetch` is `too_large`"),

@@ -28,7 +28,7 @@ from crawler.model.rows import (
     TlsrptStatus,
 )
 from crawler.policies.mta_sts import is_allowed
-from crawler.policies.senders import WORDS, Delivery, Sender, mta_sts_enforced
+from crawler.policies.senders import NO_POLICY, WORDS, Delivery, Sender, mta_sts_enforced
 
 _DNSSEC: dict[Dnssec | None, str] = {
     Dnssec.SECURE: "signed",
@@ -126,6 +126,8 @@ def _policy(row: Domain) -> str:
         problem = first_line(row.mta_sts_problem)
         if row.mta_sts_fetch is MtaStsFetch.SYNTAX:
             return f"announced, but what is there is no policy: {problem}"
+        if row.mta_sts_fetch not in NO_POLICY:
+            return f"announced; what it says is not known: {problem or row.mta_sts_fetch or 'not tried'}"
         return f"announced, but no policy was had: {problem or row.mta_sts_fetch or 'not tried'}"
     patterns = row.mta_sts_mx or []
     more = f" and {len(patterns) - _SHOWN} more" if len(patterns) > _SHOWN else ""

@@ -53,6 +53,7 @@ smtp = {smtp_port}
 port = {https_port}
 timeout = 3.0
 connect_timeout = 2.0
+retry_delay = 0.3
 per_address = 100  # all policy hosts of a kind share an address here, and all kinds a network
 per_network = 1_000
 failures = 100_000

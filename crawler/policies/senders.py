@@ -25,7 +25,7 @@ Every sender is asked for itself, and keeps to its one standard:
     host (§4.2), or no mail (§5);
   - mode `testing` or `none` (§5), no valid record (§3.1), or a policy host that does not exist or answers
     with anything but a policy (§3.3): opportunistic;
-  - a policy host that could not be reached from here, or was not asked: unknown.
+  - a policy host that could not be reached from here, broke off, could not answer, or was not asked: unknown.
 
 *Refused* is what happens at this mail host: a sender then tries the next, and keeps the message
 for later if there is none.
@@ -80,7 +80,9 @@ WORDS = {
     Delivery.REFUSED: "refused",
 }
 
-#: How fetching a policy ended where there is none to honour: no policy host, or one that gave something else.
+#: How fetching a policy ended where there is none to honour: no policy host, or one that gave something else.  A connection
+#: that broke off and a host that is ill tell nothing of that, as another sender may have more luck.  A policy of more than
+#: the 64 KiB that RFC 8461 §3.3 suggests as a limit is taken by no sender that keeps to it.
 NO_POLICY = (MtaStsFetch.NO_HOST, MtaStsFetch.TLS, MtaStsFetch.HTTP, MtaStsFetch.TOO_LARGE, MtaStsFetch.SYNTAX)
 
 

@@ -43,6 +43,7 @@ class HttpsStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, tls: anyio.streams.tls.TLSStream) -> None:
         self._tls = tls
+        self.has_ended = False  #: whether the host ended the connection
 
     @classmethod
     async def start(
@@ -66,6 +67,7 @@ class HttpsStream(httpcore.AsyncNetworkStream):
         try:
             return await self._tls.receive(min(max_bytes, _READ))
         except anyio.EndOfStream:
+            self.has_ended = True
             return b""
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
             raise httpcore.ReadError from error

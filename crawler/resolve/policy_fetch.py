@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -51,6 +52,16 @@ class _NoPolicy(Exception):
 
 class _Unconnected(_NoPolicy):
     """An address took no connection; the next may."""
+
+
+class _NoAnswer(_NoPolicy):
+    """An address took the connection and gave no answer; the next may, or the same a while later."""
+
+
+#: Words for how a fetch ended when no address answered: the first that applies, those that leave the most open first.
+_WITHOUT_ANSWER = (None, MtaStsFetch.BROKEN_OFF, MtaStsFetch.UNAVAILABLE, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT)
+#: Statuses by which a host says that another time may do (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4), beside all of 5xx.
+_FOR_NOW = frozenset({408, 425, 429})
 
 
 class PolicyFetcher:
@@ -99,9 +110,12 @@ class PolicyFetcher:
         names, addresses, left_out = await self._addresses(row, host)
         owner = row.registrable_domain or str(row.domain)
         left = self._settings.timeout
-        unconnected = [_Unconnected(None, why) for why in left_out]  # first, so that no length of the others hides them
+        # Those first, so that no length of the others hides them.
+        unanswered: list[_NoPolicy] = [_Unconnected(None, why) for why in left_out]
+        waiting, is_second_try = deque(addresses), False
         try:
-            for address in addresses:
+            while waiting:
+                address = waiting.popleft()
                 if left <= 0:
                     raise _NoPolicy(MtaStsFetch.TIMEOUT, self._timed_out)
                 async with self._pace.room(address):
@@ -109,23 +123,28 @@ class PolicyFetcher:
                         raise _NoPolicy(None, f"policy hosts of {owner} have taken more time than one domain may")
                     if self._pace.given_up(address):
                         why = f"{address} timed out {self._settings.failures} times running"
-                        unconnected.append(_Unconnected(None, why))
+                        unanswered.append(_Unconnected(None, why))
                         continue
                     await self._pace.turn()
                     self._ask_consent(names, address)  # again, as a turn may be long in coming
                     began = anyio.current_time()
                     try:
                         return await self._get_within(left, host, address)
-                    except _Unconnected as reason:
-                        unconnected.append(reason)
+                    except (_Unconnected, _NoAnswer) as reason:
+                        unanswered.append(reason)
+                        again = isinstance(reason, _NoAnswer) and not waiting and not is_second_try
                     finally:
                         left -= anyio.current_time() - began
+                if again:
+                    waiting, is_second_try = deque([address]), True
+                    unanswered.pop()
+                    await anyio.sleep(self._settings.retry_delay)
         finally:
             self._pace.took(owner, self._settings.timeout - left)
         # An address that was not tried might have answered.  A silent address gives `timeout`, a refusing one `connect`.
-        fetches = {reason.fetch for reason in unconnected}
-        fetch = next(word for word in (None, MtaStsFetch.CONNECT, MtaStsFetch.TIMEOUT) if word in fetches)
-        raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unconnected))
+        fetches = {reason.fetch for reason in unanswered}
+        fetch = next(word for word in _WITHOUT_ANSWER if word in fetches)
+        raise _NoPolicy(fetch, "; ".join(reason.problem for reason in unanswered))
 
     async def _get_within(self, seconds: float, host: str, address: str) -> bytes:
         """The body of a good response from the address.  Whether the address was silent is recorded."""
@@ -193,16 +212,20 @@ class PolicyFetcher:
     async def _get(self, host: str, address: str) -> bytes:
         """The body of a good response."""
         connection = await self._connected(address)
+        stream: HttpsStream | None = None
         try:
-            return await self._request(host, await self._secured(host, connection))
+            stream = await self._secured(host, connection)
+            return await self._request(host, stream)
         except TooMuch:
             raise self._too_large() from None
         except TooHard:
             problem = f"a Diffie-Hellman prime of more than {_DH_BITS} bits, which we do not work with"
             raise _NoPolicy(None, problem) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            said = str(error) or "the connection broke off"
-            raise _NoPolicy(MtaStsFetch.HTTP, printable(said.encode())) from error
+            said = printable((str(error) or "the connection broke off").encode())
+            if isinstance(error, httpcore.ProtocolError) and stream is not None and not stream.has_ended:
+                raise _NoPolicy(MtaStsFetch.HTTP, said) from error
+            raise _NoAnswer(MtaStsFetch.BROKEN_OFF, said) from error
         finally:
             with anyio.move_on_after(1, shield=True):
                 await connection.aclose()
@@ -217,9 +240,11 @@ class PolicyFetcher:
         most = self._settings.policy_bytes + self._settings.overhead_bytes
         try:
             return await HttpsStream.start(connection, self._trust, host, most=most, prime=self._prime)
-        except (anyio.BrokenResourceError, anyio.EndOfStream, OSError, ValueError) as error:
-            said = str(error) or "the connection was closed during the handshake"  # ValueError: SNI cannot carry it
-            raise _NoPolicy(MtaStsFetch.TLS, printable(said.encode())) from error
+        except (ssl.SSLError, ValueError) as error:  # ValueError: SNI cannot carry the name
+            raise _NoPolicy(MtaStsFetch.TLS, printable(str(error).encode())) from error
+        except (anyio.BrokenResourceError, anyio.EndOfStream, OSError) as error:
+            said = str(error) or "the connection was closed during the handshake"
+            raise _NoAnswer(MtaStsFetch.BROKEN_OFF, printable(said.encode())) from error
 
     async def _request(self, host: str, stream: HttpsStream) -> bytes:
         url = httpcore.URL(scheme=b"https", host=host.encode(), port=self._settings.port, target=_PATH)
@@ -250,6 +275,8 @@ class PolicyFetcher:
 
     async def _body(self, response: httpcore.Response) -> bytes:
         headers = {name.lower(): value for name, value in response.headers}
+        if response.status >= 500 or response.status in _FOR_NOW:
+            raise _NoAnswer(MtaStsFetch.UNAVAILABLE, f"status {response.status}")
         if response.status != 200:
             place = printable(headers.get(b"location", b""))[:200]
             raise _NoPolicy(MtaStsFetch.HTTP, f"status {response.status}{' to ' if place else ''}{place}")

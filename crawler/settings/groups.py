@@ -232,6 +232,12 @@ class Https:
         high=10_000_000,
     )
     addresses: int = setting(4, "addresses of a policy host tried until one takes the connection", low=1, high=32)
+    retry_delay: float = setting(
+        5.0,
+        "seconds before the second and last try at a policy host that broke off or could not answer",
+        low=0,
+        high=600,
+    )
     in_flight: int = setting(250, "fetches under way at once in one process", low=1, high=10_000)
     waiting: int = setting(
         2_000, "domains of one shard that wait for their policy while others are resolved", low=1, high=100_000

@@ -142,9 +142,15 @@ def test_where_there_are_tlsa_records_they_are_held_against_the_certificate(dane
 
 
 def test_why_there_is_no_policy_is_said_in_words() -> None:
-    findings = about_mail(probe("mx1.example", "192.0.2.1"), mta_sts_record="valid", mta_sts_problem="status 404")
-    line = next(line.plain for line in lines(findings) if "MTA-STS" in line.plain)
-    assert line == "  MTA-STS    announced, but no policy was had: status 404"
+    def said(**row: str) -> str:
+        findings = about_mail(probe("mx1.example", "192.0.2.1"), mta_sts_record="valid", **row)
+        return next(line.plain for line in lines(findings) if "MTA-STS" in line.plain)
+
+    words = said(mta_sts_fetch="http", mta_sts_problem="status 404")
+    assert words == "  MTA-STS    announced, but no policy was had: status 404"
+    words = said(mta_sts_fetch="unavailable", mta_sts_problem="status 503")
+    assert words == "  MTA-STS    announced; what it says is not known: status 503"
+    assert said() == "  MTA-STS    announced; what it says is not known: not tried"
 
 
 def test_senders_that_reach_nobody_do_something_unknown() -> None:

@@ -106,10 +106,10 @@ SITES = {
     "not found": Site(HTTP, "status 404", ("return 404;",), status="404"),
     "a policy with status 404": Site(HTTP, "status 404", (f'return 404 "{TEXT}";'.replace("\n", r"\n"),), status="404"),
     "forbidden": Site(HTTP, "status 403", ("deny all;",), status="403"),
-    "its own fault": Site(HTTP, "status 500", ("return 500;",), status="500"),
+    "its own fault": Site(MtaStsFetch.UNAVAILABLE, "status 500", ("return 500;",), status="500"),
     "no content": Site(HTTP, "status 204", ("return 204;",), status="204"),
     "wants our certificate": Site(HTTP, "status 400", ("ssl_verify_client on; ssl_client_certificate ROOTS;",), status="400"),
-    "hangs up": Site(HTTP, "without sending a response", ("return 444;",)),
+    "hangs up": Site(MtaStsFetch.BROKEN_OFF, "without sending a response", ("return 444;",)),
     # --- no TLS ---
     "TLS 1.1 alone": Site(TLS, "alert protocol version", ("ssl_protocols TLSv1.1; ssl_ciphers ALL:@SECLEVEL=0;",)),
     "refuses the handshake": Site(TLS, "unrecognized name", ("ssl_reject_handshake on;",)),
@@ -135,7 +135,7 @@ EXPLAINED = {
 }
 
 _CURL = {0: "", 7: MtaStsFetch.CONNECT, 28: MtaStsFetch.TIMEOUT, 63: MtaStsFetch.TOO_LARGE}
-_CURL |= {35: TLS, 51: TLS, 60: TLS, 52: HTTP}
+_CURL |= {35: TLS, 51: TLS, 60: TLS, 52: MtaStsFetch.BROKEN_OFF}
 
 
 def domain(name: str) -> str:
@@ -171,7 +171,7 @@ class Place:
             {
                 "resolver": [f"127.0.0.1:{self.resolver}"],
                 "allow_network": ["127.0.0.0/8"],
-                "https": {"port": self.port, "timeout": TIMEOUT},
+                "https": {"port": self.port, "timeout": TIMEOUT, "retry_delay": 0.2},
             }
         )
         made: dict[str, tuple[Domain, list[Policy]]] = {name: (Domain(domain=domain(name)), []) for name in ALL}
@@ -212,6 +212,7 @@ class Place:
         elif not word:
             good = status == "200" and kind.partition(";")[0] == "text/plain"
             word = OK if good and "content-encoding" not in headers.lower() else HTTP
+            word = MtaStsFetch.UNAVAILABLE if status.startswith("5") else word
         return MtaStsFetch(word), status, headers, content
 
 

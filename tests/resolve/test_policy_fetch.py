@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from cryptography import x509
 
-from crawler.model.rows import MtaStsFetch, MtaStsMode, Policy
+from crawler.model.rows import MtaStsFetch, MtaStsMode, MtaStsRecord, Policy
+from crawler.policies.senders import mta_sts_enforced
 from tests.kit.chains import Subject
 from tests.kit.policy_hosts import HOST, POLICY, ROOT, Scene, Web, response
 
@@ -64,20 +65,14 @@ def test_the_media_type_may_have_parameters(scene: Scene, kind: str) -> None:
         (response(Content_Type="text/plainer"), "media type text/plainer"),
         (response(status="404 Not Found"), "status 404"),
         (response(status="204 No Content", Content_Length=""), "status 204"),
-        (response(status="500 Oops"), "status 500"),
         (response(gzip.compress(POLICY), Content_Encoding="gzip"), "content encoding"),
         (response(status="301 Moved", Location="https://127.0.0.1/x"), "status 301 to https://127.0.0.1/x"),
         (response(status="302 Found", Location="file:///etc/passwd"), "status 302 to file:///etc/passwd"),
         (b"SSH-2.0-OpenSSH_9\r\n\r\n", "illegal"),
-        (b"", "without sending a response"),
-        (
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\nversion",
-            "received 7 bytes, expected 999",
-        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "conflicting Content-Length"),
         (b"\x00" * 300_000, "illegal"),
     ],
-    ids=range(14),
+    ids=range(11),
 )
 def test_only_a_200_with_text_plain_is_a_policy_and_no_redirect_is_followed(
     scene: Scene, answer: bytes, problem: str
@@ -85,6 +80,50 @@ def test_only_a_200_with_text_plain_is_a_policy_and_no_redirect_is_followed(
     row = scene.one(Web(answer))
     assert row.mta_sts_fetch is MtaStsFetch.HTTP
     assert problem in (row.mta_sts_problem or "") and scene.web.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "fetch", "problem"),
+    [
+        (response(status="500 Oops"), MtaStsFetch.UNAVAILABLE, "status 500"),
+        (response(status="503 Busy"), MtaStsFetch.UNAVAILABLE, "status 503"),
+        (response(status="429 Too Many Requests"), MtaStsFetch.UNAVAILABLE, "status 429"),
+        (b"", MtaStsFetch.BROKEN_OFF, "without sending a response"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\nversion",
+            MtaStsFetch.BROKEN_OFF,
+            "received 7 bytes, expected 999",
+        ),
+    ],
+    ids=["500", "503", "429", "hangs up", "half"],
+)
+def test_a_host_that_breaks_off_or_is_ill_is_asked_once_more_and_tells_nothing_of_a_policy(
+    scene: Scene, answer: bytes, fetch: MtaStsFetch, problem: str
+) -> None:
+    row = scene.one(Web(answer), https={"retry_delay": 0.01})
+    assert (row.mta_sts_fetch, scene.web.connections) == (fetch, 2)
+    assert problem in (row.mta_sts_problem or "")
+    row.mta_sts_record = MtaStsRecord.VALID
+    assert mta_sts_enforced(row) is None, "another sender may have more luck"
+
+
+def test_a_connection_that_ends_in_the_handshake_is_none_that_failed_for_its_certificate(scene: Scene) -> None:
+    row = scene.one(Web(b"", speaks_tls=False), https={"retry_delay": 0.01})
+    assert (row.mta_sts_fetch, scene.web.connections) == (MtaStsFetch.BROKEN_OFF, 2)
+
+
+def test_a_host_that_answers_the_second_time_has_its_policy(scene: Scene) -> None:
+    web = Web()
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        if web.connections > 1:
+            writer.write(response(POLICY))
+            await writer.drain()
+            await asyncio.sleep(0.2)
+
+    web.answer = answer
+    row = scene.one(web, https={"retry_delay": 0.01})
+    assert (row.mta_sts_fetch, row.mta_sts_problem, web.connections) == (MtaStsFetch.OK, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +192,6 @@ def test_a_policy_that_says_its_length_is_whole_however_the_connection_ends(scen
     ids=["length", "no last chunk"],
 )
 def test_a_policy_shorter_than_it_says_is_none_and_no_name_of_a_class_says_why(scene: Scene, said: bytes) -> None:
-    row = scene.one(Web(then_cut_off(said)))
-    assert (row.mta_sts_fetch, row.mta_sts_mx) == (MtaStsFetch.HTTP, None)
+    row = scene.one(Web(then_cut_off(said)), https={"retry_delay": 0.01})
+    assert (row.mta_sts_fetch, row.mta_sts_mx) == (MtaStsFetch.BROKEN_OFF, None)
     assert "Error" not in (row.mta_sts_problem or "")

@@ -159,6 +159,7 @@ class StsBehaviour:
     policy: str = POLICY
     padding: int = 0  #: so many bytes more
     stalls: bool = False
+    hangs_up: bool = False  #: the connection ends where the answer would come
     is_cut_off: bool = False  #: the connection ends without a word of it inside TLS
     any_mx: str = ""  #: in the policy, instead of the domain's hosts
 
@@ -233,6 +234,12 @@ _announced(
     "sts-redirect", "a redirect into loopback, which must not be followed", 0.3, MtaStsFetch.HTTP,
     head=_status("301 Moved Permanently", "Location: https://127.0.0.1/\r\n"),
 )  # fmt: skip
+_announced(
+    "sts-busy", "503", 0.2, MtaStsFetch.UNAVAILABLE, head=_status("503 Service Unavailable", "Retry-After: 60\r\n")
+)
+_announced(
+    "sts-hangs-up", "a policy host that takes the request and hangs up", 0.2, MtaStsFetch.BROKEN_OFF, hangs_up=True
+)
 _announced("sts-html", "a web page", 0.2, MtaStsFetch.HTTP, head=_status("200 OK", "Content-Type: text/html\r\n"))
 _announced("sts-stalls", "a policy host that takes the request and says nothing", 0.1, MtaStsFetch.TIMEOUT, stalls=True)
 _announced(

@@ -83,7 +83,7 @@ class _Connection(asyncio.Protocol):
         if self._tls.established:
             plain, done = self._tls.read(data)
             self._request += plain
-            if b"\r\n\r\n" in self._request and not self._kind.stalls:
+            if b"\r\n\r\n" in self._request and not self._kind.stalls and not self._kind.hangs_up:
                 self._transport.write(self._tls.write(self._answer()))
                 if not self._kind.is_cut_off:
                     self._transport.write(self._tls.close())
