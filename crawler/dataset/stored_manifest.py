@@ -155,7 +155,7 @@ _KINDS: dict[str, Any] = {
     "host_lookups_in_domains": {},
     "outages": _ListOf({"withdrawn": int, "stand": int}),
     "doubts": _ListOf({}),
-    "given_up": _ListOf({}),
+    "given_up": _ListOf({"step": str, "shard": int, "name": str, "problem": str}),
     "rejudged": _ListOf({"intermediates": str, "judged_for": _Time}),
     "suspicions": _ListOf(str),
 }

@@ -45,10 +45,13 @@ class Pool:
         on_rows: Callable[[int], None],
         say: Callable[[str], None] = lambda words: None,
         opt_outs: dict[str, str] | None = None,
+        on_incident: Callable[[Mapping[str, Sequence[Any]]], None] = lambda incidents: None,
     ) -> None:
         """`opt_outs` is the run's copy of those in force (`kept_opt_outs`).
 
-        `on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work."""
+        `on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work.
+        `on_incident` is told all incidents at each change of one, before anything follows from it.
+        """
         self.size = size
         # A run is judged by the trust anchors it was begun with, though certifi was upgraded since.
         config = replace(config, ca_file=str(run.trust_anchors))
@@ -57,12 +60,13 @@ class Pool:
         self._command = command
         self._on_rows = on_rows
         self._say = say
+        self._on_incident = on_incident
         self._tasks: TaskGroup
         self._workers: list[WorkerProcess] = []
         self._step: Step | None = None
         self._waiting: deque[int] = deque()
         self._lots: dict[int, object] = {}
-        self._culprits = Culprits(run, config, say)
+        self._culprits = Culprits(run, config, say, self._tell_incidents)
         self._rows: dict[int, int] = {}
         self._finished_rows = 0
         self._rows_of: dict[int, int] = {}
@@ -132,6 +136,7 @@ class Pool:
             {"since": since, "until": None, "what": words, "asked": list(asked)}
             | {"withdrawn": len({*lying} - stand), "stand": len(stand)}
         )
+        self._tell_incidents()
         self._say(f"{words}; waiting, and doing again what lay in it")
         if stand:
             self._say(
@@ -149,6 +154,7 @@ class Pool:
             return
         self._is_held, self._held_by = False, None
         self.outages[-1]["until"] = time.time()
+        self._tell_incidents()
         self._say("the outage is over; going on")
         for worker in self._workers:
             await worker.tell({"calm": True})
@@ -281,6 +287,7 @@ class Pool:
             worker.doubts = event == "doubt"  # meanwhile the step does not end, as what was done may be withdrawn
             if message.get("asked") and len(self.doubts) < MOST_DOUBTS:
                 self.doubts.append({"at": message["at"], "asked": message["asked"]})
+                self._tell_incidents()
         elif event == "outage":
             self._tasks.start_soon(self._consider, worker, message)
         elif event in ("over", "gone"):
@@ -304,6 +311,9 @@ class Pool:
             is_busy = self._waiting or self._culprits or any(w.active or w.doubts for w in self._workers)
             if not self._is_held and not is_busy:
                 self._all_done.set()
+
+    def _tell_incidents(self) -> None:
+        self._on_incident({"outages": self.outages, "doubts": self.doubts, "given_up": self.given_up})
 
     def _counted(self, rows: dict[str, int]) -> int:
         assert self._step is not None

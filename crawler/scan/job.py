@@ -21,7 +21,7 @@ import anyio
 from crawler.chains.incomplete import judge_incomplete
 from crawler.dataset.counts import counts_of, summary
 from crawler.dataset.files import Damaged
-from crawler.dataset.manifest import amend, note_resumption, timestamp
+from crawler.dataset.manifest import note_resumption, timestamp
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import row_count
 from crawler.dataset.run import Run, damage_of
@@ -29,7 +29,7 @@ from crawler.dataset.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
 from crawler.dataset.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.dataset.verify import ensure_columns, verify_parts
 from crawler.executors.kept_opt_outs import remove_copies
-from crawler.executors.network_shares import divided_networks, network_share_of
+from crawler.executors.network_shares import network_share_of
 from crawler.executors.processes import Pool
 from crawler.model.errors import ListChanged, ScanFailed, disk_trouble, root_error
 from crawler.model.reporting import Reporter
@@ -40,7 +40,8 @@ from crawler.preflight.checks import check_identity, check_source_addresses, rai
 from crawler.preflight.routes import without_a_way
 from crawler.scan.begin import begin
 from crawler.scan.consent import Consent
-from crawler.scan.plan import Tick, cut_hosts, cut_targets, shard_count
+from crawler.scan.incidents import IncidentRecord
+from crawler.scan.plan import Tick, cut_hosts, cut_targets, shard_count, state_divided_networks
 from crawler.scan.plausibility import suspicions
 from crawler.scan.request import ScanJob, process_count
 from crawler.scan.resolver_watch import watch_resolver
@@ -66,8 +67,6 @@ def scan(request: ScanJob) -> int:
     progress = request.progress
     for line in opt_outs.lines():
         progress.say(line)
-    for family, advice in without_a_way(config) if not config.allow_network else ():
-        progress.say(f"this machine has no way to {family} addresses; {advice}")
     run, source, names = begin(
         request.source, request.data, request.run, config, opt_outs, progress.say, request.store,
         accept_invalid=request.accept_invalid,
@@ -81,6 +80,8 @@ def scan(request: ScanJob) -> int:
             words = "finished already" if state == FINISHED else "finished already, and suspect; begin another by --run"
             progress.say(f"run {run.id} is {words}: {where}")
             return int(state == SUSPECT)
+        for family, advice in without_a_way(config) if not config.allow_network else ():
+            progress.say(f"this machine has no way to {family} addresses; {advice}")
         if request.store is None:
             return anyio.run(_Scan(request, run, source, names, progress, opt_outs).run)
         with working_copy(request.store, run, progress) as copy:
@@ -116,6 +117,7 @@ class _Scan:
         self._progress = progress
         self._consent = Consent(run, request.config, opt_outs, progress.say)
         remove_copies(run)
+        self._incidents = IncidentRecord(run)
         self._copy = copy
         self._pool = Pool(
             run,
@@ -125,6 +127,7 @@ class _Scan:
             on_rows=progress.reach,
             say=progress.say,
             opt_outs=self._consent.keep(),
+            on_incident=self._incidents.write,
         )
         self._is_resolving = False
         self._suspicions: list[str] = []
@@ -163,6 +166,7 @@ class _Scan:
                 self._progress.say(f"continuing run {self._run.id}")
                 note_resumption(manifest, self._consent.opt_outs.as_dict())
                 self._is_continued = True
+            self._incidents.begin(manifest)
             self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
         except Damaged as error:
             raise damage_of(error) from error
@@ -207,6 +211,7 @@ class _Scan:
             ensure_columns(self._run)  # of a run in a store they are here only now
             for part in await self._plan("checking parts", "parts", partial(verify_parts, self._run)):
                 self._progress.say(f"{part}: is damaged; it is made again")
+            self._incidents.forget_what_is_tried_again()
         await self._pool.start(shard_count(self._names, self._config.shards.domains, size))
         if not self._is_cut(DOMAINS):
             await self._plan(
@@ -224,7 +229,7 @@ class _Scan:
         self._is_resolving = False
         if not self._is_cut(PROBES):
             await self._plan("joining endpoints", "endpoints", partial(self._consent.cut_endpoints, size))
-        await self._plan("counting lots", "shards", self._state_lots)
+        await self._plan("counting lots", "shards", partial(state_divided_networks, self._run))
         await self._do(PROBES)
         signature = self._run.signature(self._run.manifest())
         for table in MERGED:
@@ -233,10 +238,6 @@ class _Scan:
         self._run.remove_leftovers()  # of workers that died
         if self._copy is not None:
             await self._plan("uploading", "files", self._copy.settle, self._copy.pending())
-
-    def _state_lots(self, tick: Tick) -> None:
-        lots = divided_networks(self._run)
-        amend(self._run, lambda manifest: manifest.update(divided_networks=lots))
 
     def _is_cut(self, step: Step) -> bool:
         return (self._run.work / step.folder).is_dir()
@@ -295,10 +296,8 @@ class _Scan:
         try:
             try:
                 ending["counts"] = counts_of(self._run)
+                ending |= self._incidents.entries()
                 before = self._run.manifest()
-                pool = self._pool
-                for name, met in (("outages", pool.outages), ("doubts", pool.doubts), ("given_up", pool.given_up)):
-                    ending[name] = [*(before.get(name) or ()), *met]
                 seen = {name: {**before, **ending}.get(name) for name in ("outages", "host_lookups_in_domains")}
                 found = suspicions({**ending["counts"], **seen}, self._config.watch)
                 if self._finished and found:

@@ -27,7 +27,7 @@ from crawler.dataset.parts import PartWriter, opened, read_rows
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import lookup_of
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
-from crawler.executors.network_shares import metadata_of
+from crawler.executors.network_shares import divided_networks, metadata_of
 from crawler.lists.reader import InputError, read_targets
 from crawler.model.errors import ListChanged
 from crawler.model.rows import Endpoint, Host, LookupStatus, MailHost, Target, Tlsa
@@ -136,6 +136,13 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Rea
     spread = _Spread(loads, config.shards.endpoints, workers, config.pacing.per_network)
     rows = _endpoints(run, config, budgets)
     _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
+
+
+def state_divided_networks(run: Run, tick: Tick) -> None:
+    """Write into the manifest which networks are cut by address."""
+    lots = divided_networks(run)
+    tick(0)
+    amend(run, lambda manifest: manifest.update(divided_networks=lots))
 
 
 class _Spread:
