@@ -133,7 +133,7 @@ class Domain:
     )
     mta_sts_fetch: MtaStsFetch | None = column(
         TEXT,
-        "`ok no_host dns connect tls http timeout too_large syntax address_not_allowed opted_out`; null: not tried",
+        "`ok no_host dns connect tls broken_off unavailable http timeout too_large syntax address_not_allowed opted_out`; null: not tried",
     )
     mta_sts_problem: str | None = column(TEXT, "in words, why there is no policy though a record announces one")
     mta_sts_cnames: list[str] | None = column(
