@@ -122,6 +122,9 @@ class Domain:
         MX, "mail hosts by preference; for `implicit` the domain itself with preference 0"
     )
     mx_dropped: int | None = column(INT, "MX records beyond the cap that were left out")
+    mx_unreadable: int | None = column(
+        INT, "MX records of no known form beside the others: whom they name is not known"
+    )
     cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the MX answer")
     dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the MX answer")
     mta_sts_record: MtaStsRecord | None = column(
@@ -133,7 +136,7 @@ class Domain:
     )
     mta_sts_fetch: MtaStsFetch | None = column(
         TEXT,
-        "`ok no_host dns connect tls http timeout too_large syntax address_not_allowed opted_out`; null: not tried",
+        "`ok no_host dns connect tls broken_off unavailable http timeout too_large syntax address_not_allowed opted_out`; null: not tried",
     )
     mta_sts_problem: str | None = column(TEXT, "in words, why there is no policy though a record announces one")
     mta_sts_cnames: list[str] | None = column(
@@ -156,7 +159,9 @@ class Host:
 
     host: str | None = column(TEXT, "the name as A-label, lower case")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
-    addresses_dropped: int | None = column(INT, "addresses beyond the cap that were left out")
+    addresses_dropped: int | None = column(
+        INT, "addresses that were left out: beyond the cap, or in a record of no known form"
+    )
     cnames: list[str] | None = column(
         TEXTS,
         "CNAMEs followed to reach the addresses, in order; those through which only the other family led come last",

@@ -160,9 +160,7 @@ class MtaStsFetch(StrEnum):
     DNS = "dns"  #: whether it has an address is not known: a lookup failed, or one family was not asked
     CONNECT = "connect"  #: none of its addresses takes a connection; where one was left out, it is null
     TLS = "tls"  #: the handshake failed; so does one without a valid certificate for the policy host
-    BROKEN_OFF = (
-        "broken_off"  #: the connection ended in the middle, in the handshake or the answer, in a second try too
-    )
+    BROKEN_OFF = "broken_off"  #: the connection ended in the handshake or in the answer, in a second try too
     UNAVAILABLE = "unavailable"  #: the policy host cannot answer now, and could not a while later (408, 425, 429, 5xx)
     HTTP = "http"  #: not a 200 with text/plain; redirects are not followed
     TIMEOUT = "timeout"

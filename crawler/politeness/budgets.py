@@ -11,6 +11,7 @@ each is given a share, by the number of listed domains that send mail there:
 - A network, and a provider, may take `total_seconds`, and `total_seconds_per_domain` times that weight.
 - A provider may take `dh_seconds` of our processor time for large primes, and `dh_seconds_per_domain` times that weight.
 - Of a provider `stored_bytes` of certificates are stored, and `stored_bytes_per_domain` times that weight.
+- A provider lighter than `certain_weight` has only a part of the first of the two, in proportion.
 
 What is beyond gets a row with the outcome `over_budget`, or a certificate's row that says so, and is counted in the manifest.
 """
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from crawler.model.names import suffixes
+from crawler.model.rows import Endpoint
 from crawler.politeness.pacing import network_of
 from crawler.settings.config import Limits, Pacing
 
@@ -40,8 +42,6 @@ _NETWORK_SLOTS = 1 << 16
 _PROVIDER_SLOTS = 1 << 21
 
 _SCALE = float(1 << 48)
-
-_SECONDS_AT_8192 = 0.4  # of processor time; the work grows with the third power of the bits
 
 
 class EndpointBudgets:
@@ -140,10 +140,11 @@ class EndpointBudgets:
 class _Shares:
     """What each provider took of something, against what it may take in all."""
 
-    def __init__(self, base: float, per_domain: float) -> None:
-        """Each may have `base`, and `per_domain` times its weight."""
+    def __init__(self, base: float, per_domain: float, certain: float) -> None:
+        """Each may have `base`, less if it is lighter than `certain`, and `per_domain` times its weight."""
         self._base = base
         self._per_domain = per_domain
+        self._certain = certain
         self._allowed: dict[Hashable, float] = {}
         self._taken: dict[Hashable, float] = {}
         self._users: Counter[Hashable] = Counter()  # shards under way with a part in it
@@ -154,7 +155,7 @@ class _Shares:
         It sets what is allowed: the number of shards that a provider's endpoints are in gives it nothing.
         """
         self._users[key] += 1
-        self._allowed[key] = (self._base + self._per_domain * weight) * part
+        self._allowed[key] = _allowed(self._base, self._per_domain, weight, self._certain) * part
 
     def take(self, key: Hashable, amount: float) -> None:
         """It took so much."""
@@ -196,7 +197,8 @@ class TimeBudget(_Shares):
 
     def __init__(self, pacing: Pacing, processes: int = 1) -> None:
         """`processes` divide the budget of a provider among them."""
-        super().__init__(pacing.total_seconds / processes, pacing.total_seconds_per_domain / processes)
+        base, per_domain = pacing.total_seconds / processes, pacing.total_seconds_per_domain / processes
+        super().__init__(base, per_domain, pacing.certain_weight)
         self._ordinary = pacing.ordinary_seconds
 
     def take(self, key: Hashable, amount: float) -> None:
@@ -211,23 +213,37 @@ class StoredBudget(_Shares):
     interruption has a say in what is stored; where the part does not suffice, the order of the probes in the shard has.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(limits.stored_bytes, limits.stored_bytes_per_domain)
+    def __init__(self, limits: Limits, pacing: Pacing) -> None:
+        super().__init__(limits.stored_bytes, limits.stored_bytes_per_domain, pacing.certain_weight)
 
 
-class EffortBudget(_Shares):
+class EffortBudget:
     """Seconds of our processor time for finite-field key exchanges over large primes, of each provider.
 
-    They are estimated from the size of the prime, so that no verdict depends on how fast a machine is.
+    Each endpoint has an equal part of its provider's seconds.  Where that is less than a handshake costs, some endpoints
+    have one, by chance in proportion: so neither the order of the probes nor the number of processes has a say in whose.
     """
 
-    def __init__(self, limits: Limits, processes: int = 1) -> None:
-        """`processes` divide the budget of a provider among them."""
-        super().__init__(limits.dh_seconds / processes, limits.dh_seconds_per_domain / processes)
+    def __init__(self, limits: Limits, pacing: Pacing) -> None:
+        self._base, self._per_domain = limits.dh_seconds, limits.dh_seconds_per_domain
+        self._certain = pacing.certain_weight
 
-    def afford_prime(self, key: Hashable, bits: int) -> bool:
-        """Pay for one handshake over a prime of so many bits if that is left; returns whether it was."""
-        return self.afford(key, _SECONDS_AT_8192 * (bits / 8_192) ** 3)
+    def may_spend(self, endpoint: Endpoint, seconds: float) -> bool:
+        """Whether a handshake with the endpoint may cost so much."""
+        weight = 1.0 if endpoint.provider_weight is None else endpoint.provider_weight
+        part = _allowed(self._base, self._per_domain, weight, self._certain) / (endpoint.provider_endpoints or 1)
+        key = repr(endpoint.chance).encode()  # which nobody knew when the addresses were chosen
+        drawn = blake2b(f"{endpoint.host} {endpoint.address} {endpoint.port}".encode(), digest_size=6, key=key).digest()
+        return part >= seconds * int.from_bytes(drawn) / _SCALE
+
+
+def _allowed(base: float, per_domain: float, weight: float, certain: float) -> float:
+    """What a provider of this weight may have.
+
+    The hosts of one domain may have as many providers as it likes.  So a lighter one than `certain` has only a part of the
+    base, and all of them together no more than 1 / `certain` times the base.
+    """
+    return base * min(1.0, weight / certain) + per_domain * weight
 
 
 def _network_slot(address: str) -> int:

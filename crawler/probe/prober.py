@@ -95,7 +95,7 @@ class Prober:
         self._budget = RateLimit(config.pacing, processes)
         self._room = ConcurrencyLimits(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
-        self._efforts = EffortBudget(config.limits, processes)
+        self._efforts = EffortBudget(config.limits, config.pacing)
         self._attempts = Attempts(config, self._budget, opt_outs)
         self.exclusions, self.trust = self._attempts.exclusions, self._attempts.trust
         self.probe_one = self._attempts.once
@@ -110,7 +110,7 @@ class Prober:
         """
         if iter(endpoints) is endpoints:
             raise TypeError("endpoints that can be gone through once only")
-        stored = StoredBudget(self._config.limits)
+        stored = StoredBudget(self._config.limits, self._config.pacing)
         shard = ProbedShard(emit, lot, NetworkTime(self._config.pacing, lot.shards if lot else 1), stored)
         try:
             pending = await self._chosen(endpoints, shard)
@@ -122,8 +122,7 @@ class Prober:
                 if not pending:
                     break
         finally:
-            for budget in (self._providers, self._efforts):
-                budget.forget(shard.parts)
+            self._providers.forget(shard.parts)
         if len(shard.done) < shard.expected:
             await shard.finish_others(endpoints, self.exclusions)
         return shard.in_domains
@@ -239,11 +238,11 @@ class Prober:
             shard.networks.allow(item.network, item.provider, weight, chance)
         here = Counter(item.provider for item in pending)
         for provider, endpoint in {item.provider: item.endpoint for item in pending}.items():
-            weight, everywhere = endpoint.provider_weight or 0.0, endpoint.provider_endpoints or here[provider]
+            weight = 1.0 if endpoint.provider_weight is None else endpoint.provider_weight
+            everywhere = endpoint.provider_endpoints or here[provider]
             part = here[provider] / everywhere
             shard.parts[provider] = part
             self._providers.allow(provider, weight)
-            self._efforts.allow(provider, weight)
             shard.stored.allow(provider, weight, part)
 
     async def _attempt(self, item: _Pending, shard: ProbedShard) -> Finding:
@@ -253,7 +252,7 @@ class Prober:
             shard.networks.take(item.network, item.provider, seconds)
             self._providers.take(item.provider, seconds)
 
-        afford = partial(self._efforts.afford_prime, item.provider)
+        afford = partial(self._efforts.may_spend, item.endpoint)
         try:
             if item.offer is Offer.CLASSICAL:
                 probe, chain = await self._attempts.compared(

@@ -21,6 +21,7 @@ from OpenSSL._util import ffi, lib
 
 from crawler.model.rows import Outcome, printable
 from crawler.tls.client_hello import offered_groups
+from crawler.tls.dhe_cost import LIGHT
 from crawler.tls.refusals import DHE_TOO_LARGE, OURS, TOO_MUCH
 from crawler.tls.server_flight import ServerFlight
 
@@ -38,10 +39,8 @@ _TLSEXT_PADDING = 0x10
 hang (RFC 7685 §4).  OpenSSL's SSL_OP_ALL has it, which mail servers set."""
 _OPTIONS = SSL.OP_LEGACY_SERVER_CONNECT | SSL.OP_NO_RENEGOTIATION | SSL.OP_IGNORE_UNEXPECTED_EOF | _TLSEXT_PADDING
 
-_LIGHT_BITS = 2_048  # a prime over which a handshake costs some 5 ms; over 4,096 bits ten times as much
-
-Afford = Callable[[int], bool]
-"""Whether a handshake over a prime of so many bits may be worked on; it is paid for then."""
+Afford = Callable[[float], bool]
+"""Whether so many seconds of processor time may be spent on one handshake over a large prime."""
 
 
 class TlsFailure(Exception):
@@ -125,7 +124,7 @@ class TlsClient:
     ) -> None:
         """`alpn` is the name of a protocol to offer by ALPN; empty: none is offered.  `dh_bits` is the largest prime that is taken for DHE; None: as large as the library takes.
 
-        `afford` is asked once whether the bits of a large one may be worked with, beside that.
+        `afford` is asked whether a costly one may be worked with, beside that.
         Raises `TlsFailure` when the name cannot be carried in SNI (over 255 bytes).
         """
         self._dh_bits, self._afford = dh_bits, afford
@@ -151,15 +150,13 @@ class TlsClient:
     def is_heavy(self, data: bytes) -> bool:
         """Whether the library may work long on these bytes of the handshake, which are fed next."""
         self._look(data)
-        return self._flight.prime_bits > _LIGHT_BITS and not self.established
+        return self._flight.seconds > LIGHT and not self.established
 
-    def _may_work_with(self, bits: int) -> bool:
-        if self._dh_bits is not None and bits > self._dh_bits:
+    def _may_work(self) -> bool:
+        flight = self._flight
+        if self._dh_bits is not None and flight.prime_bits > self._dh_bits:
             return False
-        if bits <= _LIGHT_BITS or self._afford is None:
-            return True
-        afford, self._afford = self._afford, None
-        return afford(bits)
+        return flight.seconds <= LIGHT or self._afford is None or self._afford(flight.seconds)
 
     def _look(self, data: bytes) -> None:
         if not self._looked and not self._flight.done:
@@ -170,7 +167,7 @@ class TlsClient:
         """Take bytes of the handshake, return what to send.  Raises `TlsFailure`, our alert unsent."""
         self._look(data)
         self._looked = False
-        if not self._may_work_with(self._flight.prime_bits):
+        if not self._may_work():
             raise TlsFailure(Outcome.LIMIT_EXCEEDED, DHE_TOO_LARGE)
         connection = self._connection
         if data:

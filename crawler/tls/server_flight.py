@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crawler.tls.dhe_cost import estimated_seconds
+
 _HEADER = 5  # type, version, length (§6.2.1)
 _ALERT, _HANDSHAKE, _CHANGE_CIPHER_SPEC, _APPLICATION_DATA = 21, 22, 20, 23
 _KNOWN = frozenset({_ALERT, _HANDSHAKE, _CHANGE_CIPHER_SPEC, _APPLICATION_DATA})
@@ -24,10 +26,11 @@ class ServerFlight:
     ServerKeyExchange that begins with the prime.
     """
 
-    __slots__ = ("_header", "_is_dhe", "_kind", "_left", "_message", "_skip", "done", "prime_bits")
+    __slots__ = ("_header", "_is_dhe", "_kind", "_left", "_message", "_skip", "done", "prime_bits", "seconds")
 
     def __init__(self, is_dhe: Callable[[bytes], bool]) -> None:
         self.prime_bits = 0  #: of the prime, once it has come whole
+        self.seconds = 0.0  #: of processor time that a handshake over it costs, as estimated
         self.done = False  #: nothing more can be learnt
         self._is_dhe = is_dhe
         self._header = bytearray()  # of the record that begins
@@ -84,3 +87,5 @@ class ServerFlight:
             self.done = True
             prime = body[2 : 2 + int.from_bytes(body[:2])]
             self.prime_bits = int.from_bytes(prime).bit_length()
+            rest = body[2 + len(prime) :]
+            self.seconds = estimated_seconds(prime, rest[2 : 2 + int.from_bytes(rest[:2])])

@@ -28,7 +28,7 @@ ONE = max(WEIGHTS[Certificate](known.row) for known in CHAIN)
 def shard(affordable: float, rows: list[Any]) -> ProbedShard:
     """A shard whose providers can each afford so many certificates."""
     limits = Limits(stored_bytes=int(affordable * ONE), stored_bytes_per_domain=0)
-    return ProbedShard(rows.append, None, NetworkTime(Pacing()), StoredBudget(limits))
+    return ProbedShard(rows.append, None, NetworkTime(Pacing()), StoredBudget(limits, Pacing()))
 
 
 def stored(rows: list[Any]) -> dict[str, bool]:
@@ -66,13 +66,13 @@ def test_a_stapled_response_is_paid_from_the_same_budget() -> None:
     made = shard(1, rows)
     for number in range(3):
         row = Probe(host=f"mx{number}.d.example", ocsp_staple=bytes(ONE // 2), ocsp_staple_bytes=ONE // 2)
-        made.finish(row, "d.example")
+        made.finish(row, Endpoint(host=row.host), "d.example")
     assert [row.ocsp_staple is not None for row in rows] == [True, True, False]
     assert {row.ocsp_staple_bytes for row in rows} == {ONE // 2}
 
 
 def test_a_provider_may_store_by_the_domains_that_send_mail_there() -> None:
-    budget = StoredBudget(Limits(stored_bytes=100, stored_bytes_per_domain=10))
+    budget = StoredBudget(Limits(stored_bytes=100, stored_bytes_per_domain=10), Pacing())
     assert budget.afford("d.example", 100) and not budget.afford("d.example", 1)
     budget.allow("d.example", 2.0)
     assert budget.afford("d.example", 20) and not budget.afford("d.example", 1)
@@ -88,7 +88,7 @@ def test_shards_divide_the_bytes_of_a_provider_whoever_does_them(processes: int)
 
     async def begin() -> None:
         for number in range(64):
-            shard = ProbedShard(lambda _: None, None, NetworkTime(Pacing()), StoredBudget(config.limits))
+            shard = ProbedShard(lambda _: None, None, NetworkTime(Pacing()), StoredBudget(config.limits, config.pacing))
             endpoint = Endpoint(
                 "smtp", "mx.bad.example", f"9.{number}.1.1", 25, provider_weight=2.0, provider_endpoints=64
             )

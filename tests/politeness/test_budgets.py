@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.figures.grouping import SMALLEST_GROUP
-from crawler.model.rows import MX
+from crawler.model.rows import MX, Endpoint
 from crawler.politeness.budgets import EffortBudget, EndpointBudgets, TimeBudget
 from crawler.politeness.opt_out_reach import MANY_NAMES
 from crawler.politeness.pacing import network_of
@@ -189,9 +190,9 @@ def test_processes_divide_the_time_of_a_provider() -> None:
 
 
 def test_who_took_much_time_is_remembered_and_others_take_no_memory() -> None:
-    time = TimeBudget(Pacing(total_seconds=100.0, ordinary_seconds=0.0))
+    time = TimeBudget(Pacing(total_seconds=100.0, total_seconds_per_domain=0.0, ordinary_seconds=0.0))
     for provider, seconds in (("slow", 100.0), ("quick", 2.0)):
-        time.allow(provider, 0.0)
+        time.allow(provider, 0.25)
         time.take(provider, seconds)
     time.forget({"slow": 0.5, "quick": 0.5})
     assert time.is_spent("slow") and not time.is_spent("quick")
@@ -223,10 +224,10 @@ def test_a_provider_that_stays_below_what_is_remembered_gains_no_more_than_its_b
     shards: list[tuple[float, int]],
 ) -> None:
     """Shard after shard took a little less than what was remembered, and all of it was forgotten."""
-    time = TimeBudget(Pacing(total_seconds=100.0, ordinary_seconds=0.0))
+    time = TimeBudget(Pacing(total_seconds=100.0, total_seconds_per_domain=0.0, ordinary_seconds=0.0))
     everywhere, total = sum(endpoints for _, endpoints in shards), 0.0
     for greed, endpoints in shards:
-        time.allow("a", 0.0)
+        time.allow("a", 1.0)
         for _ in range(endpoints * 4):
             if not time.is_spent("a"):
                 time.take("a", 20 * greed)
@@ -242,12 +243,45 @@ def test_the_plan_knows_the_whole_weight_of_a_provider() -> None:
     assert made.provider("mx.other.test") == (0.5, 1)
 
 
+def with_costly_primes(count: int, providers: int, weight: float, seconds: float, salt: int = 0) -> float:
+    """Seconds spent on so many endpoints of so many providers, all with primes that cost so much."""
+    budget = EffortBudget(Limits(dh_seconds=1.0, dh_seconds_per_domain=0.2), Pacing())
+    return seconds * sum(
+        budget.may_spend(
+            Endpoint(
+                "smtp", f"mx.evil{provider}.test", f"192.0.2.{number}", 25,
+                chance=(salt + number) / 1_000, provider_weight=weight, provider_endpoints=count,
+            ),
+            seconds,
+        )
+        for provider in range(providers)
+        for number in range(count)
+    )  # fmt: skip
+
+
 def test_a_provider_has_so_much_of_our_processor_time_for_large_primes() -> None:
-    budget = EffortBudget(Limits(dh_seconds=1.0, dh_seconds_per_domain=0.5))
-    assert [budget.afford_prime("bad.example", 8_192) for _ in range(4)] == [True, True, False, False]
-    assert budget.afford_prime("bad.example", 4_096), "a smaller one is an eighth of the work"
-    assert budget.afford_prime("other.example", 8_192), "each has its own"
-    budget.allow("large.example", 3.0)
-    assert sum(budget.afford_prime("large.example", 8_192) for _ in range(10)) == 6
-    halves = [EffortBudget(Limits(dh_seconds=1.0), 2) for _ in range(2)]
-    assert sum(half.afford_prime("bad.example", 8_192) for half in halves for _ in range(4)) == 2, "one in each process"
+    assert with_costly_primes(1, 1, 1.0, 0.4) == 0.4, "the only endpoint of a domain is affordable"
+    assert with_costly_primes(16, 1, 1.0, 0.05) == pytest.approx(0.8)
+    spent = [with_costly_primes(100, 1, 1.0, 0.4, salt) for salt in range(50)]
+    assert 0.9 < sum(spent) / len(spent) < 1.5 and max(spent) < 5.0, "1.2 s is what it may have"
+
+
+def test_a_domain_with_a_hundred_providers_has_no_hundred_times_the_time() -> None:
+    """Each had a second of its own, however few domains send mail there."""
+    spent = [with_costly_primes(1, 100, 0.01, 0.4, salt) for salt in range(50)]
+    assert sum(spent) / len(spent) < 1.2 / 0.25
+    light = TimeBudget(Pacing(total_seconds=100.0, total_seconds_per_domain=10.0, ordinary_seconds=0.0))
+    light.allow("a", 0.01)
+    light.take("a", 4.2)
+    assert light.is_spent("a")
+
+
+def test_whose_prime_is_affordable_depends_on_no_order() -> None:
+    budget = EffortBudget(Limits(), Pacing())
+    endpoints = [
+        Endpoint("smtp", f"mx{n}.a.test", f"192.0.2.{n}", 25, chance=n / 77, provider_weight=1.0, provider_endpoints=50)
+        for n in range(50)
+    ]
+    forward = [budget.may_spend(endpoint, 0.4) for endpoint in endpoints]
+    backward = [EffortBudget(Limits(), Pacing()).may_spend(endpoint, 0.4) for endpoint in reversed(endpoints)]
+    assert forward == backward[::-1] and True in forward and False in forward

@@ -122,7 +122,7 @@ def test_records_of_a_host_are_held_once_for_all_its_addresses(monkeypatch: pyte
     played = Played(monkeypatch, lambda *_: "554 no\r\n")
     record = {"usage": 3, "selector": 0, "matching": 1, "data": bytes(32), "usable": True}
     rows = [Endpoint("smtp", host, f"127.0.0.{n}", 25, tlsa=[dict(record)]) for n in range(9) for host in "ab"]
-    shard = ProbedShard(played.rows.append, None, NetworkTime(Pacing()), StoredBudget(Limits()))
+    shard = ProbedShard(played.rows.append, None, NetworkTime(Pacing()), StoredBudget(Limits(), Pacing()))
     pending = anyio.run(played.prober._chosen, rows, shard)
     held = {(item.endpoint.host, id(item.endpoint.tlsa)) for item in pending}
     assert len(pending) == 18 and len(held) == 2
