@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ import anyio
 from crawler.chains.incomplete import judge_incomplete
 from crawler.dataset.counts import counts_of, summary
 from crawler.dataset.files import Damaged
-from crawler.dataset.manifest import note_resumption, timestamp
+from crawler.dataset.manifest import timestamp, with_resumption
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import row_count
 from crawler.dataset.run import Run, damage_of
@@ -31,7 +32,7 @@ from crawler.dataset.verify import ensure_columns, verify_parts
 from crawler.executors.kept_opt_outs import remove_copies
 from crawler.executors.network_shares import network_share_of
 from crawler.executors.processes import Pool
-from crawler.model.errors import ListChanged, ScanFailed, disk_trouble, root_error
+from crawler.model.errors import ListChanged, ScanFailed, UsageError, disk_trouble, root_error
 from crawler.model.reporting import Reporter
 from crawler.object_store.session import WorkingCopy, working_copy
 from crawler.politeness.exclusions import Exclusions
@@ -72,10 +73,9 @@ def scan(request: ScanJob) -> int:
         accept_invalid=request.accept_invalid,
     )  # fmt: skip
     try:
-        if (state := run.manifest()["state"]) in WHOLE:
-            where: str | Path = run.path
+        if (state := run.manifest().state) in WHOLE:
+            where = run.path if request.store is None else f"{request.store.name}/{run.path.name}"
             if request.store is not None:
-                where = f"{request.store.name}/{run.path.name}"
                 shutil.rmtree(run.path)  # what was brought to know it
             words = "finished already" if state == FINISHED else "finished already, and suspect; begin another by --run"
             progress.say(f"run {run.id} is {words}: {where}")
@@ -109,7 +109,6 @@ class _Scan:
         opt_outs: OptOuts,
         copy: WorkingCopy | None = None,
     ) -> None:
-        size = process_count(request.config)
         self._config = request.config
         self._run = run
         self._source = source
@@ -122,7 +121,7 @@ class _Scan:
         self._pool = Pool(
             run,
             request.config,
-            size,
+            process_count(request.config),
             command=request.command,
             on_rows=progress.reach,
             say=progress.say,
@@ -162,12 +161,12 @@ class _Scan:
         try:
             self._run.remove_leftovers()
             manifest = self._run.manifest()
-            if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
+            if any(self._run.finished(step) for step in STEPS.values()) or manifest.state == "interrupted":
                 self._progress.say(f"continuing run {self._run.id}")
-                note_resumption(manifest, self._consent.opt_outs.as_dict())
+                manifest = with_resumption(manifest, self._consent.opt_outs.as_dict())
                 self._is_continued = True
             self._incidents.begin(manifest)
-            self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
+            self._run.write_manifest(replace(manifest, state="running", ended_at=None))
         except Damaged as error:
             raise damage_of(error) from error
         except OSError as error:
@@ -213,7 +212,7 @@ class _Scan:
                 self._progress.say(f"{part}: is damaged; it is made again")
             self._incidents.forget_what_is_tried_again()
         await self._pool.start(shard_count(self._names, self._config.shards.domains, size))
-        if not self._is_cut(DOMAINS):
+        if not self._run.is_cut(DOMAINS):
             await self._plan(
                 "reading the list",
                 "lines",
@@ -222,12 +221,12 @@ class _Scan:
         self._is_resolving = True
         await self._do(DOMAINS)
         self._is_resolving = False
-        if not self._is_cut(HOSTS):
+        if not self._run.is_cut(HOSTS):
             await self._plan("collecting mail hosts", "hosts", partial(cut_hosts, self._run, self._config, size))
         self._is_resolving = True
         await self._do(HOSTS)
         self._is_resolving = False
-        if not self._is_cut(PROBES):
+        if not self._run.is_cut(PROBES):
             await self._plan("joining endpoints", "endpoints", partial(self._consent.cut_endpoints, size))
         await self._plan("counting lots", "shards", partial(state_divided_networks, self._run))
         await self._do(PROBES)
@@ -238,9 +237,6 @@ class _Scan:
         self._run.remove_leftovers()  # of workers that died
         if self._copy is not None:
             await self._plan("uploading", "files", self._copy.settle, self._copy.pending())
-
-    def _is_cut(self, step: Step) -> bool:
-        return (self._run.work / step.folder).is_dir()
 
     async def _do(self, step: Step) -> None:
         """The shards of a step that are not finished, the largest first: one begun last would be waited for alone."""
@@ -297,8 +293,8 @@ class _Scan:
             try:
                 ending["counts"] = counts_of(self._run)
                 ending |= self._incidents.entries()
-                before = self._run.manifest()
-                seen = {name: {**before, **ending}.get(name) for name in ("outages", "host_lookups_in_domains")}
+                lookups = self._run.manifest().host_lookups_in_domains
+                seen = {"outages": ending["outages"], "host_lookups_in_domains": lookups}
                 found = suspicions({**ending["counts"], **seen}, self._config.watch)
                 if self._finished and found:
                     self._suspicions = found
@@ -306,11 +302,15 @@ class _Scan:
             except Damaged as error:
                 failure = damage_of(error)
                 ending["state"], problem = "interrupted", problem or str(failure)
-            self._run.write_manifest({**self._run.manifest(), **ending, "problem": problem})
+            self._run.write_manifest(replace(self._run.manifest(), **ending, problem=problem))
             if self._copy is not None and ending["state"] in WHOLE:
                 self._copy.finish()
-        except OSError as error:  # such as the full disk that ended the scan; that message is the one to show
-            failure = ScanFailed(f"{self._run.path}: the manifest could not be written ({error.strerror})")
+        except (
+            OSError,
+            UsageError,
+        ) as error:  # such as the full disk that ended the scan; that message is the one to show
+            words = getattr(error, "strerror", None) or error
+            failure = ScanFailed(f"{self._run.path}: the manifest could not be written ({words})")
         if failure is not None:
             if self._finished:
                 raise failure

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.certificates.trust_store import TrustStore
-from crawler.dataset.manifest import note_resumption
+from crawler.dataset.manifest import with_resumption
 from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
 from crawler.model.rows import Endpoint, Probe, schema_of
@@ -27,10 +27,8 @@ def test_a_resumption_is_on_record_with_the_versions_that_did_the_rest(
     run = open_run(tmp_path, "mine", CONFIG, FACTS)
     monkeypatch.setattr("crawler.dataset.manifest.PSL_VERSION", "2030-01-01")
     monkeypatch.setattr("crawler.dataset.manifest.__version__", "99.0")
-    manifest = run.manifest()
-    del manifest["resumed_with"]  # of an earlier version
-    note_resumption(manifest)
-    note_resumption(manifest)
+    begun = replace(run.manifest(), resumed_with=None)  # of an earlier version
+    manifest = with_resumption(with_resumption(begun)).as_dict()
     assert len(manifest["resumed_at"]) == 2
     assert [record["at"] for record in manifest["resumed_with"]] == manifest["resumed_at"]
     assert manifest["resumed_with"][0]["public_suffix_list"] == "2030-01-01" != manifest["public_suffix_list"]

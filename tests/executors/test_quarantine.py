@@ -20,6 +20,7 @@ from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, PROBES, STEPS
 from crawler.executors.quarantine import Quarantine
 from crawler.politeness.pacing import network_of
+from tests.kit.manifests import amended
 from tests.kit.scans import Kit, answering_resolver, rows_of
 
 POISON = "FAKE_POISON"
@@ -287,6 +288,6 @@ def test_what_was_recorded_as_given_up_and_is_measured_after_all_is_no_longer_re
     kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
     run = Run(kit.run("data"))
     unfinished, older = {"step": "probes", "shard": 0, "name": "mx3.example"}, {"step": "domains", "name": "x.example"}
-    run.write_manifest({**run.manifest(), "given_up": [older, unfinished]})
+    amended(run, given_up=[older, unfinished])
     kit.scan("data")
     assert kit.manifest("data")["given_up"] == [older]
