@@ -288,7 +288,9 @@ class _Rejudgement:
             replace(
                 self._manifest,
                 schema_version=SCHEMA_VERSION,
-                trust_anchors=anchors_of(rule.ca_file) if rule.ca_file else self._manifest.trust_anchors,
+                trust_anchors=anchors_of(self._trust.path, rule.ca_file)
+                if rule.ca_file
+                else self._manifest.trust_anchors,
                 counts={**counts, "rows": rows},
                 rejudged=[*(self._manifest.rejudged or ()), again],
             )

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from crawler import __version__
-from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.run import Run
 from crawler.dataset.stored_manifest import Manifest
 from crawler.model.names import PSL_VERSION
@@ -62,9 +62,8 @@ def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def anchors_of(ca_file: str) -> dict[str, Any]:
-    """What the manifest says of the trust anchors in a file, or of certifi's.  Raises `ConfigError`."""
-    path = TrustStore(ca_file).path
+def anchors_of(path: Path, ca_file: str) -> dict[str, Any]:
+    """What the manifest says of the trust anchors in a file; `ca_file` is empty if they are certifi's."""
     content = path.read_bytes()
     return {
         "source": ca_file or "certifi",

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.files import replace_durably, sync_file, temporary_name
 from crawler.dataset.manifest import anchors_of, timestamp, versions
 from crawler.dataset.run import Run
@@ -28,8 +27,8 @@ from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
 from crawler.model.names import PSL_VERSION
 from crawler.model.rows import SCHEMA_VERSION
+from crawler.preflight.readiness import Readiness
 from crawler.settings.config import Config
-from crawler.tls.handshake import offered
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,7 @@ class RunContext:
 
     list_path: str
     list_facts: ListFacts
-    resolvers: list[dict[str, Any]]
-    opt_outs: dict[str, Any] | None = None  #: what was read of the file of opt-outs
+    readiness: Readiness
 
 
 def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunContext) -> Run:
@@ -105,7 +103,7 @@ def _create(run: Run, config: Config, circumstances: RunContext) -> Run:
     manifest = _first_manifest(run.id, config, circumstances)
     made.make_directories(made.signature(manifest))
     run.adopt(_locked(made))
-    shutil.copyfile(TrustStore(config.ca_file).path, made.trust_anchors)
+    shutil.copyfile(circumstances.readiness.trust_anchors, made.trust_anchors)
     sync_file(made.trust_anchors)
     made.write_manifest(manifest)
     replace_durably(made.path, run.path)
@@ -190,11 +188,11 @@ def _first_manifest(run_id: str, config: Config, circumstances: RunContext) -> M
         source_address=list(config.source_address),
         host_name=platform.node(),
         ehlo_name=config.ehlo_name,
-        resolvers=circumstances.resolvers,
-        opt_outs=circumstances.opt_outs,
-        trust_anchors=anchors_of(config.ca_file),
+        resolvers=[resolver.as_dict() for resolver in circumstances.readiness.resolvers],
+        opt_outs=circumstances.readiness.opt_outs.as_dict(),
+        trust_anchors=anchors_of(circumstances.readiness.trust_anchors, config.ca_file),
         public_suffix_list=PSL_VERSION,
-        tls_offered=offered(post_quantum=config.post_quantum),
+        tls_offered=circumstances.readiness.tls_offered,
         versions=versions(),
         divided_networks=[],
         counts=None,

@@ -35,10 +35,8 @@ from crawler.executors.processes import Pool
 from crawler.model.errors import ListChanged, ScanFailed, UsageError, disk_trouble, root_error
 from crawler.model.reporting import Reporter
 from crawler.object_store.session import WorkingCopy, working_copy
-from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.opt_out_file import OptOuts
-from crawler.preflight.checks import check_identity, check_source_addresses, raise_descriptor_limit
-from crawler.preflight.routes import without_a_way
+from crawler.preflight.readiness import check_readiness
 from crawler.scan.begin import begin
 from crawler.scan.consent import Consent
 from crawler.scan.incidents import IncidentRecord
@@ -61,17 +59,11 @@ def scan(request: ScanJob) -> int:
     Raises `UsageError` for input that cannot be used, before a run is begun, and `ScanFailed`.
     """
     config = request.config
-    check_identity(config)
-    check_source_addresses(config)
-    raise_descriptor_limit(config)
-    opt_outs = Exclusions(config).opt_outs  # raises if they cannot be read
-    progress = request.progress
+    readiness = check_readiness(config)
+    opt_outs, progress = readiness.opt_outs, request.progress
     for line in opt_outs.lines():
         progress.say(line)
-    run, source, names = begin(
-        request.source, request.data, request.run, config, opt_outs, progress.say, request.store,
-        accept_invalid=request.accept_invalid,
-    )  # fmt: skip
+    run, source, names = begin(request, readiness)
     try:
         if (state := run.manifest().state) in WHOLE:
             where = run.path if request.store is None else f"{request.store.name}/{run.path.name}"
@@ -80,7 +72,7 @@ def scan(request: ScanJob) -> int:
             words = "finished already" if state == FINISHED else "finished already, and suspect; begin another by --run"
             progress.say(f"run {run.id} is {words}: {where}")
             return int(state == SUSPECT)
-        for family, advice in without_a_way(config) if not config.allow_network else ():
+        for family, advice in readiness.no_way_to:
             progress.say(f"this machine has no way to {family} addresses; {advice}")
         if request.store is None:
             return anyio.run(_Scan(request, run, source, names, progress, opt_outs).run)

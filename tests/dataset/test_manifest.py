@@ -11,13 +11,13 @@ import pytest
 
 from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.manifest import with_resumption
-from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
 from crawler.model.rows import Endpoint, Probe, schema_of
-from crawler.scan.choose_run import RunContext, open_run
+from crawler.scan.choose_run import open_run
 from crawler.settings.config import Config
+from tests.kit.contexts import run_context
 
-FACTS = RunContext("list.txt", ListFacts("00" * 32, 10, 1), [])
+FACTS = run_context()
 CONFIG = Config(ehlo_name="probe.example")
 
 
@@ -41,7 +41,7 @@ def test_a_run_keeps_the_trust_anchors_it_was_begun_with(tmp_path: Path) -> None
     anchors = tmp_path / "anchors.pem"
     anchors.write_bytes(Path(certifi.where()).read_bytes())
     config = replace(CONFIG, ca_file=str(anchors))
-    run = open_run(tmp_path, "mine", config, FACTS)
+    run = open_run(tmp_path, "mine", config, run_context(anchors))
     run.unlock()
     anchors.unlink()
     again = open_run(tmp_path, "mine", config, FACTS)
