@@ -21,7 +21,7 @@ from crawler.dataset.run import Run
 from crawler.dataset.steps import Step
 from crawler.executors.culprits import Culprits
 from crawler.executors.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS, MOST_DOUBTS
-from crawler.executors.worker_process import COMMAND, WorkerProcess, dismiss
+from crawler.executors.worker_handle import COMMAND, WorkerHandle, dismiss
 from crawler.model.errors import ScanFailed
 from crawler.settings.config import Config
 
@@ -62,7 +62,7 @@ class Pool:
         self._say = say
         self._on_incident = on_incident
         self._tasks: TaskGroup
-        self._workers: list[WorkerProcess] = []
+        self._workers: list[WorkerHandle] = []
         self._step: Step | None = None
         self._waiting: deque[int] = deque()
         self._lots: dict[int, object] = {}
@@ -74,7 +74,7 @@ class Pool:
         self._all_done = anyio.Event()
         self._run = run
         self._done_at: dict[int, float] = {}  # shards of the step, by when they were reported done
-        self._held_by: WorkerProcess | None = None
+        self._held_by: WorkerHandle | None = None
         self._is_held = False
         self._withdrawals: Counter[int] = Counter()  # times that a shard of the step was withdrawn
         self.outages: list[dict[str, Any]] = []  #: for the manifest
@@ -120,7 +120,7 @@ class Pool:
         await self._all_done.wait()
 
     async def hold(
-        self, since: float, words: str, asked: Sequence[object] = (), by: WorkerProcess | None = None
+        self, since: float, words: str, asked: Sequence[object] = (), by: WorkerHandle | None = None
     ) -> None:
         """There is an outage since that time: have every process give up what it has in hand, and withdraw what was done in it.
 
@@ -161,7 +161,7 @@ class Pool:
         for worker in (*self._workers, *self._workers):
             await self._hand(worker)
 
-    async def _consider(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    async def _consider(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         """A process sees an outage: hold all, unless another made a connection after it began to look."""
         before = {id(other): other.reports for other in self._workers if other is not worker}
         with anyio.move_on_after(_HEARING):
@@ -199,12 +199,12 @@ class Pool:
     # --- one process ---
 
     async def _hire(self) -> None:
-        worker = await WorkerProcess.start(self._command, self._run.lock_descriptor)
+        worker = await WorkerHandle.start(self._command, self._run.lock_descriptor)
         self._workers.append(worker)
         await worker.tell(self._greeting)
         self._tasks.start_soon(self._listen, worker)
 
-    async def _hand(self, worker: WorkerProcess) -> None:
+    async def _hand(self, worker: WorkerHandle) -> None:
         """Give a process a shard more, or if it has none a group from quarantine, which it does with nothing beside it."""
         if self._step is None or self._is_held or (worker.is_quarantined and worker.active):
             return
@@ -225,7 +225,7 @@ class Pool:
             job = {"step": self._step.name, "shard": shard}
             await worker.tell(job | {"give_up": True} if shard in self._culprits.hopeless else job)
 
-    async def _listen(self, worker: WorkerProcess) -> None:
+    async def _listen(self, worker: WorkerHandle) -> None:
         async for message in worker.messages():
             await self._hear(worker, message)
         ending = await worker.ending()
@@ -262,7 +262,7 @@ class Pool:
                 if worker.silence > self._config.watch.silence and worker.ended_by_us is None:
                     worker.kill(f"its process was stuck or stopped for {self._config.watch.silence:g} s")
 
-    async def _hear(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    async def _hear(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         event, shard = message["event"], message.get("shard", -1)
         if event in ("idle", "busy"):
             worker.reports += 1
