@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -228,3 +229,17 @@ def test_a_renewed_intermediate_counts_wherever_its_expired_twin_stands(
     twins = (expired, middle.certificate)
     found = verdict(trust, middle.issue("mx.example").certificate, *(twins[number] for number in order))
     assert found.trusted and found.within_validity(NOW)
+
+
+_LABELS = st.text("abzX019-_*", min_size=1, max_size=4)
+
+
+@given(st.lists(_LABELS, min_size=1, max_size=4), st.lists(_LABELS, min_size=1, max_size=4))
+def test_the_short_way_for_the_very_name_says_what_the_library_says(host: list[str], other: list[str]) -> None:
+    """A name that cannot be told from an address takes the long way."""
+    for named in (".".join(host), ".".join(other), "*." + ".".join(host[1:])):
+        listed = certificates._listed([named])
+        short = certificates._is_among(listed, ".".join(host))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(certificates, "_PLAIN_NAME", re.compile(r"(?!)"))
+            assert certificates._is_among(listed, ".".join(host)) is short
