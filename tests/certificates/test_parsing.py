@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,8 @@ from OpenSSL import crypto
 from crawler.certificates import parsing as certificates
 from crawler.certificates.cache import LruCache
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import ParsedCertificate, facts, name_match
+from crawler.certificates.name_match import name_match
+from crawler.certificates.parsing import ParsedCertificate, facts
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.errors import ConfigError
 from tests.kit.conversations import ROOT, Authority, Leaf
@@ -229,17 +229,3 @@ def test_a_renewed_intermediate_counts_wherever_its_expired_twin_stands(
     twins = (expired, middle.certificate)
     found = verdict(trust, middle.issue("mx.example").certificate, *(twins[number] for number in order))
     assert found.trusted and found.within_validity(NOW)
-
-
-_LABELS = st.text("abzX019-_*", min_size=1, max_size=4)
-
-
-@given(st.lists(_LABELS, min_size=1, max_size=4), st.lists(_LABELS, min_size=1, max_size=4))
-def test_the_short_way_for_the_very_name_says_what_the_library_says(host: list[str], other: list[str]) -> None:
-    """A name that cannot be told from an address takes the long way."""
-    for named in (".".join(host), ".".join(other), "*." + ".".join(host[1:])):
-        listed = certificates._listed([named])
-        short = certificates._is_among(listed, ".".join(host))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(certificates, "_PLAIN_NAME", re.compile(r"(?!)"))
-            assert certificates._is_among(listed, ".".join(host)) is short
