@@ -76,6 +76,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "pacing.breaker_pause": ("hosts", _WAITS),
     "pacing.breaker_trips": ("hosts", "`probes.outcome` is `not_run`; the manifest counts outcomes"),
     "pacing.names_per_address": ("hosts", "`probes.outcome` is `sampled_out`, with `representative_host`; the manifest counts outcomes"),
+    "pacing.host_ports": ("hosts, whoever names them", "`asked_dropped` counts the ports of the host that are not asked"),
     "pacing.domain_endpoints": ("hosts, whoever names them", _OVER),
     "pacing.network_endpoints": ("networks, whoever names them", _OVER),
     "pacing.network_endpoints_per_domain": ("networks, whoever names them", _OVER),

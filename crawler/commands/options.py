@@ -52,7 +52,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 _SETTINGS = (
-    "resolver", "trust_ad", "ehlo_name", "protocol", "allow_network", "exclude", "ca_file", "vantage", "source_address",
+    "resolver", "trust_ad", "ehlo_name", "protocol", "hosts", "allow_network", "exclude", "ca_file", "vantage", "source_address",
     "tlsa", "mta_sts", "tlsrpt", "limit", "workers", "max_runtime",
 )  # fmt: skip
 

@@ -27,6 +27,7 @@ ROUTES: dict[Route, str] = {
     Route.NXDOMAIN: "does not exist",
     Route.UNKNOWN: "could not be looked up, so where its mail goes is unknown",
     Route.OPTED_OUT: "opted out of being measured",
+    Route.HOST: "is asked as a host, whatever mail goes there",
 }
 _STYLES: dict[bool | None, str] = {True: "green", False: "red", None: ""}
 WITHOUT_MAIL = (Route.NULL_MX, Route.NO_MAIL_HOST, Route.NXDOMAIN)

@@ -23,7 +23,7 @@ from crawler.politeness.pacing import NetworkShare
 from crawler.probe.sampling import Candidate, representative_of
 
 Emit = Callable[[Any], None]
-Place = tuple[str | None, Form, str | None]  #: protocol, its form, and address
+Place = tuple[str | None, Form, int | None, str | None]  #: protocol, its form, port and address
 InDomains = dict[str, dict[str, float]]  #: protocol -> outcome -> listed domains, each divided among its endpoints
 EndpointKey = tuple[Place, str | None]  #: and the host asked for
 
@@ -116,7 +116,7 @@ def is_deaf(probe: Probe) -> bool:
 
 def place_of(row: Endpoint | Probe) -> Place:
     """Where an endpoint is: what its names at one address share."""
-    return row.protocol, row.form or Form.STARTTLS, row.address
+    return row.protocol, row.form or Form.STARTTLS, row.port, row.address
 
 
 def key_of(row: Endpoint | Probe) -> EndpointKey:
@@ -128,7 +128,7 @@ def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
     return Probe(
         protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
-        address=endpoint.address, port=endpoint.port, outcome=outcome, conclusive=False,
+        address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by, outcome=outcome, conclusive=False,
     )  # fmt: skip
 
 

@@ -42,6 +42,14 @@ def service(name: str) -> Service:
     return services()[name]
 
 
+def service_of(protocol: str, form: str) -> Service:
+    """A protocol in one of its forms, by the words of the table `probes`.  Raises `KeyError`."""
+    for found in _forms_of(service(protocol).protocol):
+        if found.form == form:
+            return found
+    raise KeyError(f"{protocol} {form}")
+
+
 @cache
 def services() -> dict[str, Service]:
     """Every protocol in each of its forms, by name."""

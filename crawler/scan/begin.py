@@ -16,6 +16,7 @@ from crawler.dataset.files import sync_file, temporary_name
 from crawler.dataset.run import Run
 from crawler.dataset.stored_runs import check_run_id
 from crawler.dataset.workspace import made_directory, sweep
+from crawler.lists.hosts import HostLines
 from crawler.lists.reader import InputError, ListFacts, comes_once, spool, survey
 from crawler.object_store.checkout import bring_manifests
 from crawler.object_store.client import Store
@@ -71,7 +72,8 @@ def begin(
 
 def _understood(path: Path, config: Config, opt_outs: OptOuts, say: Say, accept_invalid: bool) -> ListFacts:
     """What is in a list, told before anybody is contacted.  Raises `InputError`."""
-    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None, config.lists)
+    hosts = HostLines.of(config) if config.hosts else None
+    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None, config.lists, hosts)
     for line in facts.contents.lines():
         say(line)
     if (reason := facts.contents.why_refused()) is not None and not accept_invalid:

@@ -52,6 +52,7 @@ class Config:
     protocol: tuple[str, ...] = setting(
         ("smtp",), "protocols to probe, by the name of the form: `imap` upgrades, `imaps` begins with TLS"
     )
+    hosts: bool = setting(False, "the list is one of hosts, which are asked themselves; no MX is looked up")
     port: dict[str, int] = setting(dict, "port of a protocol where it is not the standard one")
     allow_network: tuple[str, ...] = setting((), "special-purpose networks that may be contacted")
     exclude: str = setting("", "file of opt-outs")
@@ -118,6 +119,10 @@ class Config:
     def port_of(self, name: str) -> int:
         """TCP port on which this run speaks a protocol, by its name on the command line."""
         return self.port.get(name) or service(name).port
+
+    def owner_port(self, asked: Service, port: int) -> int:
+        """Port in the owner name of the TLSA records: the standard one where this run speaks the protocol on another."""
+        return asked.port if port == self.port_of(asked.name) else port
 
     def allowed_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """The special-purpose networks that may be contacted, parsed."""

@@ -174,6 +174,13 @@ class Pacing:
     names_per_address: int = setting(
         16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
     )
+    host_ports: int = setting(
+        16,
+        "ports asked at one host beside those that every host is asked; the rest is not asked and is counted. Nine are "
+        "registered; names of the list must not be able to have a stranger's ports tried one by one",
+        low=1,
+        high=65_535,
+    )
     domain_endpoints: int = setting(
         64,
         "endpoints that one listed domain may cause, divided among its mail hosts (each may have one); the rest is "
