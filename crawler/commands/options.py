@@ -25,7 +25,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         metavar="NAME",
         action="append",
-        help="what to probe: smtp (default), submission, imap, pop3 …, or begun with TLS: imaps …; repeatable",
+        help="what to probe: smtp (default), submission, imap, pop3 …, or begun with TLS: imaps …; `mail` is IMAP, POP3 and "
+        "submission in both forms, at the hosts that SRV records name; repeatable",
     )
     group.add_argument(
         "--port", metavar="NAME=PORT", action="append", type=named_port, help="a protocol's port, e.g. smtp=2525"

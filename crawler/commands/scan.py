@@ -26,6 +26,7 @@ def add_parser(commands: Any) -> None:
             "scan top-1m.csv --data data --config night.toml --limit 100000 --max-runtime 8h",
             "scan list.txt --data s3://bucket/scans --ehlo-name probe.example.net",
             "scan - --data data --ehlo-name probe.example.net < list.txt",
+            "scan list.txt --protocol mail --data data --ehlo-name probe.example.net",
             "scan hosts.txt --hosts --protocol imap --protocol imaps --data data --ehlo-name probe.example.net",
         ),
     )

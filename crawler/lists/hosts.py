@@ -33,8 +33,8 @@ class HostLines:
     def of(cls, config: Config) -> HostLines:
         """By the protocols of a run.  Its own ports come first, then those that are registered."""
         registered = {found.port: name for name, found in services().items()}
-        asked = {config.port_of(name): name for name in reversed(config.protocol)}
-        return cls(config.protocol, registered | asked)
+        everywhere = tuple(found.name for found in config.services())
+        return cls(everywhere, registered | {config.port_of(name): name for name in reversed(everywhere)})
 
     def targets(self, stream: BinaryIO, told: Callable[[str], None]) -> Iterator[Target]:
         """The hosts of a text; `told` hears its form in words, before the first of them."""

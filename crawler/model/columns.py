@@ -25,6 +25,14 @@ SERVICES = pa.list_(
         ]
     )
 )  # fmt: skip
+SRV = pa.list_(
+    pa.struct(
+        [
+            ("protocol", TEXT), ("form", TEXT), ("status", TEXT), ("dnssec", TEXT), ("cnames", TEXTS), ("dropped", INT),
+            ("fallback", TEXT),
+        ]
+    )
+)  # fmt: skip
 ASKED = pa.list_(pa.struct([("protocol", TEXT), ("form", TEXT), ("port", INT), ("found_by", TEXTS), ("domains", INT)]))
 TLSA_RECORDS = pa.list_(
     pa.struct([("usage", SMALL), ("selector", SMALL), ("matching", SMALL), ("data", BINARY), ("usable", FLAG)])

@@ -45,7 +45,7 @@ def _count(*lists: list[Any] | None) -> int:
 #: By the class of the row.
 WEIGHTS: dict[type, Callable[[Any], int]] = {
     Certificate: _of_certificate,
-    Domain: lambda row: _count(row.mta_sts_mx, row.mx) + 8 * _count(row.services) + _texts(row.input),
+    Domain: lambda row: _count(row.mta_sts_mx, row.mx) + 8 * _count(row.services, row.srv) + _texts(row.input),
     MailHost: lambda row: 4 * _count(row.asked),
     Endpoint: lambda row: _of_records(row.tlsa),
     Policy: lambda row: _texts(row.text),

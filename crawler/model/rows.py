@@ -27,6 +27,7 @@ from crawler.model.columns import (
     MX,
     SERVICES,
     SMALL,
+    SRV,
     TEXT,
     TEXTS,
     TIME,
@@ -40,6 +41,7 @@ from crawler.model.vocabulary import DaneError as DaneError
 from crawler.model.vocabulary import DaneStatus as DaneStatus
 from crawler.model.vocabulary import DnsError as DnsError
 from crawler.model.vocabulary import Dnssec as Dnssec
+from crawler.model.vocabulary import Fallback as Fallback
 from crawler.model.vocabulary import Form as Form
 from crawler.model.vocabulary import FoundBy as FoundBy
 from crawler.model.vocabulary import LookupStatus as LookupStatus
@@ -48,6 +50,7 @@ from crawler.model.vocabulary import MtaStsMode as MtaStsMode
 from crawler.model.vocabulary import MtaStsRecord as MtaStsRecord
 from crawler.model.vocabulary import Outcome as Outcome
 from crawler.model.vocabulary import Route as Route
+from crawler.model.vocabulary import SrvStatus as SrvStatus
 from crawler.model.vocabulary import Stage as Stage
 from crawler.model.vocabulary import TlsaStatus as TlsaStatus
 from crawler.model.vocabulary import TlsrptStatus as TlsrptStatus
@@ -98,8 +101,16 @@ class Domain:
     services: list[dict[str, Any]] | None = column(
         SERVICES,
         "hosts and ports that are asked on account of this name, apart from those of `mx`, by `protocol` and `form` (as in "
-        "`probes`); `found_by`: `listed`; `reference_names`: names of which the certificate must bear one "
-        "(RFC 9525), none for an address; null: not looked for",
+        "`probes`); `found_by`: `listed srv srv_other_form fallback mx`; `priority` and `weight` of an SRV record; "
+        "`reference_names`: names of which the certificate must bear one (RFC 9525, RFC 6186 §6), none for an address; "
+        "null: not looked for",
+    )
+    srv: list[dict[str, Any]] | None = column(
+        SRV,
+        "how the search for `services` went, for each `protocol` and `form`. `status` of the SRV records: `named "
+        "not_available absent lookup_failed bogus opted_out`; `dnssec` and `cnames` as those of the MX answer; `dropped`: "
+        "records left out, beyond the cap or without a port; `fallback`: `found none lookup_failed opted_out`, null where "
+        "SRV records said enough; null: not looked for",
     )
     cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the MX answer")
     dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the MX answer")
@@ -137,7 +148,7 @@ class Host:
     asked: list[dict[str, Any]] | None = column(
         ASKED,
         "what is asked of it, by `protocol` and `form` (as in `probes`) and `port`; `found_by`: every way that led there, "
-        "`listed mx`; `domains`: how many names of the list did, null where that was not counted (`mx` alone)",
+        "`listed mx srv srv_other_form fallback`; `domains`: how many names of the list did, null where that was not counted (`mx` alone)",
     )
     asked_dropped: int | None = column(INT, "ports beyond `pacing.host_ports` that were left out; null: none")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
@@ -182,7 +193,7 @@ class Probe:
     host: str | None = column(TEXT, "mail host: the SNI and reference name; or an address, which is neither")
     address: str | None = column(TEXT, "IP address contacted")
     port: int | None = column(INT, "TCP port contacted")
-    found_by: list[str] | None = column(TEXTS, "every way that led to this host and port: `listed mx`")
+    found_by: list[str] | None = column(TEXTS, "every way that led to this host and port, as in `hosts`")
     source_address: str | None = column(TEXT, "our address on that connection")
     vantage: str | None = column(TEXT, "name of the place measured from")
     stage: Stage | None = column(

@@ -87,6 +87,26 @@ class FoundBy(StrEnum):
     FALLBACK = "fallback"  #: a name by custom, such as `imap.` before the domain, as no SRV record says anything
 
 
+class SrvStatus(StrEnum):
+    """What the SRV records of one service say (RFC 2782, RFC 6186)."""
+
+    NAMED = "named"  #: they name hosts
+    NOT_AVAILABLE = "not_available"  #: the target is `.`: the domain does not offer the service
+    ABSENT = "absent"  #: there are none
+    LOOKUP_FAILED = "lookup_failed"
+    BOGUS = "bogus"
+    OPTED_OUT = "opted_out"  #: the records are an alias into a domain that asked not to be probed
+
+
+class Fallback(StrEnum):
+    """How the search by custom ended, where SRV records say nothing of a protocol."""
+
+    FOUND = "found"
+    NONE = "none"  #: none of the names has an address, and there is no MX host
+    LOOKUP_FAILED = "lookup_failed"  #: so which name a client would have come to is unknown
+    OPTED_OUT = "opted_out"  #: the name that would be next, or one that it is an alias of, asked not to be probed
+
+
 class DnsError(StrEnum):
     """Why `route` is unknown."""
 

@@ -103,8 +103,35 @@ def without_text(row: Certificate) -> Certificate:
     )  # fmt: skip
 
 
+class AddressLife:
+    """Whether an address is worth another port, by what its ports did so far.
+
+    One that cannot be reached at all is not.  One whose ports are silent is not after some of them, unless another port
+    took a connection or refused it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._silent: set[int | None] = set()
+        self._is_alive = False
+        self._is_unreachable = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether another port would be asked in vain."""
+        return not self._is_alive and (self._is_unreachable or len(self._silent) >= self._most)
+
+    def note(self, probe: Probe) -> None:
+        """One more attempt at the address."""
+        if is_dead(probe):
+            self._silent.add(probe.port)
+            self._is_unreachable = self._is_unreachable or probe.outcome is Outcome.UNREACHABLE
+        elif probe.stage is not None:
+            self._is_alive = True
+
+
 def is_dead(probe: Probe) -> bool:
-    """Whether an address took no connection, and did not refuse it either: it is not asked on another port."""
+    """Whether an address took no connection on a port, and did not refuse it either."""
     return probe.stage is Stage.CONNECT and probe.outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE)
 
 

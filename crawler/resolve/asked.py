@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from crawler.model.rows import FoundBy, MailHost
+from crawler.model.rows import Domain, FoundBy, MailHost
 from crawler.protocols.registry import service_of
 from crawler.settings.config import Config
 
@@ -18,17 +18,30 @@ Key = tuple[str, str, int]  #: protocol, form, port
 
 
 def by_mx(config: Config) -> list[Entry]:
-    """What is asked of a host that an MX record names: every protocol of the run at its port."""
+    """What is asked of a host that an MX record names, or the list: every protocol of the run at its port."""
+    way = FoundBy.LISTED if config.hosts else FoundBy.MX
     return [
         {
             "protocol": asked.protocol.name,
             "form": str(asked.form),
             "port": config.port_of(asked.name),
-            "found_by": [str(FoundBy.MX)],
+            "found_by": [str(way)],
             "domains": None,
         }
         for asked in config.services()
     ]
+
+
+def mail_hosts_of(domain: Domain, config: Config) -> list[MailHost]:
+    """The hosts that one row of `domains` leads to, each with what it is asked, in the order in which they are named."""
+    found: dict[str, Gathered] = {}
+    if config.services() and not config.hosts:
+        for mail_host in domain.mx or ():
+            for entry in by_mx(config):
+                found.setdefault(mail_host["host"], Gathered()).add(entry)
+    for service in domain.services or ():
+        found.setdefault(service["host"], Gathered()).add({**service, "domains": 1})
+    return [MailHost(host, gathered.entries()) for host, gathered in found.items()]
 
 
 class Gathered:
@@ -80,7 +93,7 @@ def within_limits(entries: list[Entry], config: Config) -> tuple[list[Entry], in
 
     Ports that more names lead to come first.
     """
-    own = {(asked.protocol.name, str(asked.form), config.port_of(asked.name)) for asked in config.services()}
+    own = {(asked.protocol.name, str(asked.form), config.port_of(asked.name)) for asked in config.all_services()}
     usual = [entry for entry in entries if _key(entry) in own]
     others = sorted(
         (entry for entry in entries if _key(entry) not in own), key=lambda e: (-(e["domains"] or 0), _key(e))

@@ -112,7 +112,7 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Rea
 
     An endpoint beyond a budget stays in, marked, as it gets a row.  `reach` is told of the names that go by.
     """
-    budgets = EndpointBudgets(config.pacing, _salt(run), len(config.services()))
+    budgets = EndpointBudgets(config.pacing, _salt(run), len(config.all_services()))
     for part in run.parts("domains"):
         with opened(part) as file:
             for batch in file.iter_batches(columns=["mx", "services", "domain"]):
