@@ -42,7 +42,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "dns.cache_ttl": ("the truth of answers", "the answer is asked for again"),
     "dns.use_0x20": ("the truth of answers", "an answer to another spelling is not taken"),
     "dns.max_mx": ("hosts", "`domains.mx_dropped`"),
-    "dns.max_srv": ("hosts", "`dropped` in `domains.srv`"),
+    "dns.max_srv": ("hosts", "`domains.srv`, whose entries count them"),
     "dns.max_addresses": ("hosts", "`hosts.addresses_dropped`"),
     "dns.max_tlsa": ("our processor time", "`tlsa.records_dropped`; a mismatch is `unknown` then"),
     "dns.max_tlsa_bytes": ("our memory", "`tlsa.records_dropped`; a mismatch is `unknown` then"),

@@ -96,14 +96,15 @@ _DELIVERED = ("explicit", "implicit", "null_mx_invalid")
 _ROUTES = f"""
 CREATE VIEW mail_routes AS
 SELECT * EXCLUDE (best, worst, mail_host), mail_host.host AS host, mail_host.preference AS preference,
-    mail_host.preference = best AS is_primary, worst = best AS dropped_are_primary
+    mail_host.preference = best AS is_primary,
+    worst = best OR coalesce(mx_unreadable, 0) > 0 AS dropped_are_primary
 FROM (
     SELECT * EXCLUDE (mx), list_min(list_transform(mx, lambda entry: entry.preference)) AS best,
         list_max(list_transform(mx, lambda entry: entry.preference)) AS worst,
         -- sorted by host, then preference: the first of its name has the better one
         unnest(list_filter(mx, lambda entry, place: place = 1 OR mx[place - 1].host <> entry.host)) AS mail_host
     FROM (
-        SELECT domain, rank, public_suffix, mx_dropped, list_sort(mx) AS mx, {senders.OF_DOMAIN}
+        SELECT domain, rank, public_suffix, mx_dropped, mx_unreadable, list_sort(mx) AS mx, {senders.OF_DOMAIN}
         FROM domains WHERE route IN {_DELIVERED}
     )
 )
@@ -156,7 +157,7 @@ SELECT * REPLACE ({_SETS.of(senders.CRITERIA, onto=True)}), {senders.VERDICTS} F
 UNION ALL BY NAME
 SELECT DISTINCT domain, rank, public_suffix, dropped_are_primary AS is_primary, mx_secure, mta_sts_enforced,
     getvariable('protocol') AS protocol, 'unknown' AS basis, false AS inferred, {_SETS.unknown()}
-FROM mail_routes WHERE mx_dropped > 0
+FROM mail_routes WHERE mx_dropped > 0 OR mx_unreadable > 0
 """
 
 

@@ -16,24 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from crawler.model.columns import (
-    ASKED,
-    ATTEMPTS,
-    BINARY,
-    FLAG,
-    INT,
-    LONG,
-    MILLISECONDS,
-    MX,
-    SERVICES,
-    SMALL,
-    SRV,
-    TEXT,
-    TEXTS,
-    TIME,
-    TLSA_RECORDS,
-    column,
-)
+from crawler.model.columns import (  # isort: skip
+    ASKED, ATTEMPTS, BINARY, FLAG, INT, LONG, MILLISECONDS, MX, SERVICES, SMALL, SRV, TEXT, TEXTS, TIME,
+    TLSA_RECORDS, column,
+)  # fmt: skip
 
 # The explicit aliases say that these names are to be had from here as well.
 # ruff: noqa: PLC0414
@@ -112,6 +98,9 @@ class Domain:
         "records left out, beyond the cap or without a port; `fallback`: `found none lookup_failed opted_out`, null where "
         "SRV records said enough; null: not looked for",
     )
+    mx_unreadable: int | None = column(
+        INT, "MX records of no known form beside the others: whom they name is not known"
+    )
     cnames: list[str] | None = column(TEXTS, "CNAMEs followed to reach the MX answer")
     dnssec: Dnssec | None = column(TEXT, "`secure insecure bogus unknown`, of the MX answer")
     mta_sts_record: MtaStsRecord | None = column(
@@ -152,7 +141,9 @@ class Host:
     )
     asked_dropped: int | None = column(INT, "ports beyond `pacing.host_ports` that were left out; null: none")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
-    addresses_dropped: int | None = column(INT, "addresses beyond the cap that were left out")
+    addresses_dropped: int | None = column(
+        INT, "addresses that were left out: beyond the cap, or in a record of no known form"
+    )
     cnames: list[str] | None = column(
         TEXTS,
         "CNAMEs followed to reach the addresses, in order; those through which only the other family led come last",

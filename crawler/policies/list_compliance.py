@@ -72,7 +72,7 @@ def of_domain(
         for name in names
         for address in _addresses(hosts.get(name))
     ]
-    if domain.mx_dropped:
+    if domain.mx_dropped or domain.mx_unreadable:
         found.append(Compliance())
     return together(found)
 

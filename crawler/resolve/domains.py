@@ -95,7 +95,7 @@ async def _fill_domain(
     policy = dns.begin(f"_mta-sts.{domain}", TXT) if config.mta_sts else None
     reporting = dns.begin(f"_smtp._tls.{domain}", TXT) if config.tlsrpt else None
     if answer.status is LookupStatus.OK:
-        _note(row, route.by_mx(answer.records, config.dns.max_mx))
+        _note(row, route.by_mx(answer.records, config.dns.max_mx, answer.malformed))
     else:
         addresses = await ask_addresses(domain, dns, config)
         _note(row, route.without_mx(domain, [address.status for address in addresses]))
@@ -110,7 +110,7 @@ async def _fill_domain(
 
 def _note(row: Domain, routing: route.Routing) -> None:
     row.route, row.dns_error = routing.route, routing.error
-    row.mx, row.mx_dropped = routing.mx, routing.mx_dropped
+    row.mx, row.mx_dropped, row.mx_unreadable = routing.mx, routing.mx_dropped, routing.mx_unreadable
 
 
 def _texts(answer: Answer, version: bytes, most: int) -> list[bytes] | None:

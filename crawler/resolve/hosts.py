@@ -61,7 +61,8 @@ async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, con
     found = [answer for answer in both if answer.status is LookupStatus.OK]
     families = [sorted(set(answer.records)) for answer in found]
     row.addresses = [address for family in families for address in family[: config.dns.max_addresses]]
-    row.addresses_dropped = sum(map(len, families)) - len(row.addresses)
+    unreadable = sum(answer.malformed for answer in both)
+    row.addresses_dropped = sum(map(len, families)) - len(row.addresses) + unreadable
     aliases = max((answer.cnames for answer in both), key=len)
     # The families may be led through different aliases, and each is a name under which somebody is met.
     row.cnames = list(dict.fromkeys([*aliases, *(name for answer in both for name in answer.cnames)]))

@@ -21,13 +21,15 @@ class Routing:
     route: Route
     mx: list[dict[str, Any]] | None = field(default_factory=list)
     mx_dropped: int | None = 0
+    mx_unreadable: int | None = 0
     error: DnsError | None = None
 
 
-def by_mx(records: Iterable[tuple[int, str]], max_mx: int) -> Routing:
+def by_mx(records: Iterable[tuple[int, str]], max_mx: int, unreadable: int = 0) -> Routing:
     """The route that MX records (preference, exchange) give; at least one is needed.
 
-    A host named twice counts with its best preference.  What the exchange is (an alias, an address
+    Beside them stood so many `unreadable` ones, which may name a host, so that a null MX alone does not say that there is
+    none.  A host named twice counts with its best preference.  What the exchange is (an alias, an address
     in dotted form, the domain itself) does not matter here: looking it up shows where it leads.
     """
     best: dict[str, int] = {}
@@ -38,6 +40,8 @@ def by_mx(records: Iterable[tuple[int, str]], max_mx: int) -> Routing:
             nulls.add(preference)
         elif preference < best.get(host, 65_536):
             best[host] = preference
+    if nulls and not best and unreadable:
+        return unknown(LookupStatus.MALFORMED)
     if nulls == {0} and not best:
         return Routing(Route.NULL_MX)
     # RFC 7505 §3: a null MX stands alone, with preference 0.  Hosts named beside it do get mail.
@@ -47,6 +51,7 @@ def by_mx(records: Iterable[tuple[int, str]], max_mx: int) -> Routing:
         route,
         [{"host": host, "preference": preference} for preference, host in ordered[:max_mx]],
         max(0, len(ordered) - max_mx),
+        unreadable,
     )
 
 
@@ -72,4 +77,4 @@ def without_answer(status: LookupStatus) -> Routing:
 
 def unknown(status: LookupStatus | None) -> Routing:
     """DNS failed; with None, nothing failed but not everything was asked."""
-    return Routing(Route.UNKNOWN, None, None, DnsError(status) if status is not None else None)
+    return Routing(Route.UNKNOWN, None, None, None, DnsError(status) if status is not None else None)

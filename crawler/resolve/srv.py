@@ -59,6 +59,8 @@ def named_by(answer: Answer, most: int) -> Named:
     """What an answer says of a service, whatever became of the question."""
     if answer.status is LookupStatus.OK:
         found = by_srv(answer.records, most)
+        if found.status is SrvStatus.NOT_AVAILABLE and answer.malformed:  # what cannot be read may name a host
+            return Named(SrvStatus.LOOKUP_FAILED, [], answer.malformed)
         return found._replace(dropped=found.dropped + answer.malformed)
     if answer.status in ABSENT:
         return Named(SrvStatus.ABSENT, [])

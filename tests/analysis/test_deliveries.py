@@ -210,6 +210,14 @@ def test_mail_hosts_beyond_the_cap_may_be_primary_where_all_that_are_kept_have_o
         assert parts == [(4, True, 3), (4, None, 1)]
 
 
+def test_a_mail_host_in_a_record_that_cannot_be_read_may_be_the_best_one() -> None:
+    with opened(
+        domain("a.example", ("mx.example", 10), ("mx2.example", 20), mx_unreadable=1),
+        *(row for name in ("mx.example", "mx2.example") for row in (host(name, "192.0.2.1"), probe(name, "192.0.2.1"))),
+    ) as run:
+        assert verdicts(run, "a.example") == {"any": Y, "all": U, "primary_any": Y, "primary_all": U, "worst": U}
+
+
 def test_a_host_named_twice_counts_once_at_its_better_preference() -> None:
     with opened(
         domain("a.example", ("mx.example", 30), ("other.example", 20), ("mx.example", 10)),

@@ -38,6 +38,12 @@ def test_a_host_with_both_families_and_a_usable_tlsa() -> None:
     assert tlsa.records == [{"usage": 3, "selector": 1, "matching": 1, "data": bytes.fromhex(DIGEST), "usable": True}]
 
 
+def test_an_address_record_that_cannot_be_read_is_counted_as_left_out() -> None:
+    script = zone("mx.test. 300 IN A 192.0.2.1", r"mx.test. 300 IN A \# 3 000102")
+    [host], _, _ = hosts(script, "mx.test", ipv6=False)
+    assert (host.addresses, host.addresses_dropped, host.ipv4_status) == (["192.0.2.1"], 1, LookupStatus.OK)
+
+
 def test_a_malformed_tlsa_record_does_not_hide_its_neighbours() -> None:
     script = zone(
         "mx.test. 300 IN A 192.0.2.1",

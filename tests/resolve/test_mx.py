@@ -45,6 +45,15 @@ def test_hundreds_of_mx_are_cut_and_the_rest_is_counted() -> None:
     assert routing.mx_dropped == 200
 
 
+def test_records_that_cannot_be_read_may_name_a_host_and_are_counted() -> None:
+    """They vanished, so all mail hosts of a domain seemed to be known, and a null MX beside one seemed to stand alone."""
+    routing = by_mx([(10, "mx.test")], 100, unreadable=2)
+    assert (routing.route, routing.mx_dropped, routing.mx_unreadable) == (Route.EXPLICIT, 0, 2)
+    routing = by_mx([(0, ".")], 100, unreadable=1)
+    assert (routing.route, routing.error, routing.mx) == (Route.UNKNOWN, DnsError.MALFORMED, None)
+    assert by_mx([(0, "."), (5, "mx.test")], 100, unreadable=1).route is Route.NULL_MX_INVALID
+
+
 def test_a_single_zero_dot_is_a_null_mx() -> None:
     routing = by_mx([(0, ".")], 100)
     assert (routing.route, routing.mx) == (Route.NULL_MX, [])

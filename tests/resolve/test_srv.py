@@ -63,3 +63,10 @@ def test_what_became_of_the_question_is_told_apart() -> None:
     assert statuses.pop(LookupStatus.NODATA) is statuses.pop(LookupStatus.NXDOMAIN) is SrvStatus.ABSENT
     assert statuses.pop(LookupStatus.BOGUS) is SrvStatus.BOGUS
     assert set(statuses.values()) == {SrvStatus.LOOKUP_FAILED}, "a failed lookup is no absence"
+
+
+def test_a_dot_beside_a_record_that_cannot_be_read_leaves_open_whether_there_is_such_a_service() -> None:
+    answer = Answer("x", SRV, LookupStatus.OK, records=[(0, 0, 0, ".")], malformed=1)
+    assert named_by(answer, 16) == Named(SrvStatus.LOOKUP_FAILED, [], 1)
+    answer.records = [(0, 0, 143, "a.example")]
+    assert named_by(answer, 16) == Named(SrvStatus.NAMED, [Place(0, 0, "a.example", 143)], 1)

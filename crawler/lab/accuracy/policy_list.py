@@ -24,7 +24,7 @@ from crawler.policies.policy_list import parse_policy_list
 Key = tuple[str, ...]
 Verdicts = dict[str, Any]
 
-_DOMAIN = ("domain", "route", "mx", "mx_dropped")
+_DOMAIN = ("domain", "route", "mx", "mx_dropped", "mx_unreadable")
 _HOST = ("host", "addresses", "ipv4_status", "ipv6_status", "addresses_dropped")
 _PROBE = (
     *("host", "address", "conclusive", "starttls_offered", "negotiated", "tls_version"),
