@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.figures.grouping import SMALLEST_GROUP
-from crawler.model.rows import MX, Endpoint
+from crawler.model.columns import MX
+from crawler.model.rows import Endpoint
 from crawler.politeness.budgets import EffortBudget, EndpointBudgets, TimeBudget
 from crawler.politeness.opt_out_reach import MANY_NAMES
 from crawler.politeness.pacing import network_of
