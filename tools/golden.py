@@ -18,6 +18,7 @@ from crawler.lab.behaviours.policy_list import LISTED
 from crawler.lab.behaviours.protection import MTA_STS, TLSA
 from crawler.lab.behaviours.reporting import TLSRPT
 from crawler.lab.behaviours.routes import ROUTES
+from crawler.lab.behaviours.services import SERVICES
 from crawler.lab.world.world import HOSTS
 from crawler.model import rows as records
 from crawler.model import vocabulary as words
@@ -79,7 +80,7 @@ def figures_page() -> str:
 
 def lab_page() -> str:
     """docs/lab.md with its derived half as it should be."""
-    return _page(LAB, "crawler/lab", [*_hosts(), *_routes(), *_protection(), *_listed()])
+    return _page(LAB, "crawler/lab", [*_hosts(), *_routes(), *_protection(), *_services(), *_listed()])
 
 
 def _page(path: Path, source: str, lines: list[str]) -> str:
@@ -116,6 +117,13 @@ def _protection() -> Iterator[str]:
     yield from ("| name | what there is | share | state |", "|---|---|---|---|")
     for rpt in TLSRPT.values():
         yield f"| `{rpt.name}` | {rpt.about} | {rpt.share:g} | {rpt.status or 'unknown'} |"
+
+
+def _services() -> Iterator[str]:
+    yield from ("", "## SRV records", "", "Shares are weights among the domains that have a mail host.", "")
+    yield from ("| name | what there is | share | state |", "|---|---|---|---|")
+    for services in SERVICES.values():
+        yield f"| `{services.name}` | {services.about} | {services.share:g} | {services.status} |"
 
 
 def _listed() -> Iterator[str]:

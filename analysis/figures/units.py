@@ -144,7 +144,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
         View(
             "hosts",
             rule,
-            "mail hosts of those domains that have an address, or may",
+            "mail hosts of those domains, or of a list of hosts, that have an address, or may",
             _RULE_WORDS[rule],
             _by_rule("host_units", rule, CRITERIA),
         )

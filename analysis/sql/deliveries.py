@@ -35,7 +35,8 @@ counted; `deliverable` in the routes says how many there are.  They are judged b
 - `worst`: `all` over the endpoints of every preference that accept connections (EFF, Internet.nl).
 
 **Hosts** are the distinct mail hosts of all deliveries, **addresses** their distinct addresses; both by
-`any` and `all` over their candidates.
+`any` and `all` over their candidates.  Hosts that the list itself names (route `host`) are among them, and no domain is
+counted for those.
 
 Each verdict has a twin `..._observed`, computed with inferred endpoints taken as unknown.  Where the
 twin decides, the verdict rests on observation alone; where only the verdict does, it is inferred.
@@ -119,7 +120,10 @@ _SETS = VerdictSets(DOMAIN_CRITERIA)
 _CANDIDATES = f"""
 CREATE TABLE candidates AS
 WITH wanted AS (
-    SELECT DISTINCT host FROM mail_routes
+    SELECT host FROM mail_routes
+    UNION
+    SELECT service.host FROM (SELECT unnest(services) AS service FROM domains WHERE route = 'host')
+    WHERE service.protocol = getvariable('protocol') AND service.form = 'starttls'
 ), addressed AS (
     SELECT host, address FROM (SELECT host, unnest(addresses) AS address FROM hosts)
 ), incomplete AS (

@@ -5,6 +5,7 @@ This module is pure.  The verdict is independent of the one on the chain.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from service_identity.hazmat import DNS_ID, DNSPattern
@@ -42,10 +43,19 @@ def names_any(leaf: ParsedCertificate, hosts: Iterable[str]) -> bool | None:
     return any_of(*(match(leaf, host) for host in hosts for match in (name_match, common_name_match)))
 
 
+#: A host name (RFC 952, RFC 1123 §2.1) of two labels or more, of which the last cannot be part of an IPv4 address.
+_PLAIN_NAME = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]", re.ASCII
+)
+
+
 def _is_among(names: bytes, host: str) -> bool:
     """Whether one of the names is the host's, or the wildcard that stands for it: no other can match."""
     host = host.rstrip(".")
     label, _, parent = host.partition(".")
+    # Nearly always: the very name, which the library would find equal.  It may tell a name from an address only.
+    if _PLAIN_NAME.fullmatch(host) and b"\0" + host.lower().encode() + b"\0" in names:
+        return True
     try:
         reference = guarded(DNS_ID, host)
         # By RFC 9525 §6.3 a wildcard, which is a whole label, stands for any one label.  The library, as old as

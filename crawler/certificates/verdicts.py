@@ -12,6 +12,7 @@ from datetime import datetime
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.name_match import common_name_match, name_match
 from crawler.certificates.parsing import ParsedCertificate
+from crawler.model.names import is_address_like
 from crawler.model.rows import Probe
 from crawler.model.three_valued import all_of
 
@@ -34,7 +35,9 @@ def judge_chain(probe: Probe, chain: list[ParsedCertificate], judge: Judge, at: 
 
 
 def judge_names(probe: Probe, leaf: ParsedCertificate) -> None:
-    """Write whether the leaf names the host."""
+    """Write whether the leaf names the host; where that is an address, no DNS-ID can, and it stays unknown."""
+    if is_address_like(probe.host or ""):
+        return
     probe.name_match = name_match(leaf, probe.host or "")
     probe.common_name_match = common_name_match(leaf, probe.host or "")
 

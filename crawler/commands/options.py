@@ -25,7 +25,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         metavar="NAME",
         action="append",
-        help="what to probe: smtp (default), submission, imap, pop3 …, or begun with TLS: imaps …; repeatable",
+        help="what to probe: smtp (default), submission, imap, pop3 …, or begun with TLS: imaps …; `mail` is IMAP, POP3 and "
+        "submission in both forms, at the hosts that SRV records name; repeatable",
     )
     group.add_argument(
         "--port", metavar="NAME=PORT", action="append", type=named_port, help="a protocol's port, e.g. smtp=2525"
@@ -52,7 +53,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 _SETTINGS = (
-    "resolver", "trust_ad", "ehlo_name", "protocol", "allow_network", "exclude", "ca_file", "vantage", "source_address",
+    "resolver", "trust_ad", "ehlo_name", "protocol", "hosts", "allow_network", "exclude", "ca_file", "vantage", "source_address",
     "tlsa", "mta_sts", "tlsrpt", "limit", "workers", "max_runtime",
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ def add_parser(commands: Any) -> None:
         epilog=examples(
             "probe example.com --ehlo-name probe.example.net",
             "probe mx1.example.com --host --json --ehlo-name probe.example.net",
+            "probe example.com --protocol mail --ehlo-name probe.example.net",
             "probe example.com --policy-list policy.json --ehlo-name probe.example.net",
         ),
     )

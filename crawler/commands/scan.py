@@ -26,12 +26,14 @@ def add_parser(commands: Any) -> None:
             "scan top-1m.csv --data data --config night.toml --limit 100000 --max-runtime 8h",
             "scan list.txt --data s3://bucket/scans --ehlo-name probe.example.net",
             "scan - --data data --ehlo-name probe.example.net < list.txt",
+            "scan list.txt --protocol mail --data data --ehlo-name probe.example.net",
+            "scan hosts.txt --hosts --protocol imap --protocol imaps --data data --ehlo-name probe.example.net",
         ),
     )
     parser.add_argument(
         "list",
         metavar="LIST",
-        help="domains: plain text, CSV, URLs, mail addresses, zone file or Parquet, text also as .gz .zst .xz .zip; - for standard input",
+        help="domains, or hosts with --hosts: plain text, CSV, URLs, mail addresses, zone file or Parquet, text also as .gz .zst .xz .zip; - for standard input",
     )
     parser.add_argument(
         "--data",
@@ -56,6 +58,12 @@ def add_parser(commands: Any) -> None:
         "--accept-invalid",
         action="store_true",
         help="scan a list although more than half of its lines are no domain names",
+    )
+    parser.add_argument(
+        "--hosts",
+        action="store_true",
+        default=None,
+        help="LIST is one of hosts: HOST, HOST:PORT, ADDRESS or [ADDRESS]:PORT a line; no MX is looked up",
     )
     parser.add_argument("--limit", metavar="N", type=int, help="only the first N names of the list")
     parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per core)")

@@ -34,7 +34,9 @@ class Step:
     key: Callable[[Any], Any] | None  #: of the input; rows with a key seen before in the shard are duplicates
 
 
-DOMAINS = Step("domains", Target, "targets", ("domains", "policies"), lambda t: t.domain or ("", t.input))
+DOMAINS = Step(
+    "domains", Target, "targets", ("domains", "policies"), lambda t: (t.domain, t.port) if t.domain else ("", t.input)
+)
 HOSTS = Step("hosts", MailHost, "hosts", ("hosts", "tlsa"), attrgetter("host"))
 PROBES = Step("probes", Endpoint, "endpoints", ("probes", "certificates"), None)
 STEPS = {step.name: step for step in (DOMAINS, HOSTS, PROBES)}

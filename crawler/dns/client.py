@@ -44,7 +44,7 @@ class Answer:
     """How the question for one name and type ended, and what was learnt.  Shared: not to be changed.
 
     Records: MX is (preference, exchange), A and AAAA the address as text, TXT the joined strings,
-    TLSA (usage, selector, matching, data).  Names are lower case without the trailing dot; the
+    TLSA (usage, selector, matching, data), SRV (priority, weight, port, target).  Names are lower case without the trailing dot; the
     root is ".".
     """
 

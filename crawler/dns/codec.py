@@ -2,7 +2,7 @@
 
 It has no I/O, no loops without end, and no exception but `Undecodable`.  What is not
 plainly common is declined, and `lenient.py` reads it; the tests hold both against dnspython.
-RFC 1035 §4, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6698 §2.1 (TLSA).
+RFC 1035 §4, RFC 6891 (EDNS), RFC 8914 (extended errors), RFC 6698 §2.1 (TLSA), RFC 2782 (SRV).
 """
 
 from __future__ import annotations
@@ -16,29 +16,20 @@ import dns.ipv6
 from crawler.model.rows import printable
 from crawler.settings.declared_limits import limit
 
-A, CNAME, PTR, MX, TXT, AAAA, OPT, TLSA = 1, 5, 12, 15, 16, 28, 41, 52
+A, CNAME, PTR, MX, TXT, AAAA, SRV, OPT, TLSA = 1, 5, 12, 15, 16, 28, 33, 41, 52
 _PSEUDO = frozenset({OPT, 250})  # 250 is TSIG
 IN = 1
 
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
 _RCODES = [
-    "NOERROR",
-    "FORMERR",
-    "SERVFAIL",
-    "NXDOMAIN",
-    "NOTIMP",
-    "REFUSED",
-    "YXDOMAIN",
-    "YXRRSET",
-    "NXRRSET",
-    "NOTAUTH",
-    "NOTZONE",
+    "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE",
     "DSOTYPENI",
-]
+]  # fmt: skip
 
 _COUNTS = struct.Struct("!HHHH").unpack_from
 _RECORD = struct.Struct("!HHIH").unpack_from  # type, class, TTL, length of RDATA
 _PAIR = struct.Struct("!HH").unpack_from
+_TRIPLE = struct.Struct("!HHH").unpack_from
 _LENGTH_BYTE = [bytes((n,)) for n in range(64)]
 #: Bytes that stand for themselves in the text of a name; a name with any other is declined.
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_./*"
@@ -65,8 +56,8 @@ class Response:
     """What a message says about one name and type.
 
     Records: MX is (preference, exchange), A and AAAA the address as text, TXT the joined strings,
-    CNAME and PTR the target, TLSA (usage, selector, matching, data), any other the bytes.  Names are lower
-    case without the trailing dot; the root is ".".  A record that is given twice is one (RFC 2181 §5), and no
+    CNAME and PTR the target, TLSA (usage, selector, matching, data), SRV (priority, weight, port, target), any other
+    the bytes.  Names are lower case without the trailing dot; the root is ".".  A record that is given twice is one (RFC 2181 §5), and no
     order in which they come says anything.
     """
 
@@ -274,6 +265,12 @@ def _mx(wire: bytes, at: int, end: int, seen: dict[int, str]) -> tuple[int, str]
     return wire[at] << 8 | wire[at + 1], _whole_name(wire, at + 2, end, seen)
 
 
+def _srv(wire: bytes, at: int, end: int, seen: dict[int, str]) -> tuple[int, int, int, str]:
+    """The target may be compressed, which RFC 2782 forbids and RFC 2181 §4.1 asks readers to bear."""
+    priority, weight, port = _TRIPLE(wire, at)
+    return priority, weight, port, _whole_name(wire, at + 6, end, seen)
+
+
 def _a(wire: bytes, at: int, end: int, seen: dict[int, str]) -> str:
     if end - at != 4:
         raise Undecodable("an A record of other than 4 bytes")
@@ -313,6 +310,7 @@ _READERS: dict[int, Any] = {
     CNAME: _whole_name,
     MX: _mx,
     PTR: _whole_name,
+    SRV: _srv,
     TXT: _txt,
     TLSA: _tlsa,
 }

@@ -22,6 +22,7 @@ from crawler.dns.codec import (
     MX,
     OPT,
     PTR,
+    SRV,
     TLSA,
     TXT,
     A,
@@ -47,8 +48,9 @@ _HEADER = 12
 _COUNTS = struct.Struct("!HHHH").unpack_from
 _RECORD = struct.Struct("!HHIH").unpack_from  # type, class, TTL, length of RDATA
 _PAIR = struct.Struct("!HH").unpack_from
+_TRIPLE = struct.Struct("!HHH").unpack_from
 
-_Value = str | bytes | tuple[int, str] | tuple[int, int, int, bytes]
+_Value = str | bytes | tuple[int, str] | tuple[int, int, int, bytes] | tuple[int, int, int, str]
 _Record = tuple[
     str, int, bool, int, bytes, _Value | None
 ]  #: owner, type, class is IN, TTL, RDATA, value (None: malformed)
@@ -192,6 +194,8 @@ def _value(message: _Message, kind: int, at: int, end: int) -> _Value | None:
     data = message.wire[at:end]
     if kind == MX and len(data) > 2:
         return int.from_bytes(data[:2]), _whole_name(message, at + 2, end)
+    if kind == SRV and len(data) > 6:
+        return (*_TRIPLE(data), _whole_name(message, at + 6, end))
     if kind in (CNAME, PTR):
         return _whole_name(message, at, end)
     if kind == A:
@@ -202,7 +206,7 @@ def _value(message: _Message, kind: int, at: int, end: int) -> _Value | None:
         return _strings(data)
     if kind == TLSA:
         return (data[0], data[1], data[2], data[3:])
-    return data if kind != MX else None
+    return data if kind not in (MX, SRV) else None
 
 
 def _whole_name(message: _Message, at: int, end: int) -> str:

@@ -107,7 +107,7 @@ def _name_of(row: Any) -> str:
 def _levels(step: Step, row: Any) -> tuple[Hashable, ...]:
     """What rows may have in common, the largest first; rows that have all in common are one row."""
     if isinstance(row, Endpoint):
-        return network_of(row.address or ""), row.address, (row.address, row.host, row.protocol, row.form)
+        return network_of(row.address or ""), row.address, (row.address, row.host, row.protocol, row.form, row.port)
     assert step.key is not None
     return (step.key(row),)
 

@@ -10,16 +10,14 @@ from crawler.model.rows import (
     DnsError,
     Domain,
     Endpoint,
-    Host,
     LookupStatus,
     MailHost,
     Outcome,
     Route,
     Target,
-    Tlsa,
-    TlsaStatus,
 )
 from crawler.probe.shard_rows import unprobed
+from crawler.resolve.hosts import unasked
 from crawler.settings.config import Config
 
 
@@ -30,9 +28,10 @@ def rows_of(inputs: Iterable[Target | MailHost | Endpoint], config: Config) -> I
             yield _domain(item)
         elif isinstance(item, MailHost):
             status = LookupStatus.GAVE_UP
-            yield Host(host=item.host, ipv4_status=status, ipv6_status=status)
-            for port in sorted({service.port for service in config.services()}):
-                yield Tlsa(host=item.host, port=port, status=TlsaStatus.NOT_ASKED)
+            row, tlsa = unasked(item, config)
+            row.ipv4_status = row.ipv6_status = status
+            yield row
+            yield from tlsa
         else:
             yield unprobed(item, Outcome.GAVE_UP)
 

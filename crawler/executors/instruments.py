@@ -10,6 +10,7 @@ from crawler.politeness.opt_out_file import OptOuts
 from crawler.probe.prober import Heard, Prober
 from crawler.resolve.domains import resolve_domains
 from crawler.resolve.hosts import resolve_hosts
+from crawler.resolve.listed_hosts import resolve_listed_hosts
 from crawler.resolve.lookups import Emit
 from crawler.resolve.policy_fetch import PolicyFetcher
 from crawler.settings.config import Config
@@ -40,11 +41,14 @@ class Instruments:
 
     async def resolve_domains(self, targets: Iterable[Target], emit: Emit) -> None:
         """Emit one `Domain` for each target, and the policies that were fetched."""
+        if self._config.hosts:
+            await resolve_listed_hosts(targets, self._config, emit, excluded=self.prober.exclusions.domain)
+            return
         await resolve_domains(
             targets, self._dns, self._config, emit,
             excluded=self.prober.exclusions.domain, fetch_policy=self._policies.fetch,
         )  # fmt: skip
 
     async def resolve_hosts(self, hosts: Iterable[MailHost], emit: Emit) -> None:
-        """Emit one `Host`, and one `Tlsa` for each standard port, for each mail host."""
+        """Emit one `Host`, and one `Tlsa` for each port that it is asked on, for each mail host."""
         await resolve_hosts(hosts, self._dns, self._config, emit)

@@ -59,6 +59,7 @@ from crawler.executors.network_shares import network_share_of
 from crawler.model.errors import UsageError, disk_trouble, is_disk_trouble, root_error
 from crawler.model.visible import log_to_terminal
 from crawler.politeness.opt_out_file import OptOuts
+from crawler.resolve.asked import gathered
 from crawler.settings.config import Config
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,9 @@ class Worker:
         output = ShardOutput(self._run, step, shard, self._signature, expected)
         dropped = [0]
         rows = read_rows(path, step.row)
-        if step.key is not None:
+        if step is HOSTS:
+            rows = gathered(rows, dropped)
+        elif step.key is not None:
             rows = distinct(rows, step.key, dropped)
         self._outputs[step_name, shard] = output, dropped
         in_domains: dict[str, dict[str, float]] = {}

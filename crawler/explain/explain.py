@@ -10,7 +10,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from crawler.model.visible_console import VisibleConsole
 from crawler.policies.policy_list import read_policy_list
 from crawler.politeness.budgets import TimeBudget
 from crawler.preflight.checks import check_identity
-from crawler.probe.shard_rows import is_deaf, unprobed
+from crawler.probe.shard_rows import Place, is_deaf, place_of, unprobed
 from crawler.protocols.registry import service
+from crawler.resolve.asked import mail_hosts_of
 from crawler.resolve.endpoints import endpoints_of
 from crawler.settings.config import Config
 
@@ -58,6 +59,8 @@ def run(
         raise UsageError("--policy-list is about domains; leave --host out, or the list")
     listed = None if policy_list is None else read_policy_list(policy_list)
     check_identity(config)
+    if as_host:
+        config = replace(config, hosts=True)
     findings = anyio.run(_measure, config, label, as_host, address, backend_options={"use_uvloop": True})
     if listed is not None:
         sys.stderr.writelines(visible(f"{line}\n") for line in listed.warnings(datetime.now(UTC)))
@@ -92,10 +95,11 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
         instruments = Instruments(config, dns)
         if not as_host:
             await instruments.resolve_domains([Target(name, name)], emit)
-        names = [name] if as_host else [mx["host"] for mx in (findings.domain and findings.domain.mx) or ()]
-        await instruments.resolve_hosts([MailHost(host) for host in dict.fromkeys(names)], emit)
+        hosts = [MailHost(name)] if as_host else mail_hosts_of(findings.domain or Domain(), config)
+        names = [host.host for host in hosts]
+        await instruments.resolve_hosts(hosts, emit)
     prober = instruments.prober
-    findings.hosts.sort(key=lambda host: names.index(host.host or ""))
+    findings.hosts.sort(key=lambda host: names.index(host.host))
     endpoints = list(_endpoints(findings, config, address))
     time = TimeBudget(config.pacing)
     time.allow(name, 1.0)
@@ -103,9 +107,10 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
     def took(seconds: float) -> None:
         time.take(name, seconds)
 
-    asked: dict[str | None, list[Probe]] = {}  # by address
+    asked: dict[Place, list[Probe]] = {}
+    visited: set[str | None] = set()  # addresses
     for number, endpoint in enumerate(endpoints, 1):
-        here = asked.setdefault(endpoint.address, [])
+        here = asked.setdefault(place_of(endpoint), [])
         if endpoint.over_budget or time.is_spent(name):
             findings.probes.append((unprobed(endpoint, Outcome.OVER_BUDGET), []))
             continue
@@ -116,12 +121,13 @@ async def _measure(config: Config, name: str, as_host: bool, address: str | None
             endpoint
         ):  # which may take a while, as silent ones are waited for
             say(f"{number} of {len(endpoints)}: {endpoint.host} at {endpoint.address}, port {endpoint.port}")
-        if here:
+        if endpoint.address in visited:
             await anyio.sleep(config.pacing.address_pause)
         found = await prober.probe_one(endpoint, took)  # one after the other: this is no scan
         findings.probes.append(found)
         if found[0].stage is not None:  # it was contacted
             here.append(found[0])
+            visited.add(endpoint.address)
     return findings
 
 

@@ -15,7 +15,7 @@ from crawler.certificates.parsing import ParsedCertificate
 from crawler.explain.domain_text import about_domain, about_host, summary
 from crawler.explain.endpoint_text import about_probe
 from crawler.explain.list_text import ListedDomain
-from crawler.model.rows import Domain, Host, Probe, Route, Tlsa
+from crawler.model.rows import Domain, FoundBy, Host, Probe, Route, Tlsa
 from crawler.policies.senders import Delivery, Sender, deliveries, takes_deliveries
 
 ROUTES: dict[Route, str] = {
@@ -27,6 +27,14 @@ ROUTES: dict[Route, str] = {
     Route.NXDOMAIN: "does not exist",
     Route.UNKNOWN: "could not be looked up, so where its mail goes is unknown",
     Route.OPTED_OUT: "opted out of being measured",
+    Route.HOST: "is asked as a host, whatever mail goes there",
+}
+_WAYS: dict[str, str] = {
+    FoundBy.LISTED: "mail host",
+    FoundBy.MX: "mail host",
+    FoundBy.SRV: "named by SRV records",
+    FoundBy.SRV_OTHER_FORM: "named by SRV records of the other form",
+    FoundBy.FALLBACK: "found by custom",
 }
 _STYLES: dict[bool | None, str] = {True: "green", False: "red", None: ""}
 WITHOUT_MAIL = (Route.NULL_MX, Route.NO_MAIL_HOST, Route.NXDOMAIN)
@@ -75,12 +83,18 @@ def _about_domain(row: Domain) -> Iterator[Text]:
 
 def _about_host(host: Host, findings: Findings) -> Iterator[Text]:
     mx = (findings.domain and findings.domain.mx) or ()
-    preference = next((f"preference {entry['preference']}" for entry in mx if entry["host"] == host.host), "mail host")
+    preference = next((f"preference {entry['preference']}" for entry in mx if entry["host"] == host.host), _ways(host))
     yield Text.assemble((host.host or "", "bold"), f"  {preference}")
     if not host.addresses:
         yield Text(f"  no address: IPv4 {host.ipv4_status}, IPv6 {host.ipv6_status}", style="yellow")
         return
     yield from about_host(host, findings.tlsa.get(host.host or ""), findings.domain)
+
+
+def _ways(host: Host) -> str:
+    """How a host was found, in words; each way once."""
+    ways = dict.fromkeys(_WAYS[way] for entry in host.asked or () for way in entry["found_by"])
+    return ", ".join(ways) or _WAYS[FoundBy.MX]
 
 
 def judged(findings: Findings) -> Iterator[tuple[Probe, dict[Sender, Delivery | None]]]:

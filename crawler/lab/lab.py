@@ -26,6 +26,7 @@ from crawler.lab.outages import Outage, play
 from crawler.lab.servers.authority import Authority
 from crawler.lab.servers.dns import LabAnswer, OverTcp, OverUdp, Responder, answer
 from crawler.lab.servers.dns_protection import answer_protected
+from crawler.lab.servers.dns_services import answer_services
 from crawler.lab.servers.mail import MailServers
 from crawler.lab.servers.policy import PolicyServers
 from crawler.lab.servers.tls import ServerContexts
@@ -220,6 +221,8 @@ class Lab:
         if (found := answer_hostile(self.adversary, self.authority, name, rdtype)) is not None:
             return found
         if (found := answer_protected(self.world, self.authority, name, rdtype)) is not None:
+            return found
+        if (found := answer_services(self.world, self.smtp_port, name, rdtype)) is not None:
             return found
         found = answer(self.world, name, rdtype)
         self._inhabit(name)  # names outside the list have their hosts too, from the moment that someone asks

@@ -55,7 +55,7 @@ def _ignore(words: str) -> None:
 
 def targets_of(stream: BinaryIO, told: Told = _ignore) -> Iterator[Target]:
     """The targets of a text; `told` hears its form in words, before the first of them."""
-    lines = _lines(stream)
+    lines = lines_of(stream)
     first = list(islice(lines, _SAMPLE))
     form = _recognised([text for line in first if isinstance(text := text_of(line), str)])
     told(form.words)
@@ -97,7 +97,7 @@ def share_of_domains(cells: Sequence[str]) -> float:
     return sum(map(is_domain, filled)) / len(filled) if filled else 0.0
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
     """Lines with their ends; of a line beyond the limit the beginning, one byte longer than the limit."""
     line = stream.readline(MAX_LINE + 1).removeprefix(b"\xef\xbb\xbf")  # an editor's byte-order mark
     while line:

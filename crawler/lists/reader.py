@@ -22,6 +22,7 @@ from crawler.lists.bounds import InputError
 from crawler.lists.cells import kept
 from crawler.lists.compression import OPENERS, looks_binary, must_be_file, opened, reading
 from crawler.lists.formats import targets_of
+from crawler.lists.hosts import HostLines
 from crawler.lists.parquet import MAGIC, is_parquet, parquet_targets, row_count
 from crawler.lists.survey import ListContents, contents_of
 from crawler.model.rows import Target
@@ -60,11 +61,15 @@ class ListFacts:
 
 
 def survey(
-    path: Path, limit: int = 0, covering: Callable[[str], str | None] | None = None, lists: Lists = _BOUNDS
+    path: Path,
+    limit: int = 0,
+    covering: Callable[[str], str | None] | None = None,
+    lists: Lists = _BOUNDS,
+    hosts: HostLines | None = None,
 ) -> ListFacts:
     """Read a list through: hash of the file as it is, its lines (comments included), what is in its first `limit` names, and whether more come.
 
-    `covering` names the opt-out that covers a name.  Raises `InputError` for what is no list: not there, a directory,
+    `covering` names the opt-out that covers a name, `hosts` reads the lines of a list of hosts.  Raises `InputError` for what is no list: not there, a directory,
     damaged, binary, empty, or more costly to read than `lists` allows.
     """
     must_be_file(path)
@@ -76,30 +81,37 @@ def survey(
 
     def taken(told: Callable[[str], None]) -> Iterator[Target]:
         nonlocal cut
-        targets = read_targets(path, limit and limit + 1, told, lists)
+        targets = read_targets(path, limit and limit + 1, told, lists, hosts)
         yield from islice(targets, limit or None)
         cut = next(targets, None) is not None
 
     contents = contents_of(taken, covering)
     if not contents.valid and not contents.invalid:
-        raise InputError(f"{path}: the list is empty; give one domain name a line")
+        raise InputError(f"{path}: the list is empty; give one {'host' if hosts else 'domain name'} a line")
     return ListFacts(digest, size, lines, contents, cut)
 
 
 def read_targets(
-    path: Path, limit: int = 0, told: Callable[[str], None] = lambda words: None, lists: Lists = _BOUNDS
+    path: Path,
+    limit: int = 0,
+    told: Callable[[str], None] = lambda words: None,
+    lists: Lists = _BOUNDS,
+    hosts: HostLines | None = None,
 ) -> Iterator[Target]:
     """The names of a list in their order, at most `limit` (0: all); duplicates are still in.
 
-    `rank` is what the list states; a plain list states none.  `told` hears the form of the list in words.  Raises
-    `InputError`.
+    `rank` is what the list states; a plain list states none.  `told` hears the form of the list in words.  `hosts`
+    reads the lines of a list of hosts.  Raises `InputError`.
     """
     must_be_file(path)
     if is_parquet(path):
+        if hosts is not None:
+            raise InputError(f"{path}: is Parquet; with --hosts give text, one host a line")
         yield from map(kept, islice(parquet_targets(path, told, lists), limit or None))
         return
     with opened(path, lists) as stream:
-        yield from map(kept, islice(targets_of(stream, told), limit or None))
+        read = targets_of if hosts is None else hosts.targets
+        yield from map(kept, islice(read(stream, told), limit or None))
 
 
 def _line_count(path: Path, lists: Lists) -> int:

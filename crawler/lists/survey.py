@@ -14,6 +14,7 @@ from typing import Any
 
 from crawler.lists.cells import is_from_mailbox, is_from_url
 from crawler.model.rows import Target
+from crawler.model.vocabulary import ONE_HOST_A_LINE
 from crawler.settings.declared_limits import limit
 
 _EXACTLY = limit(
@@ -28,6 +29,9 @@ _BITS = 1 << 26
 """Bits of the estimate, 8 MiB: of a hundred million names it is right to about one in a thousand."""
 
 _EXAMPLES = 3
+
+_PORTS = 8
+"""Ports named of a list of hosts."""
 
 _MANY_NAMES = 1_000
 """Listed names that one opt-out covers before that is worth a warning."""
@@ -81,10 +85,14 @@ class ListContents:
     from_mailboxes: int = 0
     examples: list[str] = field(default_factory=list)  #: names as they were understood
     problems: list[str] = field(default_factory=list)  #: lines that are no names, and why
+    asked: Counter[tuple[int, str]] = field(
+        default_factory=Counter
+    )  #: hosts with a port, by it and what is asked there
     opted_out: Counter[str] = field(default_factory=Counter)  #: listed names by the opt-out that covers them
 
     def lines(self) -> Iterator[str]:
         """For people, before anybody is contacted."""
+        unit = "host" if self._is_of_hosts else "name"
         yield f"list: {self.form}; e.g. {', '.join(self.examples) or 'none'}"
         origins = [
             f"{count:,} from {what}"
@@ -94,11 +102,15 @@ class ListContents:
         about = "about " if self.duplicates_estimated else ""
         origin = f" ({', '.join(origins)})" if origins else ""
         yield (
-            f"list: {self.valid:,} name{'s' * (self.valid != 1)}{origin}, "
+            f"list: {self.valid:,} {unit}{'s' * (self.valid != 1)}{origin}, "
             f"{about}{self.duplicates:,} of them duplicates, "
-            f"{'1 line that is no name' if self.invalid == 1 else f'{self.invalid:,} lines that are no names'}"
+            f"{f'1 line that is no {unit}' if self.invalid == 1 else f'{self.invalid:,} lines that are no {unit}s'}"
             + (f"; e.g. {self.problems[0]}" if self.problems else "")
         )
+        if self.asked:
+            ports = [f"{name} on port {port} ({count:,})" for (port, name), count in self.asked.most_common(_PORTS)]
+            more = f" and {len(self.asked) - _PORTS:,} more ports" if len(self.asked) > _PORTS else ""
+            yield f"list: {self.asked.total():,} of them have a port: {', '.join(ports)}{more}"
         for entry, count in self.opted_out.most_common():
             if count > _MANY_NAMES:
                 yield f"warning: the opt-out of {entry} covers {count:,} names of the list"
@@ -113,19 +125,24 @@ class ListContents:
             "duplicates_estimated": self.duplicates_estimated,
             "from_urls": self.from_urls,
             "from_mailboxes": self.from_mailboxes,
-        }
+        } | ({"with_port": self.asked.total()} if self._is_of_hosts else {})
 
     def why_refused(self) -> str | None:
         """Why this can hardly be the list that was meant; None if it can."""
         if self.valid and self.invalid <= self.valid:
             return None
+        unit = "host" if self._is_of_hosts else "domain name"
         what = (
-            "no line is a domain name"
+            f"no line is a {unit}"
             if not self.valid
-            else f"{self.invalid:,} of {self.invalid + self.valid:,} lines are no domain names"
+            else f"{self.invalid:,} of {self.invalid + self.valid:,} lines are no {unit}s"
         )
         example = f"; e.g. {self.problems[0]}" if self.problems else ""
         return f"{what} (read as: {self.form}{example}); give another list, or --accept-invalid to scan it all the same"
+
+    @property
+    def _is_of_hosts(self) -> bool:
+        return self.form == ONE_HOST_A_LINE
 
 
 def contents_of(
@@ -145,9 +162,13 @@ def contents_of(
                 made.problems.append(f"{(target.input or '')[:60]!r}: {target.problem}")
             continue
         made.valid += 1
-        names.add(target.domain)
-        if len(made.examples) < _EXAMPLES and target.domain not in made.examples:
-            made.examples.append(target.domain)
+        example = target.domain
+        if target.port is not None:
+            example = f"[{target.domain}]:{target.port}" if ":" in target.domain else f"{target.domain}:{target.port}"
+            made.asked[target.port, (target.services or [""])[0]] += 1
+        names.add(example)
+        if len(made.examples) < _EXAMPLES and example not in made.examples:
+            made.examples.append(example)
         if target.input != target.domain:
             made.from_urls += is_from_url(target)
             made.from_mailboxes += is_from_mailbox(target)

@@ -43,9 +43,11 @@ def a_label(text: str) -> str:
 def suffixes(name: str) -> tuple[str | None, str | None]:
     """Registrable domain and public suffix of an A-label; (None, name) for a public suffix itself.
 
-    The longest match counts, private section of the list included; under a top-level domain that
+    An address has neither.  The longest match counts, private section of the list included; under a top-level domain that
     the list does not know, the top-level domain is the suffix (the list's own default rule `*`).
     """
+    if is_address_like(name):
+        return None, None
     suffix = _public_suffixes().publicsuffix(name)
     if suffix is None:
         return None, None
@@ -53,6 +55,11 @@ def suffixes(name: str) -> tuple[str | None, str | None]:
         return None, name
     label = name[: -len(suffix) - 1].rpartition(".")[2]
     return f"{label}.{suffix}", suffix
+
+
+def is_address_like(text: str) -> bool:
+    """Whether a text stands where a name may and can be none, as no top-level domain is a number (see `a_label`)."""
+    return ":" in text or (text[-1:].isdigit() and text.rpartition(".")[2].isdigit())
 
 
 def is_top_level_domain(label: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from crawler.model.rows import Certificate, Domain, Endpoint, Policy, Probe, Target, Tlsa
+from crawler.model.rows import Certificate, Domain, Endpoint, MailHost, Policy, Probe, Target, Tlsa
 
 _OBJECT = 64  # bytes of a short text, or of a small object
 
@@ -45,7 +45,8 @@ def _count(*lists: list[Any] | None) -> int:
 #: By the class of the row.
 WEIGHTS: dict[type, Callable[[Any], int]] = {
     Certificate: _of_certificate,
-    Domain: lambda row: _count(row.mta_sts_mx, row.mx) + _texts(row.input),
+    Domain: lambda row: _count(row.mta_sts_mx, row.mx) + 8 * _count(row.services, row.srv) + _texts(row.input),
+    MailHost: lambda row: 4 * _count(row.asked),
     Endpoint: lambda row: _of_records(row.tlsa),
     Policy: lambda row: _texts(row.text),
     Probe: _of_probe,

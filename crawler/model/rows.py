@@ -10,59 +10,37 @@ unknown, never *no*.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
+from crawler.model.columns import (  # isort: skip
+    ASKED, ATTEMPTS, BINARY, FLAG, INT, LONG, MILLISECONDS, MX, SERVICES, SMALL, SRV, TEXT, TEXTS, TIME,
+    TLSA_RECORDS, column,
+)  # fmt: skip
+
 # The explicit aliases say that these names are to be had from here as well.
 # ruff: noqa: PLC0414
-from crawler.model.vocabulary import (
-    DaneError as DaneError,
-)
-from crawler.model.vocabulary import (
-    DaneStatus as DaneStatus,
-)
-from crawler.model.vocabulary import (
-    DnsError as DnsError,
-)
-from crawler.model.vocabulary import (
-    Dnssec as Dnssec,
-)
-from crawler.model.vocabulary import (
-    Form as Form,
-)
-from crawler.model.vocabulary import (
-    LookupStatus as LookupStatus,
-)
-from crawler.model.vocabulary import (
-    MtaStsFetch as MtaStsFetch,
-)
-from crawler.model.vocabulary import (
-    MtaStsMode as MtaStsMode,
-)
-from crawler.model.vocabulary import (
-    MtaStsRecord as MtaStsRecord,
-)
-from crawler.model.vocabulary import (
-    Outcome as Outcome,
-)
-from crawler.model.vocabulary import (
-    Route as Route,
-)
-from crawler.model.vocabulary import (
-    Stage as Stage,
-)
-from crawler.model.vocabulary import (
-    TlsaStatus as TlsaStatus,
-)
-from crawler.model.vocabulary import (
-    TlsrptStatus as TlsrptStatus,
-)
-from crawler.model.vocabulary import (
-    is_conclusive as is_conclusive,
-)
+from crawler.model.vocabulary import DaneError as DaneError
+from crawler.model.vocabulary import DaneStatus as DaneStatus
+from crawler.model.vocabulary import DnsError as DnsError
+from crawler.model.vocabulary import Dnssec as Dnssec
+from crawler.model.vocabulary import Fallback as Fallback
+from crawler.model.vocabulary import Form as Form
+from crawler.model.vocabulary import FoundBy as FoundBy
+from crawler.model.vocabulary import LookupStatus as LookupStatus
+from crawler.model.vocabulary import MtaStsFetch as MtaStsFetch
+from crawler.model.vocabulary import MtaStsMode as MtaStsMode
+from crawler.model.vocabulary import MtaStsRecord as MtaStsRecord
+from crawler.model.vocabulary import Outcome as Outcome
+from crawler.model.vocabulary import Route as Route
+from crawler.model.vocabulary import SrvStatus as SrvStatus
+from crawler.model.vocabulary import Stage as Stage
+from crawler.model.vocabulary import TlsaStatus as TlsaStatus
+from crawler.model.vocabulary import TlsrptStatus as TlsrptStatus
+from crawler.model.vocabulary import is_conclusive as is_conclusive
 
 SCHEMA_VERSION = 2
 """Raised whenever a stored column changes its name, type or meaning."""
@@ -72,37 +50,21 @@ MISSING_ISSUER = (2, 20, 21)
 UNABLE_TO_VERIFY_LEAF_SIGNATURE."""
 
 
-# --- how a column is declared -------------------------------------------------------------------
-
-TEXT = pa.string()
-TEXTS = pa.list_(pa.string())
-FLAG = pa.bool_()
-SMALL = pa.int16()
-INT = pa.int32()
-LONG = pa.int64()
-MILLISECONDS = pa.int32()
-TIME = pa.timestamp("us", tz="UTC")
-BINARY = pa.binary()
-MX = pa.list_(pa.struct([("host", TEXT), ("preference", INT)]))
-TLSA_RECORDS = pa.list_(
-    pa.struct([("usage", SMALL), ("selector", SMALL), ("matching", SMALL), ("data", BINARY), ("usable", FLAG)])
-)
-ATTEMPTS = pa.list_(pa.struct([("started_at", TIME), ("stage", TEXT), ("outcome", TEXT), ("reply_code", SMALL)]))
-
-
-def column(kind: pa.DataType, doc: str, *, default: Any = None) -> Any:
-    """Declare a stored column: its Arrow type and the sentence that the data dictionary prints."""
-    return field(default=default, metadata={"type": kind, "doc": doc})
-
-
 # --- stored rows --------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Domain:
-    """One name of the list: where its mail goes and what it publishes (table `domains`)."""
+    """One name of the list: where its mail goes and what it publishes (table `domains`).
 
-    domain: str | None = column(TEXT, "the name as A-label, lower case; null if `route` is `invalid`")
+    In a run over a list of hosts (`--hosts`) it is one host and port of the list: `route` is `host`, `services` says what
+    it is asked, and whatever DNS says of a domain is null, as nobody was asked about it.
+    """
+
+    domain: str | None = column(
+        TEXT,
+        "the name as A-label, lower case; in a list of hosts the host's name or address; null if `route` is `invalid`",
+    )
     input: str | None = column(
         TEXT, "the name as the list writes it; of more than 1,024 characters the beginning, and how many are left out"
     )
@@ -110,7 +72,7 @@ class Domain:
     registrable_domain: str | None = column(TEXT, "public suffix plus one label; null for a public suffix itself")
     public_suffix: str | None = column(TEXT, "longest match in the Public Suffix List")
     route: Route | None = column(
-        TEXT, "`explicit implicit null_mx null_mx_invalid no_mail_host nxdomain unknown invalid opted_out`"
+        TEXT, "`explicit implicit null_mx null_mx_invalid no_mail_host nxdomain unknown invalid opted_out host`"
     )
     dns_error: DnsError | None = column(
         TEXT, "why `route` is unknown: `servfail refused bogus timeout malformed gave_up`"
@@ -122,6 +84,20 @@ class Domain:
         MX, "mail hosts by preference; for `implicit` the domain itself with preference 0"
     )
     mx_dropped: int | None = column(INT, "MX records beyond the cap that were left out")
+    services: list[dict[str, Any]] | None = column(
+        SERVICES,
+        "hosts and ports that are asked on account of this name, apart from those of `mx`, by `protocol` and `form` (as in "
+        "`probes`); `found_by`: `listed srv srv_other_form fallback mx`; `priority` and `weight` of an SRV record; "
+        "`reference_names`: names of which the certificate must bear one (RFC 9525, RFC 6186 §6), none for an address; "
+        "null: not looked for",
+    )
+    srv: list[dict[str, Any]] | None = column(
+        SRV,
+        "how the search for `services` went, for each `protocol` and `form`. `status` of the SRV records: `named "
+        "not_available absent lookup_failed bogus opted_out`; `dnssec` and `cnames` as those of the MX answer; `dropped`: "
+        "records left out, beyond the cap or without a port; `fallback`: `found none lookup_failed opted_out`, null where "
+        "SRV records said enough; null: not looked for",
+    )
     mx_unreadable: int | None = column(
         INT, "MX records of no known form beside the others: whom they name is not known"
     )
@@ -157,7 +133,13 @@ class Domain:
 class Host:
     """One mail host and its addresses (table `hosts`, once per host and run)."""
 
-    host: str | None = column(TEXT, "the name as A-label, lower case")
+    host: str | None = column(TEXT, "the name as A-label, lower case; or the address that a list of hosts names")
+    asked: list[dict[str, Any]] | None = column(
+        ASKED,
+        "what is asked of it, by `protocol` and `form` (as in `probes`) and `port`; `found_by`: every way that led there, "
+        "`listed mx srv srv_other_form fallback`; `domains`: how many names of the list did, null where that was not counted (`mx` alone)",
+    )
+    asked_dropped: int | None = column(INT, "ports beyond `pacing.host_ports` that were left out; null: none")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
     addresses_dropped: int | None = column(
         INT, "addresses that were left out: beyond the cap, or in a record of no known form"
@@ -199,9 +181,10 @@ class Probe:
         "`starttls`: TLS by an upgrade; `implicit`: TLS at once, on a port of its own; what comes before TLS "
         "(`capabilities`, `starttls_offered`, `starttls_code` …) is null then, and `greeting` came inside TLS",
     )
-    host: str | None = column(TEXT, "mail host: the SNI and reference name")
+    host: str | None = column(TEXT, "mail host: the SNI and reference name; or an address, which is neither")
     address: str | None = column(TEXT, "IP address contacted")
     port: int | None = column(INT, "TCP port contacted")
+    found_by: list[str] | None = column(TEXTS, "every way that led to this host and port, as in `hosts`")
     source_address: str | None = column(TEXT, "our address on that connection")
     vantage: str | None = column(TEXT, "name of the place measured from")
     stage: Stage | None = column(
@@ -295,7 +278,8 @@ class Probe:
         FLAG, "each certificate received is followed by one with its issuer's name (RFC 5246 §7.4.2)"
     )
     name_match: bool | None = column(
-        FLAG, "the leaf names the host (RFC 9525, DNS-ID only); null: its names could not be read"
+        FLAG,
+        "the leaf names the host (RFC 9525, DNS-ID only); null: its names could not be read, or the host is an address",
     )
     common_name_match: bool | None = column(
         FLAG, "the leaf has no DNS-ID, and its CN names the host, as before RFC 9525; no part of any PKIX verdict"
@@ -418,6 +402,8 @@ class Target:
     input: str | None = column(TEXT, "as written")
     rank: int | None = column(LONG, "rank in the list")
     problem: str | None = column(TEXT, "why the line is not a domain name")
+    port: int | None = column(INT, "port that a list of hosts names")
+    services: list[str] | None = column(TEXTS, "what a host of the list is asked, by names of the command line")
 
 
 @dataclass(slots=True)
@@ -425,6 +411,9 @@ class MailHost:
     """One distinct mail host; what the address lookups start from."""
 
     host: str | None = column(TEXT, "A-label, lower case")
+    asked: list[dict[str, Any]] | None = column(
+        ASKED, "what is asked of it on account of some names; null: every protocol of the run, as an MX record names it"
+    )
 
 
 @dataclass(slots=True)
@@ -452,6 +441,7 @@ class Endpoint:
     provider_weight: float | None = column(pa.float32(), "of all mail hosts under the registrable domain")
     provider_endpoints: int | None = column(INT, "of all of them, before a network was found to be full")
     form: Form | None = column(TEXT, "how it comes to TLS; null: `starttls`")
+    found_by: list[str] | None = column(TEXTS, "every way that led to this host and port")
 
 
 def schema_of(row: type) -> pa.Schema:

@@ -11,6 +11,9 @@ from enum import StrEnum
 ONE_A_LINE = "one name a line"
 """The form of a list of which every line is one name, so that its length is the number of its names."""
 
+ONE_HOST_A_LINE = "one host a line"
+"""The form of a list of hosts."""
+
 
 class Stage(StrEnum):
     """How far a probe got, in order; named alike in all protocols so that they compare."""
@@ -69,8 +72,39 @@ class Route(StrEnum):
     NO_MAIL_HOST = "no_mail_host"  #: neither MX nor address
     NXDOMAIN = "nxdomain"  #: the name does not exist
     UNKNOWN = "unknown"  #: DNS failed; `dns_error` says how
-    INVALID = "invalid"  #: the line of the list is not a domain name
+    INVALID = "invalid"  #: the line of the list is not a domain name (in a list of hosts: no host)
     OPTED_OUT = "opted_out"
+    HOST = "host"  #: the list is one of hosts (`--hosts`): no MX was looked up
+
+
+class FoundBy(StrEnum):
+    """Which way led to a host and port."""
+
+    LISTED = "listed"  #: the list names the host (`--hosts`)
+    MX = "mx"  #: an MX record of the domain, or the domain itself where it has none
+    SRV = "srv"  #: an SRV record of the service (RFC 6186, RFC 8314)
+    SRV_OTHER_FORM = "srv_other_form"  #: an SRV record of the protocol's other form; the port is the standard one
+    FALLBACK = "fallback"  #: a name by custom, such as `imap.` before the domain, as no SRV record says anything
+
+
+class SrvStatus(StrEnum):
+    """What the SRV records of one service say (RFC 2782, RFC 6186)."""
+
+    NAMED = "named"  #: they name hosts
+    NOT_AVAILABLE = "not_available"  #: the target is `.`: the domain does not offer the service
+    ABSENT = "absent"  #: there are none
+    LOOKUP_FAILED = "lookup_failed"
+    BOGUS = "bogus"
+    OPTED_OUT = "opted_out"  #: the records are an alias into a domain that asked not to be probed
+
+
+class Fallback(StrEnum):
+    """How the search by custom ended, where SRV records say nothing of a protocol."""
+
+    FOUND = "found"
+    NONE = "none"  #: none of the names has an address, and there is no MX host
+    LOOKUP_FAILED = "lookup_failed"  #: so which name a client would have come to is unknown
+    OPTED_OUT = "opted_out"  #: the name that would be next, or one that it is an alias of, asked not to be probed
 
 
 class DnsError(StrEnum):

@@ -51,9 +51,11 @@ class EndpointBudgets:
     budget are kept; it must not be known to those who choose the addresses.
     """
 
-    def __init__(self, pacing: Pacing, salt: bytes) -> None:
+    def __init__(self, pacing: Pacing, salt: bytes, protocols: int = 1) -> None:
+        """An address of a network may be asked so many `protocols`, each an endpoint."""
         self._pacing = pacing
         self._salt = salt
+        self._protocols = max(1, protocols)
         self._weights = array("f", bytes(4 * _HOST_SLOTS))
         self._network_weights = array("d", bytes(8 * _NETWORK_SLOTS))
         self._network_loads = array("Q", bytes(8 * _NETWORK_SLOTS))
@@ -71,15 +73,15 @@ class EndpointBudgets:
             if host:
                 self._weights[hash(host) % _HOST_SLOTS] += weight
 
-    def add_host(self, host: str, addresses: Collection[str]) -> None:
-        """Count the endpoints of a host towards their networks and its provider."""
+    def add_host(self, host: str, addresses: Collection[str], services: int = 1) -> None:
+        """Count the endpoints of a host, which is asked so many `services`, towards their networks and its provider."""
         weight = self.weight(host)
-        networks = [_network_slot(address) for address in self._within_host(host, addresses, weight)]
+        networks = [_network_slot(address) for address in self._within_host(host, addresses, weight, services)]
         provider = _provider_slot(host)
         self._provider_weights[provider] += weight
-        self._provider_loads[provider] += len(networks)
+        self._provider_loads[provider] += len(networks) * services
         for network in networks:
-            self._network_loads[network] += 1
+            self._network_loads[network] += services
         for network in set(networks):
             self._network_weights[network] += weight
 
@@ -88,18 +90,18 @@ class EndpointBudgets:
         return self._weights[hash(host) % _HOST_SLOTS]
 
     def provider(self, host: str) -> tuple[float, int]:
-        """The weight of all hosts under the registrable domain of a host, and the addresses that they may be probed at."""
+        """The weight of all hosts under the registrable domain of a host, and their endpoints."""
         slot = _provider_slot(host)
         return self._provider_weights[slot], self._provider_loads[slot]
 
-    def within(self, host: str, addresses: Collection[str]) -> Collection[str]:
+    def within(self, host: str, addresses: Collection[str], services: int = 1) -> Collection[str]:
         """Those addresses of a host that are within the budgets of the host and of their networks."""
         if self._full is None:
             budgets = map(self._network_budget, range(_NETWORK_SLOTS))
             loads = zip(self._network_loads, budgets, strict=True)
             self._full = frozenset(slot for slot, (load, budget) in enumerate(loads) if load > budget)
         weight = self.weight(host)
-        kept = self._within_host(host, addresses, weight)
+        kept = self._within_host(host, addresses, weight, services)
         if not self._full:
             return kept
         networks = {address: _network_slot(address) for address in kept}
@@ -110,18 +112,19 @@ class EndpointBudgets:
             address
             for address, network in networks.items()
             if network not in self._full
-            or self._chance(host, address, "network") < self._share(network, weight) / loads_here[network]
+            or self._chance(host, address, "network") < self._share(network, weight) / (loads_here[network] * services)
         }
 
-    def _within_host(self, host: str, addresses: Collection[str], weight: float) -> Collection[str]:
-        most = max(1, int(self._pacing.domain_endpoints * weight))
+    def _within_host(self, host: str, addresses: Collection[str], weight: float, services: int) -> Collection[str]:
+        more = max(1.0, services / self._protocols)  # than a host is asked usually
+        most = max(1, int(self._pacing.domain_endpoints * weight / more))
         if len(addresses) <= most:
             return addresses
         return sorted(set(addresses), key=lambda address: self._chance(host, address, "host"))[:most]
 
     def _network_budget(self, network: int) -> float:
         per_domain = self._pacing.network_endpoints_per_domain
-        return self._pacing.network_endpoints + per_domain * self._network_weights[network]
+        return self._protocols * (self._pacing.network_endpoints + per_domain * self._network_weights[network])
 
     def _share(self, network: int, weight: float) -> float:
         """Endpoints of a full network's budget that belong to a host of this weight."""

@@ -22,7 +22,7 @@ from crawler.certificates.verdicts import conclude, judge_chain, judge_names
 from crawler.model.names import InvalidName, a_label
 from crawler.model.rows import DaneStatus, Endpoint, Form, Outcome, Probe, Stage
 from crawler.policies import dane
-from crawler.politeness.exclusions import Exclusions
+from crawler.politeness.exclusions import Exclusions, is_address
 from crawler.politeness.opt_out_file import OptOuts
 from crawler.politeness.pacing import RateLimit
 from crawler.probe.connection import run_conversation
@@ -86,7 +86,8 @@ class Attempts:
         await self._budget.turn()
         probe = Probe(
             protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
-            address=endpoint.address, port=endpoint.port, vantage=self._config.vantage or None, started_at=datetime.now(UTC),
+            address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by,
+            vantage=self._config.vantage or None, started_at=datetime.now(UTC),
         )  # fmt: skip
         address = endpoint.address or ""
         context, spoken = self._contexts[offer], protocol(endpoint.protocol or "smtp")
@@ -94,7 +95,7 @@ class Attempts:
         conversation = Conversation(
             probe,
             spoken,
-            Identity(self._ehlo_name, _ascii(endpoint.host or "") or None),
+            Identity(self._ehlo_name, None if is_address(endpoint.host or "") else _ascii(endpoint.host or "") or None),
             self._config.limits,
             lambda name: TlsClient(context, name, self._config.limits.dh_bits, afford, alpn),
             time.monotonic,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,12 +27,12 @@ from crawler.politeness.pacing import AddressQueues, ConcurrencyLimits, NetworkS
 from crawler.probe.attempt import HELLO_MAY_BE_TOO_LARGE, Attempts, Finding
 from crawler.probe.sampling import Candidate, Candidates, in_turns_with, owners
 from crawler.probe.shard_rows import (
+    AddressLife,
     Emit,
     InDomains,
     Place,
     ProbedShard,
     in_turns,
-    is_dead,
     is_deaf,
     place_of,
     unprobed,
@@ -67,14 +67,11 @@ class _Pending:
     offer: Offer = Offer.MODERN
     offer_alpn: bool = True
 
-    @property
-    def endpoint(self) -> Endpoint:
-        return self.candidate.endpoint
+    endpoint: Endpoint = field(init=False)
+    provider: str = field(init=False)  #: registrable domain of the host
 
-    @property
-    def provider(self) -> str:
-        """Registrable domain of the host."""
-        return self.candidate.provider
+    def __post_init__(self) -> None:
+        self.endpoint, self.provider = self.candidate.endpoint, self.candidate.provider
 
 
 class Prober:
@@ -92,6 +89,7 @@ class Prober:
         """
         self._heard = heard
         self._config = config
+        self._usual_ports = frozenset(config.port_of(service.name) for service in config.all_services())
         self._budget = RateLimit(config.pacing, processes)
         self._room = ConcurrencyLimits(config.pacing, processes)
         self._providers = TimeBudget(config.pacing, processes)
@@ -142,11 +140,16 @@ class Prober:
                 names.add(Candidate(endpoint, suffixes(host)[0] or host))
         pending = [
             _Pending(candidate, network_of(candidate.endpoint.address or ""))
-            for names in at.values()
+            for _, names in sorted(at.items(), key=self._usual_first)
             for candidate in names.best()
         ]
         self._allow(pending, shard)
         return pending
+
+    def _usual_first(self, place: tuple[Place, Candidates]) -> tuple[bool, float]:
+        """No name of the list may push the ports of the protocols out of those that are tried at an address."""
+        (_, _, port, _), names = place
+        return port not in self._usual_ports, -names.heaviest
 
     async def _pass(self, pending: list[_Pending], shard: ProbedShard, last: bool) -> list[_Pending]:
         """Try every pending endpoint once; returns those to be tried again."""
@@ -177,20 +180,23 @@ class Prober:
         """Probe names and ports of one address one after the other, with a pause between them, and as many as may be.
 
         A port that does not answer is not asked again under its next name, an address that takes no connection not on
-        its next port.
+        its next port, and no address on more ports than `address_ports`.
         """
         again = []
         most = self._config.pacing.names_per_address
         spoken: Counter[Place] = Counter()
         silent: set[Place] = set()
-        is_gone = False
+        life = AddressLife(self._config.pacing.silent_ports)
         waiting = deque(lane)
         while waiting:
             item = waiting.popleft()
             endpoint = item.endpoint
             place = place_of(endpoint)
-            if item.before is None and (is_gone or place in silent or spoken[place] >= most):
+            if item.before is None and (life.is_gone or place in silent or spoken[place] >= most):
                 continue  # its row comes with those of all others that were not probed
+            if item.before is None and place not in spoken and len(spoken) >= self._config.pacing.address_ports:
+                shard.given_up.setdefault(place, Outcome.OVER_BUDGET)
+                continue
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
                 row.attempts = item.before.attempts if item.before else None
@@ -209,7 +215,7 @@ class Prober:
                 self._heard(endpoint, probe)
             if probe.greeting_code is not None:
                 self._room.note(item.provider, refused=probe.outcome is Outcome.REJECTED)
-            is_gone = is_gone or is_dead(probe)
+            life.note(probe)
             if is_deaf(probe):
                 silent.add(place)
             if spoken[place] == 1 and len(waiting) >= most:

@@ -44,15 +44,17 @@ class Candidate:
 class Candidates:
     """The best names at one address, of however many there are."""
 
-    __slots__ = ("_kept", "_most")
+    __slots__ = ("_kept", "_most", "heaviest")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.heaviest = 0.0  #: weight of the heaviest of them
         self._kept: list[Candidate] = []
 
     def add(self, candidate: Candidate) -> None:
         """One more name; with too many of them the worst are forgotten."""
         self._kept.append(candidate)
+        self.heaviest = max(self.heaviest, candidate.endpoint.weight or 0.0)
         if len(self._kept) > 2 * self._most:
             self._kept = fair_order(self._kept)[: self._most]
 

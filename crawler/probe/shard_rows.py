@@ -23,7 +23,7 @@ from crawler.politeness.pacing import NetworkShare
 from crawler.probe.sampling import Candidate, representative_of
 
 Emit = Callable[[Any], None]
-Place = tuple[str | None, Form, str | None]  #: protocol, its form, and address
+Place = tuple[str | None, Form, int | None, str | None]  #: protocol, its form, port and address
 InDomains = dict[str, dict[str, float]]  #: protocol -> outcome -> listed domains, each divided among its endpoints
 EndpointKey = tuple[Place, str | None]  #: and the host asked for
 
@@ -103,8 +103,35 @@ def without_text(row: Certificate) -> Certificate:
     )  # fmt: skip
 
 
+class AddressLife:
+    """Whether an address is worth another port, by what its ports did so far.
+
+    One that cannot be reached at all is not.  One whose ports are silent is not after some of them, unless another port
+    took a connection or refused it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._silent: set[int | None] = set()
+        self._is_alive = False
+        self._is_unreachable = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether another port would be asked in vain."""
+        return not self._is_alive and (self._is_unreachable or len(self._silent) >= self._most)
+
+    def note(self, probe: Probe) -> None:
+        """One more attempt at the address."""
+        if is_dead(probe):
+            self._silent.add(probe.port)
+            self._is_unreachable = self._is_unreachable or probe.outcome is Outcome.UNREACHABLE
+        elif probe.stage is not None:
+            self._is_alive = True
+
+
 def is_dead(probe: Probe) -> bool:
-    """Whether an address took no connection, and did not refuse it either: it is not asked on another port."""
+    """Whether an address took no connection on a port, and did not refuse it either."""
     return probe.stage is Stage.CONNECT and probe.outcome in (Outcome.TIMEOUT, Outcome.UNREACHABLE)
 
 
@@ -116,7 +143,7 @@ def is_deaf(probe: Probe) -> bool:
 
 def place_of(row: Endpoint | Probe) -> Place:
     """Where an endpoint is: what its names at one address share."""
-    return row.protocol, row.form or Form.STARTTLS, row.address
+    return row.protocol, row.form or Form.STARTTLS, row.port, row.address
 
 
 def key_of(row: Endpoint | Probe) -> EndpointKey:
@@ -128,7 +155,7 @@ def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
     return Probe(
         protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
-        address=endpoint.address, port=endpoint.port, outcome=outcome, conclusive=False,
+        address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by, outcome=outcome, conclusive=False,
     )  # fmt: skip
 
 

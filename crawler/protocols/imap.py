@@ -88,6 +88,8 @@ PROTOCOL = Protocol(
     "imap",
     port=143,
     srv="_imap",
+    family="mail",
+    fallbacks=("imap", "mail"),
     implicit=Implicit("imaps", 993, "_imaps"),
     alpn="imap",
     replies=partial(LineReplies, opening=_OPENING, literal=_LITERAL),

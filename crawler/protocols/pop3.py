@@ -73,6 +73,8 @@ PROTOCOL = Protocol(
     "pop3",
     port=110,
     srv="_pop3",
+    family="mail",
+    fallbacks=("pop", "mail"),
     implicit=Implicit("pop3s", 995, "_pop3s"),
     alpn="pop3",
     replies=partial(LineReplies, opening=_OPENING),

@@ -111,6 +111,8 @@ class Protocol:
     implicit: Implicit | None = None
     alpn: str = ""  #: protocol name for ALPN (IANA registry, RFC 7301); empty: it has none
     srv: str = ""  #: label of the SRV records of the plain form, e.g. `_imap` (RFC 6186)
+    family: str = ""  #: word on the command line for all protocols whose hosts a domain names by SRV records
+    fallbacks: tuple[str, ...] = ()  #: labels before the domain that by custom lead to a host, the likeliest first
     by_mx: bool = False  #: whether a domain's MX records say which hosts speak it (RFC 5321, 5)
 
     def plain(self, probe: Probe, name: bytes) -> Dialog:

@@ -34,12 +34,36 @@ def protocol(name: str) -> Protocol:
 @cache
 def service(name: str) -> Service:
     """The protocol and form of that name, e.g. `imaps`.  Raises `KeyError`."""
-    module = f"{crawler.protocols.__name__}.{name.replace('-', '_')}"
-    if name.replace("-", "").isalnum() and find_spec(module) is not None:
+    if (module := _module_of(name)) is not None:
         found = getattr(import_module(module), "PROTOCOL", None)  # so a scan of SMTP imports SMTP
         if found is not None and found.name == name:
             return _forms_of(found)[0]
     return services()[name]
+
+
+def _module_of(name: str) -> str | None:
+    module = f"{crawler.protocols.__name__}.{name.replace('-', '_')}"
+    return module if name.replace("-", "").isalnum() and find_spec(module) is not None else None
+
+
+def family(word: str) -> tuple[str, ...]:
+    """Names of the protocols that a word stands for, e.g. `mail`, in all their forms; none if it is no such word."""
+    return () if _module_of(word) is not None else families().get(word, ())
+
+
+def service_of(protocol: str, form: str) -> Service:
+    """A protocol in one of its forms, by the words of the table `probes`.  Raises `KeyError`."""
+    for found in _forms_of(service(protocol).protocol):
+        if found.form == form:
+            return found
+    raise KeyError(f"{protocol} {form}")
+
+
+@cache
+def families() -> dict[str, tuple[str, ...]]:
+    """Words that stand for several protocols in all their forms, e.g. `mail`, with the names of those."""
+    words = dict.fromkeys(found.protocol.family for found in services().values() if found.protocol.family)
+    return {word: tuple(name for name, found in services().items() if found.protocol.family == word) for word in words}
 
 
 @cache

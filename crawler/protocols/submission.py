@@ -8,5 +8,6 @@ from crawler.protocols import smtp
 from crawler.protocols.protocol import Implicit
 
 PROTOCOL = replace(
-    smtp.PROTOCOL, name="submission", port=587, srv="_submission", implicit=Implicit("submissions", 465, "_submissions")
-)
+    smtp.PROTOCOL, name="submission", port=587, srv="_submission", implicit=Implicit("submissions", 465, "_submissions"),
+    by_mx=False, family="mail", fallbacks=("smtp", "mail"),
+)  # fmt: skip

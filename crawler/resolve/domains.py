@@ -20,6 +20,7 @@ from crawler.policies import mta_sts, tlsrpt
 from crawler.policies.text_records import is_too_long
 from crawler.resolve import routing
 from crawler.resolve.lookups import ABSENT, Emit, FetchPolicy, ask_addresses, dnssec_of, for_each
+from crawler.resolve.services import find_services
 from crawler.settings.config import Config
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,8 @@ async def _fill_domain(
     else:
         addresses = await ask_addresses(domain, dns, config)
         _note(row, routing.without_mx(domain, [address.status for address in addresses]))
+    if config.looked_up():
+        await find_services(row, domain, dns, config, excluded)
     most = config.dns.text_bytes
     if policy is not None and (texts := _texts(await policy, b"STSv1", most)) is not None:
         row.mta_sts_record, row.mta_sts_id, row.mta_sts_ambiguous = mta_sts.record_state(texts)

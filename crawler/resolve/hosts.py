@@ -1,7 +1,8 @@
 """RESOLVE: a mail host to its rows.
 
-It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each protocol's standard port, whatever
-happens; what was not asked or not answered stays null, and a status says why.
+It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each port that it is asked on, whatever
+happens; what was not asked or not answered stays null, and a status says why.  An address in place of a name is its own
+address, and no question is asked.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import CNAME, TLSA
 from crawler.model.rows import Host, LookupStatus, MailHost, Tlsa, TlsaStatus
 from crawler.policies import dane
+from crawler.politeness.exclusions import is_address
+from crawler.resolve.asked import by_mx, owner_ports, within_limits
 from crawler.resolve.lookups import ABSENT, Emit, ask_addresses, dnssec_of, for_each
 from crawler.settings.config import Config, DnsSettings
 
@@ -21,12 +24,10 @@ log = logging.getLogger(__name__)
 
 
 async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Config, emit: Emit) -> None:
-    """Emit one `Host`, and one `Tlsa` for each standard port, for each mail host."""
-    ports = sorted({service.port for service in config.services()})
+    """Emit one `Host`, and one `Tlsa` for each port, for each mail host."""
 
     async def resolve(mail_host: MailHost) -> None:
-        row = Host(host=mail_host.host)
-        tlsa = [Tlsa(host=mail_host.host, port=port, status=TlsaStatus.NOT_ASKED) for port in ports]
+        row, tlsa = unasked(mail_host, config)
         try:
             assert mail_host.host is not None
             await _fill_host(row, tlsa, mail_host.host, dns, config)
@@ -39,7 +40,20 @@ async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Confi
     await for_each(hosts, resolve, config.dns.domains_in_flight)
 
 
+def unasked(mail_host: MailHost, config: Config) -> tuple[Host, list[Tlsa]]:
+    """The rows of a mail host as they are before anything is asked about it."""
+    entries = by_mx(config) if mail_host.asked is None else mail_host.asked
+    kept, dropped = within_limits(entries, config)
+    row = Host(host=mail_host.host, asked=kept, asked_dropped=dropped or None)
+    ports = owner_ports(kept, config)
+    return row, [Tlsa(host=mail_host.host, port=port, status=TlsaStatus.NOT_ASKED) for port in ports]
+
+
 async def _fill_host(row: Host, tlsa: list[Tlsa], host: str, dns: DnsClient, config: Config) -> None:
+    if config.hosts and is_address(host):  # an MX record may not name an address (RFC 5321 §5.1)
+        row.ipv4_status = row.ipv6_status = LookupStatus.NOT_ASKED
+        row.addresses = [host] if (config.ipv6 if ":" in host else config.ipv4) else []
+        return
     both = await ask_addresses(host, dns, config)
     row.resolved_at = datetime.now(UTC)
     row.ipv4_status, row.ipv6_status = (answer.status for answer in both)

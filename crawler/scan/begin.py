@@ -15,6 +15,7 @@ from crawler.dataset.files import sync_file, temporary_name
 from crawler.dataset.run import Run
 from crawler.dataset.stored_runs import check_run_id
 from crawler.dataset.workspace import made_directory, sweep
+from crawler.lists.hosts import HostLines
 from crawler.lists.reader import InputError, ListFacts, comes_once, spool, survey
 from crawler.object_store.checkout import bring_manifests
 from crawler.politeness.opt_out_file import OptOuts
@@ -57,7 +58,8 @@ def begin(request: ScanJob, readiness: Readiness) -> tuple[Run, Path, int]:
 def _understood(path: Path, request: ScanJob, opt_outs: OptOuts) -> ListFacts:
     """What is in a list, told before anybody is contacted.  Raises `InputError`."""
     config = request.config
-    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None, config.lists)
+    hosts = HostLines.of(config) if config.hosts else None
+    facts = survey(path, config.limit, opt_outs.covering if opt_outs.names else None, config.lists, hosts)
     for line in facts.contents.lines():
         request.progress.say(line)
     if (reason := facts.contents.why_refused()) is not None and not request.accept_invalid:

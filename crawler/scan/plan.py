@@ -29,13 +29,15 @@ from crawler.dataset.run import Run
 from crawler.dataset.shard_output import lookup_of
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
 from crawler.executors.network_shares import divided_networks, metadata_of
+from crawler.lists.hosts import HostLines
 from crawler.lists.reader import InputError, read_targets
 from crawler.model.errors import ListChanged
-from crawler.model.rows import Endpoint, Host, LookupStatus, MailHost, Target, Tlsa
+from crawler.model.rows import Endpoint, Host, LookupStatus, Target, Tlsa
 from crawler.politeness.budgets import EndpointBudgets
 from crawler.politeness.opt_out_reach import Reach
 from crawler.politeness.pacing import NetworkShare, network_of
 from crawler.resolve.endpoints import endpoints_of
+from crawler.scan.mail_hosts import hosts_of_domains, mail_hosts
 from crawler.settings.config import Config
 from crawler.settings.declared_limits import limit
 
@@ -79,7 +81,8 @@ def _as_surveyed(source: Path, config: Config, sha256: str | None) -> Iterator[T
     )
     try:
         before = _state(source)
-        yield from read_targets(source, config.limit, lists=config.lists)
+        hosts = HostLines.of(config) if config.hosts else None
+        yield from read_targets(source, config.limit, lists=config.lists, hosts=hosts)
         # What was written there meanwhile has another digest now, and what was taken back another time of change.
         if (sha256 is None or digest(source) == sha256) and _state(source) == before:
             return
@@ -98,39 +101,43 @@ def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
     parts = run.parts("domains")
     bound = 0
     for part in parts:
-        bound += sum(1 for _ in _mail_hosts(part))
+        bound += sum(1 for _ in mail_hosts(part, config))
         tick(0)
     shards = shard_count(bound, config.shards.hosts, workers)
-    rows = (MailHost(host) for part in parts for host in _mail_hosts(part))
+    rows = (host for part in parts for host in mail_hosts(part, config))
     _scatter(run, HOSTS, shards, rows, lambda h: _hash(h.host.encode()) % shards, tick)
 
 
 def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Reach | None = None) -> None:
-    """Hosts x addresses x protocols, each with the TLSA records to hold its chain against.
+    """Hosts x addresses x what they are asked, each with the TLSA records to hold its chain against.
 
     An endpoint beyond a budget stays in, marked, as it gets a row.  `reach` is told of the names that go by.
     """
-    budgets = EndpointBudgets(config.pacing, _salt(run))
+    budgets = EndpointBudgets(config.pacing, _salt(run), len(config.all_services()))
     for part in run.parts("domains"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["mx", "domain"]):
-                budgets.add_domains(batch.column("mx"))
+            for batch in file.iter_batches(columns=["mx", "services", "domain"]):
+                budgets.add_domains(hosts_of_domains(batch, config))
                 if reach:
                     reach.add_domains(batch.column("domain").to_pylist())
                 tick(0)
-    loads, protocols = [0] * _SLOTS, len(config.protocol)
+    loads = [0] * _SLOTS
     lookups: defaultdict[str, float] = defaultdict(float)
     for part in run.parts("hosts"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["host", "addresses", "cnames", "ipv4_status", "ipv6_status"]):
-                columns = (column.to_pylist() for column in batch.columns)
-                for host, addresses, cnames, *statuses in zip(*columns, strict=True):
-                    budgets.add_host(host, addresses or ())
+            for batch in file.iter_batches(
+                columns=["host", "addresses", "cnames", "ipv4_status", "ipv6_status", "asked"]
+            ):
+                asked = batch.column("asked")
+                services_of = pc.fill_null(pc.list_value_length(asked), len(config.services())).to_pylist()
+                columns = (column.to_pylist() for column in batch.columns[:-1])
+                for services, host, addresses, cnames, *statuses in zip(services_of, *columns, strict=True):
+                    budgets.add_host(host, addresses or (), services)
                     lookups[lookup_of(*statuses) or LookupStatus.NOT_ASKED] += budgets.weight(host)
                     if reach:
                         reach.add_host((host, *(cnames or ())), budgets.weight(host))
                     for address in addresses or ():
-                        loads[_slot(address)] += protocols
+                        loads[_slot(address)] += services
                 tick(0)
     in_domains = {status: round(domains, 3) for status, domains in lookups.items()}
     amend(run, lambda manifest: replace(manifest, host_lookups_in_domains=in_domains))
@@ -186,15 +193,6 @@ def shard_count(count: int, size: int, workers: int) -> int:
     return max(1, min(MAX_SHARDS, max(-(-count // size), min(2 * workers, count // _SMALLEST))))
 
 
-def _mail_hosts(part: Path) -> Iterator[str]:
-    """The distinct mail hosts of one part of `domains`."""
-    with opened(part) as file:
-        mx = file.read(columns=["mx"])["mx"].combine_chunks()
-    for host in pc.unique(pc.struct_field(pc.list_flatten(mx), "host")).to_pylist():
-        if host:
-            yield host
-
-
 def _salt(run: Run) -> bytes:
     """What nobody knew when the records of the list's domains were written: when and with what this run was begun."""
     manifest = run.manifest()
@@ -210,20 +208,21 @@ def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[E
         for rrset in read_rows(tlsa, Tlsa) if tlsa.exists() else ():
             found[rrset.host][rrset.port] = rrset
         for host in read_rows(hosts, Host) if hosts.exists() else ():
-            within = budgets.within(host.host, dict.fromkeys(host.addresses or ()))
+            services = len(config.services() if host.asked is None else host.asked)
+            within = budgets.within(host.host, dict.fromkeys(host.addresses or ()), services)
             weight, chance = budgets.weight(host.host), budgets.chance(host.host)
-            provider_weight, addresses = budgets.provider(host.host)
+            provider_weight, provider_endpoints = budgets.provider(host.host)
             here = Counter(map(network_of, within))
             for endpoint in endpoints_of(host, found.get(host.host, {}), config):
                 endpoint.weight, endpoint.chance = weight, chance
                 endpoint.provider_weight = provider_weight
-                endpoint.provider_endpoints = addresses * len(config.protocol)
+                endpoint.provider_endpoints = provider_endpoints
                 endpoint.over_budget = endpoint.address not in within
                 if endpoint.over_budget:
                     endpoint.tlsa = None
                 else:
-                    endpoint.network_weight = weight / (here[network_of(endpoint.address or "")] * len(config.protocol))
-                    endpoint.share = weight / (len(within) * len(config.protocol))
+                    endpoint.network_weight = weight / (here[network_of(endpoint.address or "")] * services)
+                    endpoint.share = weight / (len(within) * services)
                 yield endpoint
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.model.errors import ConfigError
-from crawler.protocols.registry import Service, service, services
+from crawler.protocols.registry import Service, families, family, service, services
 from crawler.settings.declared import build, check_form, check_ranges, setting
 from crawler.settings.declared_limits import limit, read_bounded
 from crawler.settings.groups import DnsSettings, Https, Limits, Pacing, Timeouts
@@ -50,8 +50,11 @@ class Config:
     trust_ad: bool = setting(False, "trust the AD bit of a resolver that is not on loopback")
     ehlo_name: str = setting("", "who we say we are: a name of ours that resolves to the source address")
     protocol: tuple[str, ...] = setting(
-        ("smtp",), "protocols to probe, by the name of the form: `imap` upgrades, `imaps` begins with TLS"
+        ("smtp",),
+        "protocols to probe, by the name of the form: `imap` upgrades, `imaps` begins with TLS; `mail` is IMAP, POP3 and "
+        "submission in both forms, at the hosts that SRV records name",
     )
+    hosts: bool = setting(False, "the list is one of hosts, which are asked themselves; no MX is looked up")
     port: dict[str, int] = setting(dict, "port of a protocol where it is not the standard one")
     allow_network: tuple[str, ...] = setting((), "special-purpose networks that may be contacted")
     exclude: str = setting("", "file of opt-outs")
@@ -99,7 +102,8 @@ class Config:
             if not 1 <= number <= 65_535:
                 raise ConfigError(f"port: {name}={number} is outside 1-65535")
         for name in self.protocol:
-            _service(name, "protocol")
+            if not family(name):
+                _service(name, "protocol")
         if len(set(self.protocol)) < len(self.protocol):
             raise ConfigError("protocol: names one twice; name each once")
         if not self.protocol:
@@ -112,12 +116,28 @@ class Config:
             raise ConfigError("ipv4, ipv6: both are off, so nothing could be probed; leave one on")
 
     def services(self) -> list[Service]:
-        """What is probed: protocols in one of their forms each, in the order given."""
-        return [service(name) for name in self.protocol]
+        """What every host is asked that an MX record or the list names: protocols in one of their forms each."""
+        named = [service(name) for name in self.protocol if not family(name)]
+        return list(dict.fromkeys([*named, *(self._of_families() if self.hosts else ())]))
+
+    def looked_up(self) -> list[Service]:
+        """What is asked of hosts that each domain names for it, by SRV records or by custom."""
+        return [] if self.hosts else self._of_families()
+
+    def all_services(self) -> list[Service]:
+        """Both, each once."""
+        return list(dict.fromkeys([*self.services(), *self.looked_up()]))
+
+    def _of_families(self) -> list[Service]:
+        return [service(name) for word in self.protocol for name in family(word)]
 
     def port_of(self, name: str) -> int:
         """TCP port on which this run speaks a protocol, by its name on the command line."""
         return self.port.get(name) or service(name).port
+
+    def owner_port(self, asked: Service, port: int) -> int:
+        """Port in the owner name of the TLSA records: the standard one where this run speaks the protocol on another."""
+        return asked.port if port == self.port_of(asked.name) else port
 
     def allowed_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """The special-purpose networks that may be contacted, parsed."""
@@ -172,7 +192,9 @@ def _service(name: str, where: str) -> Service:
     try:
         return service(name)
     except KeyError:
-        raise ConfigError(f"{where}: unknown protocol {name!r}; choose from {', '.join(services())}") from None
+        raise ConfigError(
+            f"{where}: unknown protocol {name!r}; choose from {', '.join([*services(), *families()])}"
+        ) from None
 
 
 def server_address(text: str) -> tuple[str, int]:

@@ -38,6 +38,10 @@ class DnsSettings:
     )
     use_0x20: bool = setting(False, "random letter case in questions (draft-vixie-dnsext-dns0x20); off on loopback")
     max_mx: int = setting(100, "MX records kept of one domain, by preference; the rest is counted", low=1, high=10_000)
+    max_srv: int = setting(
+        16, "SRV records kept of one service, by priority and weight; the rest is counted. Those in use have one or two",
+        low=1, high=1_000,
+    )  # fmt: skip
     max_addresses: int = setting(32, "addresses of one family kept of one host", low=1, high=1_000)
     max_tlsa: int = setting(
         32,
@@ -173,6 +177,27 @@ class Pacing:
     breaker_trips: int = setting(4, "times it is left alone before its endpoints are `not_run`", low=1, high=100)
     names_per_address: int = setting(
         16, "host names probed at one address; the rest is `sampled_out`, inferred from one of them", low=1, high=1e6
+    )
+    host_ports: int = setting(
+        16,
+        "ports asked at one host beside those that every host is asked; the rest is not asked and is counted. Nine are "
+        "registered; names of the list must not be able to have a stranger's ports tried one by one",
+        low=1,
+        high=65_535,
+    )
+    address_ports: int = setting(
+        16,
+        "ports tried at one address, those of the protocols first, whatever names lead there; the rest is `over_budget`. "
+        "Nine are registered",
+        low=1,
+        high=65_535,
+    )
+    silent_ports: int = setting(
+        2,
+        "ports of an address that take no connection in time, and none that does, after which it is not asked on another. "
+        "A firewall that drops what is sent to one port, as to 143 where only 993 is offered, says nothing of the next",
+        low=1,
+        high=65_535,
     )
     domain_endpoints: int = setting(
         64,

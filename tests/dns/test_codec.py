@@ -18,7 +18,7 @@ import dns.rrset
 import pytest
 
 from crawler.dns import codec, lenient
-from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Response, Undecodable
+from crawler.dns.codec import AAAA, CNAME, MX, OPT, SRV, TLSA, TXT, A, Response, Undecodable
 from tests.kit.dns_wire import NAME, OWNER, header, question, read, record
 
 
@@ -75,11 +75,15 @@ def test_each_type_has_its_form(rdtype: int, rdata: bytes, value: Any) -> None:
         (MX, b"\0\x0a\3mx1"),
         (MX, b"\0\x0a\1a\0junk"),
         (MX, b"\0\x0a\xc0\xff"),
+        (SRV, b"\0\1\0\2\0"),
+        (SRV, b"\0\1\0\2\0\3"),
+        (SRV, b"\0\1\0\2\0\3\1a\0junk"),
     ],
 )
 def test_a_malformed_record_is_declined_and_then_does_not_hide_its_neighbour(rdtype: int, rdata: bytes) -> None:
-    good = {A: bytes(4), AAAA: bytes(16), TXT: b"\1x", TLSA: b"\3\1\1" + bytes(32), MX: b"\0\1" + OWNER}[rdtype]
-    for pair in ([rdata, good], [good, rdata]):
+    good = {A: bytes(4), AAAA: bytes(16), TXT: b"\1x", TLSA: b"\3\1\1" + bytes(32), MX: b"\0\1" + OWNER}
+    good |= {SRV: bytes(6) + OWNER}
+    for pair in ([rdata, good[rdtype]], [good[rdtype], rdata]):
         wire = header(1, 2, 0, 0) + question(NAME, rdtype) + b"".join(record(OWNER, rdtype, one) for one in pair)
         assert declined(wire, NAME, rdtype)
         reply = lenient.read(wire, NAME, rdtype)

@@ -19,17 +19,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.dns import codec, lenient
-from crawler.dns.codec import AAAA, CNAME, MX, OPT, TLSA, TXT, A, Response, Undecodable
+from crawler.dns.codec import AAAA, CNAME, MX, OPT, SRV, TLSA, TXT, A, Response, Undecodable
 from crawler.model.rows import printable
 from tests.kit.dns_wire import NAME, OWNER, header, names, owners, question, record
 
-TYPES = [MX, A, AAAA, TXT, TLSA, CNAME]
+TYPES = [MX, A, AAAA, TXT, TLSA, SRV, CNAME]
 
 
 @st.composite
 def rdatas(draw: st.DrawFn, kind: int) -> str:
     if kind == MX:
         return f"{draw(st.integers(0, 65535))} {draw(st.one_of(st.just('.'), names.map(lambda n: n + '.')))}"
+    if kind == SRV:
+        numbers = " ".join(str(draw(st.integers(0, 65535))) for _ in range(3))
+        return f"{numbers} {draw(st.one_of(st.just('.'), names.map(lambda n: n + '.')))}"
     if kind == A:
         return ".".join(str(draw(st.integers(0, 255))) for _ in range(4))
     if kind == AAAA:
@@ -99,6 +102,7 @@ def oracle(wire: bytes, rdtype: int) -> Response:
                     AAAA: lambda r: r.address,
                     TXT: lambda r: b"".join(r.strings),
                     TLSA: lambda r: (r.usage, r.selector, r.mtype, r.cert),
+                    SRV: lambda r: (r.priority, r.weight, r.port, text(r.target)),
                     CNAME: lambda r: text(r.target),
                 }[rdtype](rdata)
             )

@@ -68,6 +68,9 @@ class Played:
             for one in map(service, services)
             for host, address in endpoints
         ]
+        return self.probe_all(rows)
+
+    def probe_all(self, rows: list[Endpoint]) -> list[Probe]:
         anyio.run(self.prober.probe_endpoints, rows, self.rows.append)
         return [row for row in self.rows if isinstance(row, Probe)]
 

@@ -13,6 +13,7 @@ from crawler.model.rows import Endpoint, Form, Outcome, Probe, Stage
 from crawler.probe import attempt as room
 from crawler.probe.conversation import Conversation, Identity
 from crawler.probe.prober import Prober
+from crawler.probe.shard_rows import AddressLife
 from crawler.protocols.registry import service
 from crawler.settings.config import Config, Limits, Pacing
 from crawler.tls.handshake import TlsClient
@@ -23,15 +24,41 @@ from tests.kit.played_network import LOOPBACK, Played
 SERVICES = ("smtp", "imap", "pop3")
 
 
-@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT, Outcome.UNREACHABLE])
+@pytest.mark.parametrize(("outcome", "tried"), [(Outcome.TIMEOUT, 2), (Outcome.UNREACHABLE, 1)])
 def test_an_address_that_takes_no_connection_is_not_asked_on_its_next_port(
-    monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+    monkeypatch: pytest.MonkeyPatch, outcome: Outcome, tried: int
 ) -> None:
+    """One silent port may be a firewall's doing; two are the host's, and what cannot be reached is so on every port."""
     played = Played(monkeypatch, lambda *_: outcome, attempts=1, unconnected=True)
     rows = played.probe(("mx.example", "127.0.0.1"), services=SERVICES)
-    assert played.tries["127.0.0.1"] == 1
-    assert Counter(row.outcome for row in rows) == {outcome: 1, Outcome.NOT_RUN: 2}
+    assert played.tries["127.0.0.1"] == tried
+    assert Counter(row.outcome for row in rows) == {outcome: tried, Outcome.NOT_RUN: 3 - tried}
     assert all(row.negotiated is None and row.conclusive is False for row in rows)
+
+
+def test_silent_ports_say_nothing_of_an_address_that_took_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a firewall that drops what is sent to some ports, the others are asked all the same."""
+    services = ("imap", "imaps", "pop3", "pop3s", "submission")
+    life = AddressLife(2)
+    for port, stage in ((993, Stage.GREETING), (143, Stage.CONNECT), (110, Stage.CONNECT), (587, Stage.CONNECT)):
+        life.note(Probe(port=port, stage=stage, outcome=Outcome.TIMEOUT))
+        assert not life.is_gone
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", attempts=1)
+    played.probe(("mx.example", "127.0.0.1"), services=services)
+    assert played.tries["127.0.0.1"] == 5
+
+
+def test_an_address_is_tried_on_so_many_ports_and_on_those_of_the_protocols_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    played = Played(monkeypatch, lambda *_: "554 no\r\n", attempts=1, address_ports=3)
+    stranger = [Endpoint("imap", f"a{port}.example", "127.0.0.1", port, weight=9.0) for port in range(2_000, 2_006)]
+    own = [Endpoint("smtp", "mx.example", "127.0.0.1", 25, weight=0.1)]
+    rows = played.probe_all([*stranger, *own])
+    assert played.tries["127.0.0.1"] == 3
+    assert Counter(row.outcome for row in rows)[Outcome.OVER_BUDGET] == 4
+    (smtp,) = [row for row in rows if row.protocol == "smtp"]
+    assert smtp.outcome is not Outcome.OVER_BUDGET
 
 
 def test_a_port_that_refuses_or_is_silent_says_nothing_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

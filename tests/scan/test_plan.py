@@ -154,7 +154,17 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     assert [row.share for row in endpoints] == [0.25, 0.25, 0.5, 1.0], "one domain each, divided among its endpoints"
     assert run.manifest().host_lookups_in_domains == {"not_asked": 2.0}
     bare: Any = dict.fromkeys(
-        ("weight", "chance", "over_budget", "network_weight", "share", "provider_weight", "provider_endpoints", "form")
+        (
+            "weight",
+            "chance",
+            "over_budget",
+            "network_weight",
+            "share",
+            "provider_weight",
+            "provider_endpoints",
+            "form",
+            "found_by",
+        )
     )
     assert [replace(row, **bare) for row in endpoints] == [
         Endpoint("smtp", "a.example", "192.0.2.1", 2525, *real),

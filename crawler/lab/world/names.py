@@ -11,6 +11,7 @@ from crawler.lab.behaviours.policy_list import LISTED, ListedBehaviour
 from crawler.lab.behaviours.protection import MTA_STS, TLSA, StsBehaviour, TlsaBehaviour
 from crawler.lab.behaviours.reporting import TLSRPT, TlsrptBehaviour
 from crawler.lab.behaviours.routes import RouteBehaviour
+from crawler.lab.behaviours.services import SERVICES, ServicesBehaviour
 from crawler.lab.behaviours.vocabulary import HostBehaviour
 from crawler.model.names import MAX_NAME
 from crawler.model.rows import Dnssec, LookupStatus, Route, TlsaStatus
@@ -29,6 +30,7 @@ class LabDomain:
     mta_sts: StsBehaviour = field(default=MTA_STS["no-mta-sts"])
     tlsrpt: TlsrptBehaviour = field(default=TLSRPT["no-tlsrpt"])
     listed: ListedBehaviour = field(default=LISTED["unlisted"])
+    services: ServicesBehaviour = field(default=SERVICES["no-srv"])
 
     @property
     def route(self) -> Route:

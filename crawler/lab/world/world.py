@@ -20,6 +20,7 @@ from crawler.lab.behaviours.policy_list import LISTED, PROMISED, ListedBehaviour
 from crawler.lab.behaviours.protection import MTA_STS, TLSA, StsBehaviour, TlsaBehaviour
 from crawler.lab.behaviours.reporting import TLSRPT, TlsrptBehaviour
 from crawler.lab.behaviours.routes import FLEET, FLEET_SIZE, PROVIDER, ROUTES
+from crawler.lab.behaviours.services import SERVICES
 from crawler.lab.behaviours.shares import DUAL_STACK, PROVIDERS, SIGNED
 from crawler.lab.behaviours.vocabulary import HOSTS, HostBehaviour
 from crawler.lab.world.names import LabDomain, LabHost
@@ -65,6 +66,7 @@ class World:
         self._mta_sts = _Choice({mta_sts.name: mta_sts.share for mta_sts in MTA_STS.values()})
         self._listed = _Choice({listed.name: listed.share for listed in LISTED.values()})
         self._tlsrpt = _Choice({tlsrpt.name: tlsrpt.share for tlsrpt in TLSRPT.values()})
+        self._services = _Choice({services.name: services.share for services in SERVICES.values()})
         self._shared = {name: p.behaviour for p in PROVIDERS for name in p.hosts}
         self._shared |= {FLEET.format(n): "tls13-x25519" for n in range(1, FLEET_SIZE + 1)}
         self._chosen = self._choose(names)
@@ -111,7 +113,9 @@ class World:
         mx = tuple(dict.fromkeys(exchanges))
         own = behaviour.host or own
         promises = self._mta_sts_of(name, route), self._tlsrpt_of(name, route), self._listed_of(name, route)
-        return LabDomain(name, behaviour, mx, cnames, self._is_signed(name), own, *promises)
+        is_served = any(exchange != "." for _, exchange in mx)
+        services = SERVICES[self._services.pick(self._draw("services", name)) if has_room and is_served else "no-srv"]
+        return LabDomain(name, behaviour, mx, cnames, self._is_signed(name), own, *promises, services)
 
     def _host(self, name: str) -> LabHost | None:
         """What a name is when it is asked for its address; None if it is no mail host."""
