@@ -50,7 +50,7 @@ class Merged:
         return self.sources.get(name) == sha256
 
 
-class Run:
+class RunDirectory:
     """The directory of one run: names of everything in it, its lock, its manifest."""
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +108,7 @@ class Run:
         self._lock = descriptor
         return True
 
-    def adopt(self, other: Run) -> None:
+    def adopt(self, other: RunDirectory) -> None:
         """Take over the lock of a run that is about to be renamed to this one; a lock follows its file."""
         self._lock, other._lock = other._lock, None
 

@@ -1,7 +1,7 @@
 """The manifest of a run, and how it is read.
 
 A stored one may have been damaged or edited by hand.  So every entry that code relies on is held to its kind here, and
-a wrong one is one line of words.  Nothing here writes; `Run.write_manifest` does.
+a wrong one is one line of words.  Nothing here writes; `RunDirectory.write_manifest` does.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import Step
 from crawler.executors.culprits import Culprits
 from crawler.executors.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS, MOST_DOUBTS
@@ -37,7 +37,7 @@ class Pool:
 
     def __init__(
         self,
-        run: Run,
+        run: RunDirectory,
         config: Config,
         size: int,
         *,

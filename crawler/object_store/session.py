@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.model.errors import ScanFailed, UsageError
 from crawler.model.reporting import Reporter
 from crawler.object_store.checkout import copy_of, is_finished, set_copy
@@ -34,7 +34,7 @@ LAST_TRIES = 300.0
 
 
 @contextmanager
-def working_copy(store: Store, run: Run, progress: Reporter) -> Iterator[WorkingCopy]:
+def working_copy(store: Store, run: RunDirectory, progress: Reporter) -> Iterator[WorkingCopy]:
     """The copy of a run that is locked, made if need be; at the end the store has what is finished, or a line says why not.
 
     Raises `UsageError` if another machine is working on the run or has just finished it.
@@ -50,7 +50,7 @@ def working_copy(store: Store, run: Run, progress: Reporter) -> Iterator[Working
 class WorkingCopy:
     """One run's copy, from which finished files are put into the store all the while."""
 
-    def __init__(self, store: Store, run: Run, progress: Reporter) -> None:
+    def __init__(self, store: Store, run: RunDirectory, progress: Reporter) -> None:
         self.where = f"{store.name}/{run.path.name}"
         self.trouble: str | None = None  #: why nothing may be put any more
         self.is_behind = False  #: the store lacks something, and the scan has ended
