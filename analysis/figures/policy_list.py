@@ -31,7 +31,7 @@ DEMANDS = {
     "tls": "negotiated AND list_contains(tls_versions, tls_version)",
     "certificate": """negotiated AND chain_trusted AND within_validity AND (name_match OR leaf_is_listed)
         AND CASE WHEN NOT pinned THEN true END""",
-    "kept": "met_host AND met_tls AND met_certificate",
+    "compliant": "met_host AND met_tls AND met_certificate",
 }
 
 #: The same of observed endpoints; the name of a mail host is known of all.
@@ -39,7 +39,7 @@ _OBSERVED = {
     "host": "met_host",
     "tls": "CASE WHEN NOT inferred THEN met_tls END",
     "certificate": "CASE WHEN NOT inferred THEN met_certificate END",
-    "kept": "met_host AND CASE WHEN NOT inferred THEN met_tls AND met_certificate END",
+    "compliant": "met_host AND CASE WHEN NOT inferred THEN met_tls AND met_certificate END",
 }
 
 #: Rule -> which endpoints it is about; each of them must meet the demand.

@@ -59,7 +59,7 @@ class RunFacts:
     @property
     def version(self) -> str:
         """Version of the crawler that measured, or `unknown`."""
-        return str((self.manifest.get("versions") or {}).get("starttls-crawler") or "unknown")
+        return str((self.manifest.versions or {}).get("starttls-crawler") or "unknown")
 
     @property
     def judged_for(self) -> datetime | None:
@@ -72,7 +72,7 @@ class RunFacts:
         """How stored chains were judged again, and by which anchors; empty for a run as it was measured."""
         if not self._rejudged:
             return ""
-        words = str((self.manifest.get("trust_anchors") or {}).get("sha256") or "unknown")[:12]
+        words = str((self.manifest.trust_anchors or {}).get("sha256") or "unknown")[:12]
         return "+".join(
             str(word) for word in (self._rejudged.get("intermediates"), words, self._rejudged.get("judged_for")) if word
         )
@@ -82,12 +82,12 @@ class RunFacts:
         """The same as a sentence for a reader; empty for a run as it was measured."""
         if not self._rejudged:
             return ""
-        place = Path(str((self.manifest.get("trust_anchors") or {}).get("source"))).name
+        place = Path(str((self.manifest.trust_anchors or {}).get("source"))).name
         known = " and the intermediates that any host sent" if self._rejudged.get("intermediates") == "known" else ""
         dates = f", as of {self.judged_for:%Y-%m-%d %H:%M} UTC" if self.judged_for else ""
         return f"Certificates were judged again after the scan, with the trust anchors of {place}{known}{dates}."
 
     @property
     def _rejudged(self) -> dict[str, Any]:
-        again = self.manifest.get("rejudged") or [{}]
+        again = self.manifest.rejudged or [{}]
         return dict(again[-1])

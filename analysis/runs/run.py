@@ -30,7 +30,7 @@ from analysis.sql import deliveries
 from crawler.dataset.stored_runs import Choice, choose_run
 from crawler.model.errors import CommandFailed, UsageError
 from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
-from crawler.model.schema_versions import RENAMED, REWORDED, STRICT_VALID, ensure_types, schema_version_of
+from crawler.model.schema_versions import RENAMED, REWORDED, STRICT_VALID, ensure_types
 
 #: A column of booleans with nulls would be `object`, on which `&` takes null for false and `~` fails or is wrong.
 _NULLABLE: dict[pa.DataType, Any] = {
@@ -170,7 +170,7 @@ class Run(RunFacts):
 
     def _columns_by_name_of_today(self, table: str) -> str:
         """What to select from the parts of a table: `*`, or for a run of an earlier schema its columns renamed."""
-        if schema_version_of(self.manifest) == SCHEMA_VERSION:
+        if self.manifest.schema_version == SCHEMA_VERSION:
             return "*"
         parts = f"read_parquet({_parts_in(self.path / table)}, union_by_name = true, hive_partitioning = false)"
         stored = {row[0] for row in self._database.execute(f"DESCRIBE SELECT * FROM {parts}").fetchall()}
@@ -186,7 +186,7 @@ class Run(RunFacts):
 
     def _check_whole(self) -> None:
         """A finished run holds what its manifest counted; a copy that lacks a part would give confident wrong figures."""
-        stated = (self.manifest.get("counts") or {}).get("rows") or {}
+        stated = (self.manifest.counts or {}).get("rows") or {}
         for name in TABLES:
             expected = stated.get(name)
             # All of it, for a result left half read would block the connection.

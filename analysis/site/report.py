@@ -139,7 +139,7 @@ def _page(computed: Computed, drawn: dict[str, Chart]) -> str:
         run=run,
         state=run.stored.state,
         started=run.stored.started_at.replace("T", " ").replace("+00:00", " UTC"),
-        laboratory=_entry(run.manifest, ("configuration", "allow_network")),
+        laboratory=_entry(run.manifest.as_dict(), ("configuration", "allow_network")),
         headline=facebook(made),
         headline_rule=HEADLINE_RULE,
         weights=computed.weights,
@@ -179,7 +179,7 @@ def _groups(made: list[Figure]) -> list[tuple[str, list[Share]]]:
 
 def _publishable(run: RunFacts) -> dict[str, Any]:
     """The manifest without the directories of whoever scanned; files are known by their names and hashes."""
-    manifest = run.manifest
+    manifest = run.manifest.as_dict()
     made = {**manifest, "resumed_with": _changes(manifest)}
     if run.limit is not None and made.get("list"):
         lines = _text(made["list"].get("lines") or "unknown")

@@ -1,23 +1,21 @@
-"""One certificate's facts, and whether it names a host.
+"""One certificate's facts.
 
 This module is pure.  A certificate is hostile input: whatever its bytes, there is a row, and what
 could not be read is null.  The library reads it; where it refuses, `der_fields` reads what it can.  The verdict on a
-chain is made in `trust_store.py`; a name match stands beside it, independent of it: the leaf carries the host as DNS-ID
-(RFC 9525, by the service_identity library).
+chain is made in `trust_store.py`, and whether the leaf names a host is told in `name_match.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
-from service_identity.hazmat import DNS_ID, DNSPattern
 
 from crawler.certificates.der_fields import DerFields, Extensions, der_fields_of, validity_of, without_oddities
 from crawler.certificates.effort import ELEMENT, TooCostly, meter_of_facts, reading_names, signature_under
@@ -25,7 +23,6 @@ from crawler.certificates.guard import Unreadable, guarded
 from crawler.certificates.limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
 from crawler.certificates.signatures import is_signed_by
 from crawler.model.rows import Certificate, printable, within
-from crawler.model.three_valued import any_of
 
 _ELEMENTS = bytes([0x06, 0x30, 0x31, *range(0x80, 0x89), *range(0xA0, 0xA9)])
 _OBJECTS, _STRING, _ELEMENT_BYTES = 2_500, 60, 110
@@ -40,7 +37,7 @@ class ParsedCertificate:
 
     row: Certificate
     der_fields: DerFields | None
-    names: bytes | None  #: all its DNS names for `_is_among`; None if they could not be read
+    names: bytes | None  #: all its DNS names as `listed` puts them; None if they could not be read
     kept: crypto.X509 | None  #: OpenSSL's form of it, if it is not too large to be kept
     weight: int  #: bytes that it takes in memory, about
     effort: float  #: what it costs to try a path through it, names and constraints apart
@@ -61,34 +58,6 @@ Chain = list[ParsedCertificate]
 """Certificates as a host sent them, leaf first."""
 
 
-def name_match(leaf: ParsedCertificate, host: str) -> bool | None:
-    """Whether the certificate names the host: by DNS-IDs only, whatever the CN says (RFC 9525 §1.3, §6.3).
-
-    A wildcard above fewer than two labels (`*.com`) names nothing, as the library and OpenSSL have it;
-    the RFC leaves that open (§7.1).  None for a certificate whose names could not be read.
-    """
-    return None if leaf.names is None else _is_among(leaf.names, host)
-
-
-def common_name_match(leaf: ParsedCertificate, host: str) -> bool | None:
-    """Whether the CN names the host in a certificate without any DNS-ID (RFC 7672 §3.2.3, RFC 6125 §6.4.4).
-
-    None where the DNS names, or without any the subject, could not be read.
-    """
-    if leaf.names is None:
-        return None
-    if leaf.names:
-        return False
-    if leaf.row.common_name is None:
-        return None if leaf.row.subject is None else False
-    return _is_among(_listed([leaf.row.common_name]), host)
-
-
-def names_any(leaf: ParsedCertificate, hosts: Iterable[str]) -> bool | None:
-    """Whether the certificate names one of the hosts, as DANE-TA asks: by DNS-IDs, and by the CN if it has none."""
-    return any_of(*(match(leaf, host) for host in hosts for match in (name_match, common_name_match)))
-
-
 def _texts(names: list[bytes]) -> list[str]:
     """Names as they are stored; thousands of plain ones in one go."""
     joined = b"\n".join(names)
@@ -97,33 +66,9 @@ def _texts(names: list[bytes]) -> list[str]:
     return [printable(name) for name in names]
 
 
-def _listed(names: list[str]) -> bytes:
+def listed(names: list[str]) -> bytes:
     """The names in one object, as they may be thousands: each between two NULs, which `printable` leaves in none."""
     return ("\0" + "\0".join(names) + "\0").encode().lower() if names else b""
-
-
-def _is_among(names: bytes, host: str) -> bool:
-    """Whether one of the names is the host's, or the wildcard that stands for it: no other can match."""
-    host = host.rstrip(".")
-    label, _, parent = host.partition(".")
-    try:
-        reference = guarded(DNS_ID, host)
-        # By RFC 9525 §6.3 a wildcard, which is a whole label, stands for any one label.  The library, as old as
-        # RFC 6125, lets none stand for an A-label; it stands for one where it would stand for `x`.
-        for_wildcards = guarded(DNS_ID, f"x.{parent}") if label.lower().startswith("xn--") else reference
-    except Unreadable:  # a name that no certificate can carry as DNS-ID
-        return False
-    wildcard = b"*." + reference.hostname.partition(b".")[2]
-    return _matches(names, reference.hostname, reference) or _matches(names, wildcard, for_wildcards)
-
-
-def _matches(names: bytes, name: bytes, reference: DNS_ID) -> bool:
-    if b"\0" + name + b"\0" not in names:
-        return False
-    try:
-        return bool(reference.verify(guarded(DNSPattern.from_bytes, name)))
-    except Unreadable:  # such as a wildcard above a top-level domain
-        return False
 
 
 def parse(certificate: crypto.X509, der: bytes) -> ParsedCertificate:
@@ -195,7 +140,7 @@ def _facts(der: bytes, der_fields: DerFields | None) -> tuple[Certificate, bytes
         return row, None
     row.names = within(names[:NAMES_KEPT], NAME_BYTES_KEPT)
     row.names_dropped = len(names) - len(row.names)
-    return row, _listed(names)
+    return row, listed(names)
 
 
 def _loaded(row: Certificate, der: bytes) -> x509.Certificate | None:

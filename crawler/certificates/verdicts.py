@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import ParsedCertificate, common_name_match, name_match
+from crawler.certificates.name_match import common_name_match, name_match
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.model.names import is_address_like
 from crawler.model.rows import Probe
 from crawler.model.three_valued import all_of

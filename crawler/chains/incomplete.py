@@ -42,7 +42,7 @@ def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
     made = run.merged(INCOMPLETE)
     if made.parts and made.sources == sources:
         return
-    started = time_of(run.manifest()["started_at"])
+    started = time_of(run.manifest().started_at or "")
     with closing(CertificateIndex(run.work)) as index:
         write_incomplete(run, TrustStore(str(run.trust_anchors)), started, index, run.work, signature, tick)
     run.mark_merged(INCOMPLETE, [run.path / INCOMPLETE / _PART], sources)

@@ -35,7 +35,7 @@ from crawler.dataset.workspace import made_directory, sweep
 from crawler.model.errors import UsageError
 from crawler.model.reporting import Reporter, Silent
 from crawler.model.rows import SCHEMA_VERSION, TABLES, Probe, schema_of
-from crawler.model.schema_versions import RENAMED, as_now, manifest_as_now, schema_version_of
+from crawler.model.schema_versions import RENAMED, as_now
 from crawler.settings.memory_limit import RUN_MEMORY, limited_memory, memory_in_words
 
 #: Columns of `probes` that depend on the chain and on who judges it.
@@ -149,10 +149,10 @@ class _Rejudgement:
         self._rule = rule
         self._shelf = index
         self._progress = progress
-        self._manifest = manifest_as_now(source.manifest())
+        self._manifest = source.manifest()
         self._signature = source.signature(self._manifest)
-        self._is_of_today = schema_version_of(self._manifest) == SCHEMA_VERSION
-        self._started = time_of(self._manifest["started_at"])
+        self._is_of_today = self._manifest.schema_version == SCHEMA_VERSION
+        self._started = time_of(self._manifest.started_at or "")
         self._changes = Changes()
 
     def write(self) -> Changes:
@@ -273,25 +273,27 @@ class _Rejudgement:
 
     def _conclude(self, lacking: int) -> None:
         """The manifest: that of the measurement, and how it was judged again."""
-        rule, counts = self._rule, self._manifest["counts"]
+        rule, counts = self._rule, self._manifest.counts or {}
         rows = {**(counts.get("rows") or {}), INCOMPLETE: lacking}
         again = {
             "at": timestamp(),
             "run": str(self._source.path.resolve()),
             "manifest_sha256": digest(self._source.path / "manifest.json"),
-            "trust_anchors_before": self._manifest["trust_anchors"],
+            "trust_anchors_before": self._manifest.trust_anchors,
             "intermediates": rule.intermediates,
             "judged_for": rule.at.isoformat() if rule.at else None,
             "versions": versions(),
         }
         self._made.write_manifest(
-            {
-                **self._manifest,
-                "schema_version": SCHEMA_VERSION,
-                "trust_anchors": anchors_of(rule.ca_file) if rule.ca_file else self._manifest["trust_anchors"],
-                "counts": {**counts, "rows": rows},
-                "rejudged": [*(self._manifest.get("rejudged") or []), again],
-            }
+            replace(
+                self._manifest,
+                schema_version=SCHEMA_VERSION,
+                trust_anchors=anchors_of(self._trust.path, rule.ca_file)
+                if rule.ca_file
+                else self._manifest.trust_anchors,
+                counts={**counts, "rows": rows},
+                rejudged=[*(self._manifest.rejudged or ()), again],
+            )
         )
 
 

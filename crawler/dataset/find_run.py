@@ -33,13 +33,13 @@ def find_finished(data: Path, wanted: str | None) -> tuple[Run, list[str]]:
 def _check(stored: StoredRun, run: Run) -> None:
     if not stored.is_whole:
         raise UsageError(f"{run.path}: is {stored.state}, not finished; continue it with `scan`")
-    if lacking := next((name for name in _NEEDED if not stored.manifest.get(name)), None):
+    if lacking := stored.manifest.lacking(_NEEDED):
         raise UsageError(f"{run.path}: its manifest says nothing of `{lacking}`; the run cannot be judged without it")
     if run.trust_anchors.exists() and not run.trust_anchors.is_file():
         raise UsageError(f"{run.trust_anchors}: is no regular file; judge a whole copy of the run")
     if stranger := next(run.foreign_files(), None):
         raise UsageError(f"{stranger}: is no part of this run; move it elsewhere")
-    stated = stored.manifest["counts"].get("rows") or {}
+    stated = (stored.manifest.counts or {}).get("rows") or {}
     for table in TABLES:
         rows = sum(map(row_count, run.parts(table)))
         ensure_types(run.parts(table), table)

@@ -1,4 +1,4 @@
-"""What the manifest of a run says of the circumstances in which it was made, and how it is amended.
+"""What the manifest of a run states of the circumstances in which it was made, and how it is amended.
 
 A dataset without its circumstances is no measurement, so the manifest holds every setting, every version and what the
 list was.
@@ -10,13 +10,15 @@ import hashlib
 import platform
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from crawler import __version__
-from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.run import Run
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.names import PSL_VERSION
 
 _PACKAGES = (
@@ -27,8 +29,8 @@ _PACKAGES = (
 _AMENDING = threading.Lock()
 
 
-def note_resumption(manifest: dict[str, Any], opt_outs: dict[str, Any] | None = None) -> None:
-    """Write into the manifest that the run is continued, when, and with what may have changed since it was begun."""
+def with_resumption(manifest: Manifest, opt_outs: dict[str, Any] | None = None) -> Manifest:
+    """The manifest with a record that the run is continued, when, and with what may have changed since it was begun."""
     now = timestamp()
     record = {
         "at": now,
@@ -37,31 +39,31 @@ def note_resumption(manifest: dict[str, Any], opt_outs: dict[str, Any] | None = 
         "versions": versions(),
         "opt_outs": opt_outs,
     }
-    manifest["resumed_at"] = [*(manifest.get("resumed_at") or ()), now]
-    manifest["resumed_with"] = [*(manifest.get("resumed_with") or ()), record]
+    return replace(
+        manifest,
+        resumed_at=[*(manifest.resumed_at or ()), now],
+        resumed_with=[*(manifest.resumed_with or ()), record],
+    )
 
 
-def note_reload(manifest: dict[str, Any], opt_outs: dict[str, Any] | None) -> None:
-    """Write into the manifest that the opt-outs were read again, and what was read."""
+def with_reload(manifest: Manifest, opt_outs: dict[str, Any] | None) -> Manifest:
+    """The manifest with a record that the opt-outs were read again, and what was read."""
     record = {"at": timestamp(), **(opt_outs or {})}
-    manifest["opt_outs_reloaded"] = [*(manifest.get("opt_outs_reloaded") or ()), record]
+    return replace(manifest, opt_outs_reloaded=[*(manifest.opt_outs_reloaded or ()), record])
 
 
-def amend(run: Run, change: Callable[[dict[str, Any]], None]) -> None:
+def amend(run: Run, change: Callable[[Manifest], Manifest]) -> None:
     """Change something in the manifest of a run under way; what another thread writes there meanwhile is not lost."""
     with _AMENDING:
-        manifest = run.manifest()
-        change(manifest)
-        run.write_manifest(manifest)
+        run.write_manifest(change(run.manifest()))
 
 
 def timestamp() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def anchors_of(ca_file: str) -> dict[str, Any]:
-    """What the manifest says of the trust anchors in a file, or of certifi's.  Raises `ConfigError`."""
-    path = TrustStore(ca_file).path
+def anchors_of(path: Path, ca_file: str) -> dict[str, Any]:
+    """What the manifest says of the trust anchors in a file; `ca_file` is empty if they are certifi's."""
     content = path.read_bytes()
     return {
         "source": ca_file or "certifi",

@@ -29,7 +29,7 @@ from typing import Any
 from crawler.dataset.files import Damaged, digest, sync_directory, write_json
 from crawler.dataset.parts import PartWriter
 from crawler.dataset.steps import EMPTY_PART, FIRST_DIVIDED, MERGED, STEPS, Step
-from crawler.dataset.stored_manifest import fault_of, open_regular
+from crawler.dataset.stored_manifest import MANIFEST, Manifest, read_manifest
 from crawler.model.errors import ScanFailed, UsageError
 from crawler.model.rows import TABLES
 
@@ -71,25 +71,27 @@ class Run:
         sync_directory(self.work)
         sync_directory(self.path)
 
-    def manifest(self) -> dict[str, Any]:
-        """The manifest as stored.  Raises `OSError`, `ValueError` or `TypeError` if there is none that can be read."""
-        with open_regular(self.path / "manifest.json") as file:
-            return dict(json.load(file))
+    def manifest(self) -> Manifest:
+        """The manifest as stored.  Raises `UsageError` if there is none that can be read."""
+        return read_manifest(self.path)
 
     @property
     def trust_anchors(self) -> Path:
         """What all chains of the run are judged by, PEM."""
         return self.path / "trust-anchors.pem"
 
-    def write_manifest(self, manifest: dict[str, Any]) -> None:
+    def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest.  Raises `UsageError` for one that could not be read again."""
-        if fault := fault_of(json.loads(json.dumps(manifest))):
-            raise UsageError(f"{self.path}: {fault}; a manifest that says so could not be read")
-        write_json(self.path / "manifest.json", manifest)
+        document = manifest.as_dict()
+        try:
+            Manifest.of(json.loads(json.dumps(document)))
+        except ValueError as error:
+            raise UsageError(f"{self.path}: {error}; a manifest that says so could not be read") from None
+        write_json(self.path / MANIFEST, document)
 
-    def signature(self, manifest: dict[str, Any]) -> dict[str, str]:
+    def signature(self, manifest: Manifest) -> dict[str, str]:
         """What each part says of itself in its metadata."""
-        return {"run": str(manifest["run"]), "config_sha256": str(manifest["config_sha256"])}
+        return {"run": str(manifest.run), "config_sha256": str(manifest.config_sha256)}
 
     def lock(self) -> bool:
         """Take the run for this process and its workers; False if another has it.
@@ -154,6 +156,10 @@ class Run:
     def mark_divided(self, step: Step, shard: int, pieces: list[int]) -> None:
         """Record that a shard was divided: its pieces, whose files exist already, count from now on."""
         write_json(self.done / f"divided-{step.name}_{shard:04d}.json", pieces)
+
+    def is_cut(self, step: Step) -> bool:
+        """Whether the plan of a step stands."""
+        return (self.work / step.folder).is_dir()
 
     def shard_path(self, step: Step, shard: int) -> Path:
         return self.work / step.folder / f"{shard:04d}.parquet"

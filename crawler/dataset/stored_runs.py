@@ -10,9 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from crawler.dataset.stored_manifest import MANIFEST, read_manifest
+from crawler.dataset.stored_manifest import MANIFEST, Manifest, read_manifest
 from crawler.model.errors import UsageError
 from crawler.model.vocabulary import ONE_A_LINE
 
@@ -33,7 +32,7 @@ class StoredRun:
     """One run by its manifest.  Entries that an older manifest lacks are None or empty."""
 
     path: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
 
     @property
     def id(self) -> str:
@@ -43,7 +42,7 @@ class StoredRun:
     @property
     def state(self) -> str:
         """`running interrupted finished suspect`, or `unknown`."""
-        return str(self.manifest.get("state") or "unknown")
+        return str(self.manifest.state or "unknown")
 
     @property
     def is_whole(self) -> bool:
@@ -53,17 +52,17 @@ class StoredRun:
     @property
     def suspicions(self) -> tuple[str, ...]:
         """What the crawler found implausible about its own run, a sentence each."""
-        return tuple(self.manifest.get("suspicions") or ())
+        return tuple(self.manifest.suspicions or ())
 
     @property
     def limit(self) -> int | None:
         """How many names of the list were taken at most; None: all of them, also where the list is no longer than that."""
-        limit = (self.manifest.get("configuration") or {}).get("limit") or None
+        limit = (self.manifest.configuration or {}).get("limit") or None
         return None if limit is None or self._has_whole_list(limit) else int(limit)
 
     def _has_whole_list(self, limit: int) -> bool:
         """Whether the list has no names behind the first `limit`; of an older manifest, whether that can be told."""
-        listed = self.manifest.get("list") or {}
+        listed = self.manifest.listed or {}
         if listed.get("cut") is not None:
             return not listed["cut"]
         lines, valid, invalid = (listed.get(name) for name in ("lines", "valid", "invalid"))
@@ -74,17 +73,17 @@ class StoredRun:
     @property
     def list_sha256(self) -> str | None:
         """SHA-256 (hex) of the list."""
-        return (self.manifest.get("list") or {}).get("sha256") or None
+        return self.manifest.list_sha256
 
     @property
     def vantage(self) -> str | None:
         """Name of the place measured from."""
-        return self.manifest.get("vantage") or None
+        return self.manifest.vantage or None
 
     @property
     def started_at(self) -> str:
         """When it began, ISO 8601."""
-        return self.manifest.get("started_at") or ""
+        return self.manifest.started_at or ""
 
     @property
     def _preference(self) -> tuple[int, str, str]:

@@ -24,10 +24,14 @@ from crawler.settings.config import Config
 class Culprits:
     """The suspected and guilty shards of a scan, one step after the other."""
 
-    def __init__(self, run: Run, config: Config, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, run: Run, config: Config, say: Callable[[str], None], on_incident: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_incident` is called when `given_up` has grown, before the shard is done."""
         self._run = run
         self._config = config
         self._say = say
+        self._on_incident = on_incident
         self._step: Step | None = None
         self._last_tries: set[int] = set()  # guilty shards of one row that are tried once more
         self._undecided: set[int] = set()  # guilty shards that are being looked into
@@ -99,6 +103,7 @@ class Culprits:
                 f"more than {most} domains had to be given up (watch.given_up), at last {words}: {problem}"
             )
         self._say(f"gave up {words}: {problem}")
-        self.given_up.append({"step": self._step.name, "name": words, "problem": problem})
+        self.given_up.append({"step": self._step.name, "shard": shard, "name": words, "problem": problem})
+        self._on_incident()
         self.hopeless.add(shard)
         self.quarantine.add(shard)

@@ -21,7 +21,7 @@ from crawler.dataset.run import Run
 from crawler.dataset.steps import Step
 from crawler.executors.culprits import Culprits
 from crawler.executors.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS, MOST_DOUBTS
-from crawler.executors.worker_process import COMMAND, WorkerProcess, dismiss
+from crawler.executors.worker_handle import COMMAND, WorkerHandle, dismiss
 from crawler.model.errors import ScanFailed
 from crawler.settings.config import Config
 
@@ -45,10 +45,13 @@ class Pool:
         on_rows: Callable[[int], None],
         say: Callable[[str], None] = lambda words: None,
         opt_outs: dict[str, str] | None = None,
+        on_incident: Callable[[Mapping[str, Sequence[Any]]], None] = lambda incidents: None,
     ) -> None:
         """`opt_outs` is the run's copy of those in force (`kept_opt_outs`).
 
-        `on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work."""
+        `on_rows` is told how many rows are done; `say` of outages, and of processes that end in the middle of work.
+        `on_incident` is told all incidents at each change of one, before anything follows from it.
+        """
         self.size = size
         # A run is judged by the trust anchors it was begun with, though certifi was upgraded since.
         config = replace(config, ca_file=str(run.trust_anchors))
@@ -57,12 +60,13 @@ class Pool:
         self._command = command
         self._on_rows = on_rows
         self._say = say
+        self._on_incident = on_incident
         self._tasks: TaskGroup
-        self._workers: list[WorkerProcess] = []
+        self._workers: list[WorkerHandle] = []
         self._step: Step | None = None
         self._waiting: deque[int] = deque()
         self._lots: dict[int, object] = {}
-        self._culprits = Culprits(run, config, say)
+        self._culprits = Culprits(run, config, say, self._tell_incidents)
         self._rows: dict[int, int] = {}
         self._finished_rows = 0
         self._rows_of: dict[int, int] = {}
@@ -70,7 +74,7 @@ class Pool:
         self._all_done = anyio.Event()
         self._run = run
         self._done_at: dict[int, float] = {}  # shards of the step, by when they were reported done
-        self._held_by: WorkerProcess | None = None
+        self._held_by: WorkerHandle | None = None
         self._is_held = False
         self._withdrawals: Counter[int] = Counter()  # times that a shard of the step was withdrawn
         self.outages: list[dict[str, Any]] = []  #: for the manifest
@@ -116,7 +120,7 @@ class Pool:
         await self._all_done.wait()
 
     async def hold(
-        self, since: float, words: str, asked: Sequence[object] = (), by: WorkerProcess | None = None
+        self, since: float, words: str, asked: Sequence[object] = (), by: WorkerHandle | None = None
     ) -> None:
         """There is an outage since that time: have every process give up what it has in hand, and withdraw what was done in it.
 
@@ -132,6 +136,7 @@ class Pool:
             {"since": since, "until": None, "what": words, "asked": list(asked)}
             | {"withdrawn": len({*lying} - stand), "stand": len(stand)}
         )
+        self._tell_incidents()
         self._say(f"{words}; waiting, and doing again what lay in it")
         if stand:
             self._say(
@@ -149,13 +154,14 @@ class Pool:
             return
         self._is_held, self._held_by = False, None
         self.outages[-1]["until"] = time.time()
+        self._tell_incidents()
         self._say("the outage is over; going on")
         for worker in self._workers:
             await worker.tell({"calm": True})
         for worker in (*self._workers, *self._workers):
             await self._hand(worker)
 
-    async def _consider(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    async def _consider(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         """A process sees an outage: hold all, unless another made a connection after it began to look."""
         before = {id(other): other.reports for other in self._workers if other is not worker}
         with anyio.move_on_after(_HEARING):
@@ -193,12 +199,12 @@ class Pool:
     # --- one process ---
 
     async def _hire(self) -> None:
-        worker = await WorkerProcess.start(self._command, self._run.lock_descriptor)
+        worker = await WorkerHandle.start(self._command, self._run.lock_descriptor)
         self._workers.append(worker)
         await worker.tell(self._greeting)
         self._tasks.start_soon(self._listen, worker)
 
-    async def _hand(self, worker: WorkerProcess) -> None:
+    async def _hand(self, worker: WorkerHandle) -> None:
         """Give a process a shard more, or if it has none a group from quarantine, which it does with nothing beside it."""
         if self._step is None or self._is_held or (worker.is_quarantined and worker.active):
             return
@@ -219,7 +225,7 @@ class Pool:
             job = {"step": self._step.name, "shard": shard}
             await worker.tell(job | {"give_up": True} if shard in self._culprits.hopeless else job)
 
-    async def _listen(self, worker: WorkerProcess) -> None:
+    async def _listen(self, worker: WorkerHandle) -> None:
         async for message in worker.messages():
             await self._hear(worker, message)
         ending = await worker.ending()
@@ -256,7 +262,7 @@ class Pool:
                 if worker.silence > self._config.watch.silence and worker.ended_by_us is None:
                     worker.kill(f"its process was stuck or stopped for {self._config.watch.silence:g} s")
 
-    async def _hear(self, worker: WorkerProcess, message: dict[str, Any]) -> None:
+    async def _hear(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         event, shard = message["event"], message.get("shard", -1)
         if event in ("idle", "busy"):
             worker.reports += 1
@@ -281,6 +287,7 @@ class Pool:
             worker.doubts = event == "doubt"  # meanwhile the step does not end, as what was done may be withdrawn
             if message.get("asked") and len(self.doubts) < MOST_DOUBTS:
                 self.doubts.append({"at": message["at"], "asked": message["asked"]})
+                self._tell_incidents()
         elif event == "outage":
             self._tasks.start_soon(self._consider, worker, message)
         elif event in ("over", "gone"):
@@ -304,6 +311,9 @@ class Pool:
             is_busy = self._waiting or self._culprits or any(w.active or w.doubts for w in self._workers)
             if not self._is_held and not is_busy:
                 self._all_done.set()
+
+    def _tell_incidents(self) -> None:
+        self._on_incident({"outages": self.outages, "doubts": self.doubts, "given_up": self.given_up})
 
     def _counted(self, rows: dict[str, int]) -> int:
         assert self._step is not None

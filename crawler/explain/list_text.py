@@ -38,9 +38,9 @@ class ListedDomain:
     promise: Compliance | None  #: None: it is not on the list, or takes no mail
 
     @property
-    def kept(self) -> bool | None:
+    def compliant(self) -> bool | None:
         """Whether the domain keeps its promise; null is unknown, or that there is none."""
-        return self.promise.kept if self.promise is not None else None
+        return self.promise.compliant if self.promise is not None else None
 
     def sentence(self) -> str:
         """For a person, in one line."""
@@ -50,7 +50,7 @@ class ListedDomain:
         on = f"{name}: mode {self.policy.mode}"
         if self.promise is None:
             return f"{on}; the domain takes no mail, so there is nothing to keep"
-        if self.kept:
+        if self.compliant:
             return f"{on}; the domain keeps what it promises"
         facts = asdict(self.promise)
         broken = [words for fact, words in _BROKEN.items() if facts[fact] is False]
@@ -80,7 +80,7 @@ class ListedDomain:
             "min_tls_version": policy and policy.min_tls_version,
             "pinned": policy and policy.pinned,
             **(asdict(self.promise) if self.promise else dict.fromkeys(("host", "tls", "certificate"))),
-            "kept": self.kept,
+            "kept": self.compliant,
         }
 
 
@@ -94,12 +94,12 @@ _BROKEN = {
 def listed_domain_of(measured: Measured, source: PolicyList, at: datetime | None = None) -> ListedDomain:
     """What the list says of the domain, and whether the domain keeps it; the list may have expired `at` (now)."""
     policy = source.policy_of(measured.name)
-    kept = None
+    found = None
     if policy is not None and measured.domain is not None:
         probes: Mapping[tuple[str, str], Any] = {
             (probe.host or "", probe.address or ""): (probe, chain[0].row if chain else None)
             for probe, chain in measured.probes
             if takes_deliveries(probe)
         }
-        kept = promise.of_domain(policy, measured.domain, {host.host or "": host for host in measured.hosts}, probes)
-    return ListedDomain(source, source.is_expired(at or datetime.now(UTC)), policy, kept)
+        found = promise.of_domain(policy, measured.domain, {host.host or "": host for host in measured.hosts}, probes)
+    return ListedDomain(source, source.is_expired(at or datetime.now(UTC)), policy, found)

@@ -61,7 +61,7 @@ def lines(findings: Findings) -> Iterator[Text]:
     if findings.domain is not None:
         yield from _about_domain(findings.domain)
     if findings.listing is not None:
-        yield Text(f"  {findings.listing.sentence()}", style=_STYLES[findings.listing.kept])
+        yield Text(f"  {findings.listing.sentence()}", style=_STYLES[findings.listing.compliant])
     for host in findings.hosts:
         yield Text()
         yield from _about_host(host, findings)

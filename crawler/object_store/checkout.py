@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from crawler.dataset.files import write_whole
@@ -71,8 +72,8 @@ def _refresh(store: Store, run: Run, manifest: bytes, *, is_done: bool) -> None:
     note = None if is_done else read_note(store, run.path.name)
     if copy and not is_done and (note is None or note.copy == copy):
         local = read_manifest(run.path)
-        if local.get("state") in WHOLE:  # cut off before the store heard of it
-            run.write_manifest({**local, "state": "interrupted"})
+        if local.state in WHOLE:  # cut off before the store heard of it
+            run.write_manifest(replace(local, state="interrupted"))
         return
     if copy is None:
         set_copy(run, "")

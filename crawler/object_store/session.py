@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from crawler.dataset.run import Run
 from crawler.model.errors import ScanFailed, UsageError
@@ -122,7 +123,7 @@ class WorkingCopy:
             self._mirror.finish()
         except (StoreError, ScanFailed) as error:
             self.is_behind = True
-            self._run.write_manifest({**self._run.manifest(), "state": "interrupted"})
+            self._run.write_manifest(replace(self._run.manifest(), state="interrupted"))
             if isinstance(error, ScanFailed):
                 raise
             raise ScanFailed(self._kept(error)) from error

@@ -19,7 +19,8 @@ from crawler.certificates.cache import LruCache
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.effort import Meter, TooCostly, signature_under
 from crawler.certificates.guard import Unreadable, guarded
-from crawler.certificates.parsing import ParsedCertificate, load, names_any
+from crawler.certificates.name_match import names_any
+from crawler.certificates.parsing import ParsedCertificate, load
 from crawler.certificates.signatures import is_signed_by
 from crawler.certificates.trust_store import work_below
 from crawler.model.rows import DaneError, DaneStatus, TlsaStatus

@@ -34,7 +34,7 @@ class Compliance:
     certificate: bool | None = None
 
     @property
-    def kept(self) -> bool | None:
+    def compliant(self) -> bool | None:
         """Whether all are met."""
         return all_of(self.host, self.tls, self.certificate)
 

@@ -35,7 +35,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from crawler.certificates.parsing import ParsedCertificate, names_any
+from crawler.certificates.name_match import names_any
+from crawler.certificates.parsing import ParsedCertificate
 from crawler.certificates.verdicts import does_tls
 from crawler.model.rows import (
     DaneError,

@@ -53,7 +53,7 @@ class NetworkTime:
     def is_spent(self, network: bytes) -> bool:
         """Whether the time of the network is used up, so that each owner has only its part."""
         account = self._networks.get(network)
-        return account is not None and account.taken >= self._allowed(account)
+        return account is not None and account.taken > 0 and account.taken >= self._allowed(account)
 
     def may_begin(self, network: bytes, owner: str) -> bool:
         """Whether the owner may have another connection to the network."""

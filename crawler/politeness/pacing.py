@@ -120,12 +120,14 @@ class ConcurrencyLimits:
     def wake(self, key: Key) -> None:
         """Let as many as there is room for try again, those first who waited longest."""
         waiting = self._waiting.get(key)
+        if waiting is None:
+            return
         room = self._limit(key) - self._busy.get(key, 0)
         while waiting and room > 0:
             lanes, lane = waiting.popleft()
             lanes.again(lane)
             room -= 1
-        if waiting is not None and not waiting:
+        if not waiting:
             del self._waiting[key]
 
     def forget(self, lanes: AddressQueues[Any]) -> None:

@@ -171,10 +171,10 @@ class _Wire(asyncio.Protocol):
             self._unread += data  # no more than was on its way when reading was paused
         elif self._conversation.ended:  # the answer to our goodbye; nobody reads it
             self._leave()
-        elif self._conversation.is_heavy(data):
+        elif self._conversation.stage is Stage.HANDSHAKE and self._conversation.is_heavy(data):
             self._begin_work(data)
         else:
-            self._act(lambda: self._conversation.receive(data))
+            self._act(self._conversation.receive, data)
 
     def eof_received(self) -> None:
         self.end(Outcome.CLOSED)
@@ -246,11 +246,11 @@ class _Wire(asyncio.Protocol):
         else:
             self._fate = self._fate or outcome
 
-    def _act(self, step: Callable[[], bytes]) -> None:
+    def _act(self, step: Callable[..., bytes], *data: bytes) -> None:
         conversation, transport = self._conversation, self._transport
         assert transport is not None
         try:
-            out = step()
+            out = step(*data)
         except Exception:  # our bug, and it must not pass for a finding
             log.exception("probing %s failed", conversation.probe.host)
             conversation.end(Outcome.INTERNAL_ERROR)

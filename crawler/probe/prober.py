@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -67,14 +67,11 @@ class _Pending:
     offer: Offer = Offer.MODERN
     offer_alpn: bool = True
 
-    @property
-    def endpoint(self) -> Endpoint:
-        return self.candidate.endpoint
+    endpoint: Endpoint = field(init=False)
+    provider: str = field(init=False)  #: registrable domain of the host
 
-    @property
-    def provider(self) -> str:
-        """Registrable domain of the host."""
-        return self.candidate.provider
+    def __post_init__(self) -> None:
+        self.endpoint, self.provider = self.candidate.endpoint, self.candidate.provider
 
 
 class Prober:

@@ -43,11 +43,17 @@ def before_tls(probe: Probe, name: bytes) -> Dialog:
 
 def upgrade(probe: Probe) -> Dialog:
     """Ask for STARTTLS if the capabilities have it."""
-    words = [capability.upper().split(" ") for capability in probe.capabilities or ()]
-    probe.starttls_offered = any(word[0] == "STARTTLS" for word in words)
-    probe.plaintext_login = any(word[0] == "AUTH" and PLAINTEXT_MECHANISMS.intersection(word) for word in words)
-    if not probe.starttls_offered:
-        probe.starttls_masked = next((word[0] for word in words if _MASKED.match(word[0])), None)
+    offered, login = False, False
+    for capability in probe.capabilities or ():
+        keyword, _, parameters = capability.upper().partition(" ")
+        if keyword == "STARTTLS":
+            offered = True
+        elif keyword == "AUTH" and not login:
+            login = not PLAINTEXT_MECHANISMS.isdisjoint(parameters.split(" "))
+    probe.starttls_offered, probe.plaintext_login = offered, login
+    if not offered:
+        keywords = (capability.upper().partition(" ")[0] for capability in probe.capabilities or ())
+        probe.starttls_masked = next(filter(_MASKED.match, keywords), None)
         raise Ended(Outcome.NOT_OFFERED)
 
     answer = yield Turn(Stage.UPGRADE, b"STARTTLS\r\n")

@@ -22,6 +22,9 @@ class ThreeDigitReply(NamedTuple):
     raw: bytes  #: as received
 
 
+_LINE_ENDS = frozenset(b"\r\n")
+
+
 class ThreeDigitReplies:
     """Cuts multi-line replies out of a stream; a TCP segment is never taken for a reply.
 
@@ -47,7 +50,8 @@ class ThreeDigitReplies:
     def cut(self, buffer: bytearray) -> ThreeDigitReply | None:
         """See `Replies.cut`."""
         limits = self._limits
-        self._pass_over_empty_lines(buffer)
+        if buffer and buffer[0] in _LINE_ENDS:
+            self._pass_over_empty_lines(buffer)
         if not self._scanned and len(buffer) <= self._short:
             # Nearly always: one reply in one segment, and shorter than even one line may be.
             raw = bytes(buffer)

@@ -18,7 +18,7 @@ from crawler.model.names import suffixes
 from crawler.model.rows import Domain, LookupStatus, MtaStsRecord, Route, Target
 from crawler.policies import mta_sts, tlsrpt
 from crawler.policies.text_records import is_too_long
-from crawler.resolve import mx as route
+from crawler.resolve import routing
 from crawler.resolve.lookups import ABSENT, Emit, FetchPolicy, ask_addresses, dnssec_of, for_each
 from crawler.resolve.services import find_services
 from crawler.settings.config import Config
@@ -90,15 +90,15 @@ async def _fill_domain(
         row.route = Route.OPTED_OUT  # the domain is an alias of one that asked not to be probed
         return
     if answer.status not in (LookupStatus.OK, LookupStatus.NODATA):
-        _note(row, route.without_answer(answer.status))
+        _note(row, routing.without_answer(answer.status))
         return  # below a name that does not exist there is nothing (RFC 8020); below a broken one, nothing to learn
     policy = dns.begin(f"_mta-sts.{domain}", TXT) if config.mta_sts else None
     reporting = dns.begin(f"_smtp._tls.{domain}", TXT) if config.tlsrpt else None
     if answer.status is LookupStatus.OK:
-        _note(row, route.by_mx(answer.records, config.dns.max_mx, answer.malformed))
+        _note(row, routing.by_mx(answer.records, config.dns.max_mx, answer.malformed))
     else:
         addresses = await ask_addresses(domain, dns, config)
-        _note(row, route.without_mx(domain, [address.status for address in addresses]))
+        _note(row, routing.without_mx(domain, [address.status for address in addresses]))
     if config.looked_up():
         await find_services(row, domain, dns, config, excluded)
     most = config.dns.text_bytes
@@ -108,9 +108,9 @@ async def _fill_domain(
         row.tlsrpt, row.tlsrpt_rua, row.tlsrpt_ambiguous = tlsrpt.record_state(texts)
 
 
-def _note(row: Domain, routing: route.Routing) -> None:
-    row.route, row.dns_error = routing.route, routing.error
-    row.mx, row.mx_dropped, row.mx_unreadable = routing.mx, routing.mx_dropped, routing.mx_unreadable
+def _note(row: Domain, found: routing.Routing) -> None:
+    row.route, row.dns_error = found.route, found.error
+    row.mx, row.mx_dropped, row.mx_unreadable = found.mx, found.mx_dropped, found.mx_unreadable
 
 
 def _texts(answer: Answer, version: bytes, most: int) -> list[bytes] | None:

@@ -11,25 +11,24 @@ import logging
 import platform
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from crawler.certificates.trust_store import TrustStore
 from crawler.dataset.files import replace_durably, sync_file, temporary_name
 from crawler.dataset.manifest import anchors_of, timestamp, versions
 from crawler.dataset.run import Run
-from crawler.dataset.stored_manifest import MANIFEST, read_manifest
+from crawler.dataset.stored_manifest import MANIFEST, Manifest, read_manifest, stated_schema
 from crawler.dataset.stored_runs import WHOLE, check_run_id
 from crawler.dataset.verify import ensure_columns
 from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
 from crawler.model.names import PSL_VERSION
 from crawler.model.rows import SCHEMA_VERSION
-from crawler.model.schema_versions import schema_version_of
+from crawler.preflight.readiness import Readiness
 from crawler.settings.config import Config
-from crawler.tls.handshake import offered
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,7 @@ class RunContext:
 
     list_path: str
     list_facts: ListFacts
-    resolvers: list[dict[str, Any]]
-    opt_outs: dict[str, Any] | None = None  #: what was read of the file of opt-outs
+    readiness: Readiness
 
 
 def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunContext) -> Run:
@@ -72,7 +70,7 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunC
             continue  # somebody's directory, or a run that is just being made
         try:
             manifest = read_manifest(path)
-            if manifest.get("state") in WHOLE:
+            if manifest.state in WHOLE:
                 continue
             manifest = _continuable(run)
         except UsageError as error:
@@ -93,7 +91,7 @@ def config_sha256(config: Config) -> str:
     return hashlib.sha256(json.dumps(_shaping(config.as_dict()), sort_keys=True).encode()).hexdigest()
 
 
-def _shaping(settings: dict[str, Any]) -> dict[str, Any]:
+def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(settings))  # tuples become lists, as in a stored manifest
     return {name: value for name, value in plain.items() if name not in _FREE}
 
@@ -105,7 +103,7 @@ def _create(run: Run, config: Config, circumstances: RunContext) -> Run:
     manifest = _first_manifest(run.id, config, circumstances)
     made.make_directories(made.signature(manifest))
     run.adopt(_locked(made))
-    shutil.copyfile(TrustStore(config.ca_file).path, made.trust_anchors)
+    shutil.copyfile(circumstances.readiness.trust_anchors, made.trust_anchors)
     sync_file(made.trust_anchors)
     made.write_manifest(manifest)
     replace_durably(made.path, run.path)
@@ -130,10 +128,10 @@ def _continued(run: Run) -> Run:
     return run
 
 
-def _continuable(run: Run) -> dict[str, Any]:
+def _continuable(run: Run) -> Manifest:
     """The manifest of a run that the present version can continue.  Raises `UsageError`."""
     advice = "name another run by --run"
-    if (schema := _schema_version(run)) not in (None, SCHEMA_VERSION):
+    if (schema := stated_schema(run.path)) not in (None, SCHEMA_VERSION):
         raise UsageError(
             f"{run.path}: is of schema {schema} and this version writes {SCHEMA_VERSION}; "
             f"continue it with the version that began it, or {advice}"
@@ -142,7 +140,7 @@ def _continuable(run: Run) -> dict[str, Any]:
         manifest = read_manifest(run.path)
     except UsageError as error:
         raise UsageError(f"{error}; {advice}") from error
-    if lacking := next((name for name in _NEEDED if not manifest.get(name)), None):
+    if lacking := manifest.lacking(_NEEDED):
         raise UsageError(f"{run.path}: its manifest says nothing of `{lacking}`, so it cannot be continued; {advice}")
     try:
         anchors = run.trust_anchors.stat().st_size
@@ -154,13 +152,6 @@ def _continuable(run: Run) -> dict[str, Any]:
     return manifest
 
 
-def _schema_version(run: Run) -> int | None:
-    try:
-        return schema_version_of(run.manifest())
-    except (OSError, ValueError, TypeError, RecursionError):
-        return None
-
-
 def _must_match(run: Run, config: Config, circumstances: RunContext) -> None:
     if not run.path.is_dir():
         raise UsageError(f"{run.path}: is not a directory; name another run by --run")
@@ -169,40 +160,40 @@ def _must_match(run: Run, config: Config, circumstances: RunContext) -> None:
         raise UsageError(f"{run.path}: was started with {difference}; give the same, or name another run by --run")
 
 
-def _difference(manifest: dict[str, Any], config: Config, circumstances: RunContext) -> str | None:
+def _difference(manifest: Manifest, config: Config, circumstances: RunContext) -> str | None:
     """What keeps a run from being continued with this list and these settings."""
-    stored = manifest["list"].get("sha256")
+    stored = manifest.list_sha256
     if stored != circumstances.list_facts.sha256:
         return f"another list (its hash was {str(stored)[:12]}…, now {circumstances.list_facts.sha256[:12]}…)"
-    before, now = _shaping(manifest["configuration"]), _shaping(config.as_dict())
+    before, now = _shaping(manifest.configuration or {}), _shaping(config.as_dict())
     if changed := sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name)):
         return f"other settings ({', '.join(changed)})"
     return None
 
 
-def _first_manifest(run_id: str, config: Config, circumstances: RunContext) -> dict[str, Any]:
+def _first_manifest(run_id: str, config: Config, circumstances: RunContext) -> Manifest:
     """The manifest of a run that has just begun."""
-    return {
-        "run": run_id,
-        "state": "running",
-        "schema_version": SCHEMA_VERSION,
-        "started_at": timestamp(),
-        "ended_at": None,
-        "resumed_at": [],
-        "resumed_with": [],
-        "configuration": config.as_dict(),
-        "config_sha256": config_sha256(config),
-        "list": {"path": circumstances.list_path, **circumstances.list_facts.as_dict()},
-        "vantage": config.vantage or None,
-        "source_address": list(config.source_address),
-        "host_name": platform.node(),
-        "ehlo_name": config.ehlo_name,
-        "resolvers": circumstances.resolvers,
-        "opt_outs": circumstances.opt_outs,
-        "trust_anchors": anchors_of(config.ca_file),
-        "public_suffix_list": PSL_VERSION,
-        "tls_offered": offered(post_quantum=config.post_quantum),
-        "versions": versions(),
-        "divided_networks": [],
-        "counts": None,
-    }
+    return Manifest(
+        run=run_id,
+        state="running",
+        schema_version=SCHEMA_VERSION,
+        started_at=timestamp(),
+        ended_at=None,
+        resumed_at=[],
+        resumed_with=[],
+        configuration=config.as_dict(),
+        config_sha256=config_sha256(config),
+        listed={"path": circumstances.list_path, **circumstances.list_facts.as_dict()},
+        vantage=config.vantage or None,
+        source_address=list(config.source_address),
+        host_name=platform.node(),
+        ehlo_name=config.ehlo_name,
+        resolvers=[resolver.as_dict() for resolver in circumstances.readiness.resolvers],
+        opt_outs=circumstances.readiness.opt_outs.as_dict(),
+        trust_anchors=anchors_of(circumstances.readiness.trust_anchors, config.ca_file),
+        public_suffix_list=PSL_VERSION,
+        tls_offered=circumstances.readiness.tls_offered,
+        versions=versions(),
+        divided_networks=[],
+        counts=None,
+    )

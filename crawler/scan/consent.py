@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
-from crawler.dataset.manifest import amend, note_reload
+from crawler.dataset.manifest import amend, with_reload
 from crawler.dataset.run import Run
 from crawler.executors.kept_opt_outs import keep
 from crawler.executors.processes import Pool
@@ -56,7 +57,7 @@ class Consent:
             self._say(line)
         await pool.reload(await anyio.to_thread.run_sync(self.keep))
         try:
-            amend(self._run, lambda manifest: note_reload(manifest, found.as_dict()))
+            amend(self._run, lambda manifest: with_reload(manifest, found.as_dict()))
         except OSError as error:
             raise ScanFailed(f"{self._run.path}: the manifest cannot be written ({error.strerror})") from error
 
@@ -64,7 +65,7 @@ class Consent:
         """Make the plan of PROBE, and say of opt-outs that reach many names how many, before anybody is contacted."""
         reach = Reach(self.opt_outs)
         cut_endpoints(self._run, self._config, workers, tick, reach)
-        amend(self._run, lambda manifest: manifest.update(opt_outs_that_reach_far=reach.far()))
+        amend(self._run, lambda manifest: replace(manifest, opt_outs_that_reach_far=reach.far()))
         for line in reach.lines():
             self._say(line)
 

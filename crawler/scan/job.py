@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ import anyio
 from crawler.chains.incomplete import judge_incomplete
 from crawler.dataset.counts import counts_of, summary
 from crawler.dataset.files import Damaged
-from crawler.dataset.manifest import amend, note_resumption, timestamp
+from crawler.dataset.manifest import timestamp, with_resumption
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import row_count
 from crawler.dataset.run import Run, damage_of
@@ -29,18 +30,17 @@ from crawler.dataset.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
 from crawler.dataset.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.dataset.verify import ensure_columns, verify_parts
 from crawler.executors.kept_opt_outs import remove_copies
-from crawler.executors.network_shares import divided_networks, network_share_of
+from crawler.executors.network_shares import network_share_of
 from crawler.executors.processes import Pool
-from crawler.model.errors import ListChanged, ScanFailed, disk_trouble, root_error
+from crawler.model.errors import ListChanged, ScanFailed, UsageError, disk_trouble, root_error
 from crawler.model.reporting import Reporter
 from crawler.object_store.session import WorkingCopy, working_copy
-from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.opt_out_file import OptOuts
-from crawler.preflight.checks import check_identity, check_source_addresses, raise_descriptor_limit
-from crawler.preflight.routes import without_a_way
+from crawler.preflight.readiness import check_readiness
 from crawler.scan.begin import begin
 from crawler.scan.consent import Consent
-from crawler.scan.plan import Tick, cut_hosts, cut_targets, shard_count
+from crawler.scan.incidents import IncidentRecord
+from crawler.scan.plan import Tick, cut_hosts, cut_targets, shard_count, state_divided_networks
 from crawler.scan.plausibility import suspicions
 from crawler.scan.request import ScanJob, process_count
 from crawler.scan.resolver_watch import watch_resolver
@@ -59,28 +59,21 @@ def scan(request: ScanJob) -> int:
     Raises `UsageError` for input that cannot be used, before a run is begun, and `ScanFailed`.
     """
     config = request.config
-    check_identity(config)
-    check_source_addresses(config)
-    raise_descriptor_limit(config)
-    opt_outs = Exclusions(config).opt_outs  # raises if they cannot be read
-    progress = request.progress
+    readiness = check_readiness(config)
+    opt_outs, progress = readiness.opt_outs, request.progress
     for line in opt_outs.lines():
         progress.say(line)
-    for family, advice in without_a_way(config) if not config.allow_network else ():
-        progress.say(f"this machine has no way to {family} addresses; {advice}")
-    run, source, names = begin(
-        request.source, request.data, request.run, config, opt_outs, progress.say, request.store,
-        accept_invalid=request.accept_invalid,
-    )  # fmt: skip
+    run, source, names = begin(request, readiness)
     try:
-        if (state := run.manifest()["state"]) in WHOLE:
-            where: str | Path = run.path
+        if (state := run.manifest().state) in WHOLE:
+            where = run.path if request.store is None else f"{request.store.name}/{run.path.name}"
             if request.store is not None:
-                where = f"{request.store.name}/{run.path.name}"
                 shutil.rmtree(run.path)  # what was brought to know it
             words = "finished already" if state == FINISHED else "finished already, and suspect; begin another by --run"
             progress.say(f"run {run.id} is {words}: {where}")
             return int(state == SUSPECT)
+        for family, advice in readiness.no_way_to:
+            progress.say(f"this machine has no way to {family} addresses; {advice}")
         if request.store is None:
             return anyio.run(_Scan(request, run, source, names, progress, opt_outs).run)
         with working_copy(request.store, run, progress) as copy:
@@ -108,7 +101,6 @@ class _Scan:
         opt_outs: OptOuts,
         copy: WorkingCopy | None = None,
     ) -> None:
-        size = process_count(request.config)
         self._config = request.config
         self._run = run
         self._source = source
@@ -116,15 +108,17 @@ class _Scan:
         self._progress = progress
         self._consent = Consent(run, request.config, opt_outs, progress.say)
         remove_copies(run)
+        self._incidents = IncidentRecord(run)
         self._copy = copy
         self._pool = Pool(
             run,
             request.config,
-            size,
+            process_count(request.config),
             command=request.command,
             on_rows=progress.reach,
             say=progress.say,
             opt_outs=self._consent.keep(),
+            on_incident=self._incidents.write,
         )
         self._is_resolving = False
         self._suspicions: list[str] = []
@@ -159,11 +153,12 @@ class _Scan:
         try:
             self._run.remove_leftovers()
             manifest = self._run.manifest()
-            if any(self._run.finished(step) for step in STEPS.values()) or manifest["state"] == "interrupted":
+            if any(self._run.finished(step) for step in STEPS.values()) or manifest.state == "interrupted":
                 self._progress.say(f"continuing run {self._run.id}")
-                note_resumption(manifest, self._consent.opt_outs.as_dict())
+                manifest = with_resumption(manifest, self._consent.opt_outs.as_dict())
                 self._is_continued = True
-            self._run.write_manifest({**manifest, "state": "running", "ended_at": None})
+            self._incidents.begin(manifest)
+            self._run.write_manifest(replace(manifest, state="running", ended_at=None))
         except Damaged as error:
             raise damage_of(error) from error
         except OSError as error:
@@ -207,8 +202,9 @@ class _Scan:
             ensure_columns(self._run)  # of a run in a store they are here only now
             for part in await self._plan("checking parts", "parts", partial(verify_parts, self._run)):
                 self._progress.say(f"{part}: is damaged; it is made again")
+            self._incidents.forget_what_is_tried_again()
         await self._pool.start(shard_count(self._names, self._config.shards.domains, size))
-        if not self._is_cut(DOMAINS):
+        if not self._run.is_cut(DOMAINS):
             await self._plan(
                 "reading the list",
                 "lines",
@@ -217,14 +213,14 @@ class _Scan:
         self._is_resolving = True
         await self._do(DOMAINS)
         self._is_resolving = False
-        if not self._is_cut(HOSTS):
+        if not self._run.is_cut(HOSTS):
             await self._plan("collecting mail hosts", "hosts", partial(cut_hosts, self._run, self._config, size))
         self._is_resolving = True
         await self._do(HOSTS)
         self._is_resolving = False
-        if not self._is_cut(PROBES):
+        if not self._run.is_cut(PROBES):
             await self._plan("joining endpoints", "endpoints", partial(self._consent.cut_endpoints, size))
-        await self._plan("counting lots", "shards", self._state_lots)
+        await self._plan("counting lots", "shards", partial(state_divided_networks, self._run))
         await self._do(PROBES)
         signature = self._run.signature(self._run.manifest())
         for table in MERGED:
@@ -233,13 +229,6 @@ class _Scan:
         self._run.remove_leftovers()  # of workers that died
         if self._copy is not None:
             await self._plan("uploading", "files", self._copy.settle, self._copy.pending())
-
-    def _state_lots(self, tick: Tick) -> None:
-        lots = divided_networks(self._run)
-        amend(self._run, lambda manifest: manifest.update(divided_networks=lots))
-
-    def _is_cut(self, step: Step) -> bool:
-        return (self._run.work / step.folder).is_dir()
 
     async def _do(self, step: Step) -> None:
         """The shards of a step that are not finished, the largest first: one begun last would be waited for alone."""
@@ -295,11 +284,9 @@ class _Scan:
         try:
             try:
                 ending["counts"] = counts_of(self._run)
-                before = self._run.manifest()
-                pool = self._pool
-                for name, met in (("outages", pool.outages), ("doubts", pool.doubts), ("given_up", pool.given_up)):
-                    ending[name] = [*(before.get(name) or ()), *met]
-                seen = {name: {**before, **ending}.get(name) for name in ("outages", "host_lookups_in_domains")}
+                ending |= self._incidents.entries()
+                lookups = self._run.manifest().host_lookups_in_domains
+                seen = {"outages": ending["outages"], "host_lookups_in_domains": lookups}
                 found = suspicions({**ending["counts"], **seen}, self._config.watch)
                 if self._finished and found:
                     self._suspicions = found
@@ -307,11 +294,15 @@ class _Scan:
             except Damaged as error:
                 failure = damage_of(error)
                 ending["state"], problem = "interrupted", problem or str(failure)
-            self._run.write_manifest({**self._run.manifest(), **ending, "problem": problem})
+            self._run.write_manifest(replace(self._run.manifest(), **ending, problem=problem))
             if self._copy is not None and ending["state"] in WHOLE:
                 self._copy.finish()
-        except OSError as error:  # such as the full disk that ended the scan; that message is the one to show
-            failure = ScanFailed(f"{self._run.path}: the manifest could not be written ({error.strerror})")
+        except (
+            OSError,
+            UsageError,
+        ) as error:  # such as the full disk that ended the scan; that message is the one to show
+            words = getattr(error, "strerror", None) or error
+            failure = ScanFailed(f"{self._run.path}: the manifest could not be written ({words})")
         if failure is not None:
             if self._finished:
                 raise failure

@@ -15,6 +15,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from crawler.dataset.parts import PartWriter, opened, read_rows
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import lookup_of
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
-from crawler.executors.network_shares import metadata_of
+from crawler.executors.network_shares import divided_networks, metadata_of
 from crawler.lists.hosts import HostLines
 from crawler.lists.reader import InputError, read_targets
 from crawler.model.errors import ListChanged
@@ -69,7 +70,7 @@ def cut_targets(run: Run, source: Path, names: int, config: Config, workers: int
     Raises `ListChanged` if it is not, or not any more, the one that the manifest vouches for; then there is no plan.
     """
     shards = shard_count(names, config.shards.domains, workers)
-    rows = _as_surveyed(source, config, (run.manifest().get("list") or {}).get("sha256"))
+    rows = _as_surveyed(source, config, run.manifest().list_sha256)
     _scatter(run, DOMAINS, shards, rows, lambda t: _hash((t.domain or t.input or "").encode()) % shards, tick)
 
 
@@ -139,10 +140,17 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Rea
                         loads[_slot(address)] += services
                 tick(0)
     in_domains = {status: round(domains, 3) for status, domains in lookups.items()}
-    amend(run, lambda manifest: manifest.update(host_lookups_in_domains=in_domains))
+    amend(run, lambda manifest: replace(manifest, host_lookups_in_domains=in_domains))
     spread = _Spread(loads, config.shards.endpoints, workers, config.pacing.per_network)
     rows = _endpoints(run, config, budgets)
     _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
+
+
+def state_divided_networks(run: Run, tick: Tick) -> None:
+    """Write into the manifest which networks are cut by address."""
+    lots = divided_networks(run)
+    tick(0)
+    amend(run, lambda manifest: replace(manifest, divided_networks=lots))
 
 
 class _Spread:
@@ -188,8 +196,8 @@ def shard_count(count: int, size: int, workers: int) -> int:
 def _salt(run: Run) -> bytes:
     """What nobody knew when the records of the list's domains were written: when and with what this run was begun."""
     manifest = run.manifest()
-    words = (manifest.get(name) for name in ("run", "started_at", "config_sha256", "list"))
-    return blake2b(repr(tuple(words)).encode(), digest_size=32).digest()
+    words = (manifest.run, manifest.started_at, manifest.config_sha256, manifest.listed)
+    return blake2b(repr(words).encode(), digest_size=32).digest()
 
 
 def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[Endpoint]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crawler.executors.worker_process import COMMAND
+from crawler.executors.worker_handle import COMMAND
 from crawler.model.reporting import Reporter, Silent
 from crawler.object_store.client import Store
 from crawler.settings.config import Config

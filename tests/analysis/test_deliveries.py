@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from analysis.runs.run import Run
 from analysis.sql.deliveries import DOMAIN_RULES
 from analysis.sql.endpoints import CRITERIA
-from crawler.certificates.parsing import name_match
+from crawler.certificates.name_match import name_match
 from crawler.model.rows import Outcome, Route
 from crawler.policies.mta_sts import is_allowed
-from crawler.resolve.mx import by_mx
+from crawler.resolve.routing import by_mx
 from tests.kit.small_runs import KINDS, LEAF, certificate, domain, host, known, opened, probe
 
 Y, N, U = True, False, None

@@ -100,7 +100,7 @@ def test_the_sql_says_of_every_combination_what_the_stated_demands_say(tmp_path:
         for name, row in domains.items():
             found = list_compliance.of_domain(stated[name], row, hosts, probes)
             assert found is not None
-            truth[name] = (found.host, found.tls, found.certificate, found.kept)
+            truth[name] = (found.host, found.tls, found.certificate, found.compliant)
         columns = ", ".join(f"{demand}_all, {demand}_all_observed" for demand in DEMANDS)
         members(run, "all")
         measured = {row[0]: row[1:] for row in values(run, f"SELECT domain, {columns} FROM members")}

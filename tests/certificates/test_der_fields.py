@@ -22,7 +22,8 @@ from OpenSSL._util import lib
 
 from crawler.certificates.der_fields import Extensions, der_fields_of, signed_parts, validity_of, without_oddities
 from crawler.certificates.guard import Unreadable
-from crawler.certificates.parsing import ParsedCertificate, common_name_match, facts, load, name_match
+from crawler.certificates.name_match import common_name_match, name_match
+from crawler.certificates.parsing import ParsedCertificate, facts, load
 from crawler.certificates.signatures import is_issued_by, is_signed_by, signature_hash
 from crawler.certificates.trust_store import TrustStore
 from crawler.lab.servers.oddities import ODDITIES, changed, with_oddity

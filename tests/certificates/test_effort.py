@@ -18,7 +18,8 @@ from crawler.certificates import parsing as certificates
 from crawler.certificates.constraint_work import path_work
 from crawler.certificates.der_fields import Extensions
 from crawler.certificates.effort import MOST, Meter, TooCostly, meter_of_facts, reading_names, signature_under
-from crawler.certificates.parsing import ParsedCertificate, common_name_match, load
+from crawler.certificates.name_match import common_name_match
+from crawler.certificates.parsing import ParsedCertificate, load
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
 from crawler.policies import dane

@@ -17,7 +17,8 @@ from OpenSSL import crypto
 from crawler.certificates import parsing as certificates
 from crawler.certificates.cache import LruCache
 from crawler.certificates.chain_verdict import ChainVerdict
-from crawler.certificates.parsing import ParsedCertificate, facts, name_match
+from crawler.certificates.name_match import name_match
+from crawler.certificates.parsing import ParsedCertificate, facts
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.errors import ConfigError
 from tests.kit.conversations import ROOT, Authority, Leaf

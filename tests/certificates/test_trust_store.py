@@ -21,7 +21,8 @@ from OpenSSL import crypto
 
 from crawler.certificates.chain_verdict import ChainVerdict
 from crawler.certificates.der_fields import instant
-from crawler.certificates.parsing import ParsedCertificate, common_name_match, facts, name_match
+from crawler.certificates.name_match import common_name_match, name_match
+from crawler.certificates.parsing import ParsedCertificate, facts
 from crawler.certificates.trust_store import TrustStore, completed
 from crawler.model.errors import ConfigError
 from crawler.settings.config import Limits

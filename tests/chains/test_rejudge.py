@@ -40,6 +40,7 @@ from tests.kit.chain_runs import (
     without,
 )  # fmt: skip
 from tests.kit.chains import START, Subject, pem
+from tests.kit.manifests import amended
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 SELF_SIGNED = Subject("leaf").root(names=[HOST])
@@ -234,7 +235,7 @@ def test_certificates_odd_in_form_are_judged_again_as_they_were(tmp_path: Path) 
 def test_the_manifest_says_of_which_run_when_and_how(run: Run, tmp_path: Path, other_roots: str) -> None:
     first = Run(again(run, tmp_path / "one", Rule(other_roots, "known", START)))
     second = Run(again(first, tmp_path / "two", Rule(intermediates="as-sent")))
-    before, once, twice = run.manifest(), first.manifest(), second.manifest()
+    before, once, twice = (one.manifest().as_dict() for one in (run, first, second))
     (how,) = once["rejudged"]
     assert (how["run"], how["intermediates"], how["judged_for"]) == (str(run.path), "known", START.isoformat())
     assert how["trust_anchors_before"] == before["trust_anchors"] and how["at"] and how["versions"]["cryptography"]
@@ -339,7 +340,7 @@ def test_the_run_judged_is_not_touched(run: Run, tmp_path: Path) -> None:
 
 def change(**entries: Any) -> Callable[[Run], None]:
     """A manifest with other entries."""
-    return lambda run: run.write_manifest({**run.manifest(), **entries})
+    return lambda run: amended(run, **entries)
 
 
 def lose(name: str) -> Callable[[Run], None]:
@@ -394,7 +395,7 @@ def test_what_cannot_be_used_is_one_line_exit_code_2_and_leaves_nothing(
 
 def test_a_run_that_was_judged_again_is_finished_and_no_scan_writes_into_it(run: Run, tmp_path: Path) -> None:
     made = Run(again(run, tmp_path / "out"))
-    assert made.manifest()["state"] == "finished" and not made.work.exists()
+    assert made.manifest().state == "finished" and not made.work.exists()
     assert json.loads((made.path / "manifest.json").read_text())["run"] == "test"
 
 

@@ -190,7 +190,7 @@ def test_what_is_no_duration_is_one_line(capsys: pytest.CaptureFixture[str], tex
 def test_an_unwritable_data_directory_is_one_line(
     capsys: pytest.CaptureFixture[str], a_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.scan.begin.ask_resolvers", lambda config: [])
+    monkeypatch.setattr("crawler.preflight.readiness.ask_resolvers", lambda config: [])
     for data in (a_list, a_list / "below", Path("/proc/nowhere")):
         error = complaint(capsys, "scan", a_list, "--data", data, "--ehlo-name", "probe.example")
         assert "check --data" in error and str(data) in error

@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.certificates.trust_store import TrustStore
-from crawler.dataset.manifest import note_resumption
-from crawler.lists.reader import ListFacts
+from crawler.dataset.manifest import with_resumption
 from crawler.model.errors import UsageError
 from crawler.model.rows import Endpoint, Probe, schema_of
-from crawler.scan.choose_run import RunContext, open_run
+from crawler.scan.choose_run import open_run
 from crawler.settings.config import Config
+from tests.kit.contexts import run_context
 
-FACTS = RunContext("list.txt", ListFacts("00" * 32, 10, 1), [])
+FACTS = run_context()
 CONFIG = Config(ehlo_name="probe.example")
 
 
@@ -27,10 +27,8 @@ def test_a_resumption_is_on_record_with_the_versions_that_did_the_rest(
     run = open_run(tmp_path, "mine", CONFIG, FACTS)
     monkeypatch.setattr("crawler.dataset.manifest.PSL_VERSION", "2030-01-01")
     monkeypatch.setattr("crawler.dataset.manifest.__version__", "99.0")
-    manifest = run.manifest()
-    del manifest["resumed_with"]  # of an earlier version
-    note_resumption(manifest)
-    note_resumption(manifest)
+    begun = replace(run.manifest(), resumed_with=None)  # of an earlier version
+    manifest = with_resumption(with_resumption(begun)).as_dict()
     assert len(manifest["resumed_at"]) == 2
     assert [record["at"] for record in manifest["resumed_with"]] == manifest["resumed_at"]
     assert manifest["resumed_with"][0]["public_suffix_list"] == "2030-01-01" != manifest["public_suffix_list"]
@@ -43,7 +41,7 @@ def test_a_run_keeps_the_trust_anchors_it_was_begun_with(tmp_path: Path) -> None
     anchors = tmp_path / "anchors.pem"
     anchors.write_bytes(Path(certifi.where()).read_bytes())
     config = replace(CONFIG, ca_file=str(anchors))
-    run = open_run(tmp_path, "mine", config, FACTS)
+    run = open_run(tmp_path, "mine", config, run_context(anchors))
     run.unlock()
     anchors.unlink()
     again = open_run(tmp_path, "mine", config, FACTS)

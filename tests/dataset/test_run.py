@@ -18,6 +18,7 @@ from crawler.dataset.parts import PartWriter, distinct, read_rows, row_count
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
+from crawler.dataset.stored_manifest import Manifest
 from crawler.dataset.verify import verify_parts
 from crawler.model.rows import (
     TABLES,
@@ -44,7 +45,7 @@ def run(tmp_path: Path) -> Run:
     made = Run(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
-    made.write_manifest({"run": "test", "config_sha256": "00"})
+    made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
     return made
 
 

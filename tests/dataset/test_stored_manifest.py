@@ -22,17 +22,17 @@ from analysis.tables import terminal
 from crawler.chains.rejudge import Rule, rejudge
 from crawler.commands.main import main
 from crawler.dataset.files import write_json
-from crawler.dataset.manifest import note_reload, note_resumption
+from crawler.dataset.manifest import with_reload, with_resumption
 from crawler.dataset.stored_manifest import read_manifest
 from crawler.dataset.stored_runs import choose_run
-from crawler.lists.reader import ListFacts
 from crawler.model.errors import UsageError
-from crawler.scan.choose_run import RunContext, open_run
+from crawler.scan.choose_run import open_run
 from crawler.settings.config import Config
 from tests.kit.chain_runs import INTERMEDIATE, LEAF, stored
+from tests.kit.contexts import run_context
 
 CONFIG = Config(ehlo_name="probe.example")
-FACTS = RunContext("list.txt", ListFacts("00" * 32, 10, 1), [{"address": "127.0.0.1:53", "trusted": True}])
+FACTS = run_context()
 HUGE = 10**30
 
 _ATOMS = (
@@ -56,9 +56,7 @@ def full_manifest(directory: Path) -> dict[str, Any]:
     """One with every entry that a version writes: of a scan that was continued, finished, found suspect and judged again."""
     made = open_run(directory, "whole", CONFIG, FACTS)
     made.unlock()
-    manifest = made.manifest()
-    note_resumption(manifest, {"entries": 1})
-    note_reload(manifest, {"entries": 2})
+    manifest = with_reload(with_resumption(made.manifest(), {"entries": 1}), {"entries": 2}).as_dict()
     shutil.rmtree(made.path)
     return manifest | {
         "state": "suspect",
@@ -161,10 +159,8 @@ def test_readers_take_a_spoilt_entry_or_refuse_it_with_one_line(
     shown.file.close()
     assert "\n".join(choice.notes()).encode() is not None
     assert [site._text(site._entry(site._publishable(run), keys)).encode() for keys in site._MANIFEST.values()]
-    assert (
-        site._entry(run.manifest, ("configuration", "allow_network")) is None
-        or ", ".join(run.manifest["configuration"]["allow_network"]) is not None
-    )
+    networks = site._entry(run.manifest.as_dict(), ("configuration", "allow_network"))
+    assert networks is None or ", ".join(networks) is not None
 
 
 @_SETTINGS
@@ -181,9 +177,7 @@ def test_a_scan_continues_a_run_with_a_spoilt_entry_or_refuses_it_with_one_line(
     except UsageError as error:
         one_line(error)
         return
-    again = run.manifest()
-    note_resumption(again)
-    note_reload(again, None)
+    again = with_reload(with_resumption(run.manifest()), None)
     run.write_manifest(again)
     assert run.signature(again)
     run.unlock()
@@ -220,7 +214,7 @@ WRONG: list[Any] = [None, True, 3, -1, 2.5, "x", [], ["x"], [None], {}, {"x": 1}
 
 def test_rejudge_takes_any_entry_or_refuses_it_with_one_line(tmp_path: Path) -> None:
     run = stored(tmp_path / "data" / "run=test", [[LEAF, INTERMEDIATE]])
-    whole = run.manifest() | {
+    whole = run.manifest().as_dict() | {
         "rejudged": [{}],
         "suspicions": ["x"],
         "list": {"sha256": "ab"},

@@ -18,6 +18,7 @@ from crawler.dataset.stored_runs import choose_run
 from crawler.model.errors import UsageError
 from crawler.preflight.machine_checks import disk
 from tests.kit.chain_runs import INTERMEDIATE, LEAF, stored
+from tests.kit.manifests import amended
 from tests.kit.small_runs import domain, host, probe, write_run
 
 LIST = {"sha256": "ab" * 32, "lines": 600, "path": "top.csv"}
@@ -244,7 +245,7 @@ def test_rejudge_takes_the_same_run_and_says_so(tmp_path: Path, capsys: pytest.C
     for name, entries in (("whole", {}), ("odd", {"state": "suspect", "suspicions": REASONS})):
         run = stored(tmp_path / "data" / f"run={name}", [[LEAF, INTERMEDIATE]])
         started = day(2 if entries else 1)
-        run.write_manifest({**run.manifest(), "started_at": started, **entries})
+        amended(run, started_at=started, **entries)
     assert main(["rejudge", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "one")]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("run whole judged again") and "passed over: odd (newer" in err
@@ -258,7 +259,7 @@ def test_rejudge_takes_the_same_run_and_says_so(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize("entry", ["started_at", "trust_anchors", "counts", "run", "config_sha256"])
 def test_a_manifest_that_lacks_what_a_verdict_needs_is_one_line(entry: str, tmp_path: Path) -> None:
     run = stored(tmp_path / "data" / "run=test", [[LEAF, INTERMEDIATE]])
-    run.write_manifest({name: value for name, value in run.manifest().items() if name != entry})
+    amended(run, **{entry: None})
     with pytest.raises(UsageError, match=f"its manifest says nothing of `{entry}`"):
         rejudge(tmp_path / "data", None, tmp_path / "out", Rule())
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -229,13 +230,21 @@ for line in sys.stdin:
 """
 
 
-def alarmed(tmp_path: Path, size: int) -> tuple[Pool, list[str]]:
+def alarmed(tmp_path: Path, size: int) -> tuple[Pool, list[str], list[dict[str, Any]]]:
     """A pool whose first process sees an outage after every shard, once its shards are done; and what became of it."""
     for folder in ("_work/done", "domains"):
         (tmp_path / folder).mkdir(parents=True)
     journal = tmp_path / "journal"
     code = ALARMED.format(first=str(tmp_path / "first"), both=size == 1, journal=str(journal))
-    found = Pool(Run(tmp_path), Config(), size, command=[sys.executable, "-c", code], on_rows=lambda rows: None)
+    told: list[dict[str, Any]] = []
+    found = Pool(
+        Run(tmp_path),
+        Config(),
+        size,
+        command=[sys.executable, "-c", code],
+        on_rows=lambda rows: None,
+        on_incident=lambda incidents: told.append(json.loads(json.dumps(incidents))),
+    )
 
     async def main() -> None:
         with anyio.fail_after(30):
@@ -243,19 +252,26 @@ def alarmed(tmp_path: Path, size: int) -> tuple[Pool, list[str]]:
                 await found.do(DOMAINS, list(range(size)), 0)
 
     anyio.run(main)
-    return found, journal.read_text().split()
+    return found, journal.read_text().split(), told
 
 
 def test_a_shard_is_withdrawn_for_outages_as_often_as_may_be_and_then_stands(tmp_path: Path) -> None:
     """Or alarms without end would be contacts of honest hosts without end."""
-    found, journal = alarmed(tmp_path, 1)
+    found, journal, _ = alarmed(tmp_path, 1)
     assert journal.count("shard") == 1 + Config().watch.withdrawals
     assert [(outage["withdrawn"], outage["stand"]) for outage in found.outages] == [(1, 0), (1, 0), (0, 1)]
     assert found.outages[0]["asked"] == [["mx.example", "192.0.2.1"], ["mx2.example", "192.0.2.2"]]
 
 
+def test_an_outage_is_told_when_it_begins_and_when_it_is_over(tmp_path: Path) -> None:
+    found, _, told = alarmed(tmp_path, 1)
+    assert [len(incidents["outages"]) for incidents in told] == [1, 1, 2, 2, 3, 3]
+    assert [incidents["outages"][-1]["until"] is None for incidents in told] == 3 * [True, False]
+    assert told[-1] == {"outages": found.outages, "doubts": [], "given_up": []}
+
+
 def test_one_process_that_sees_an_outage_holds_nobody_while_another_makes_connections(tmp_path: Path) -> None:
-    found, journal = alarmed(tmp_path, 2)
+    found, journal, _ = alarmed(tmp_path, 2)
     assert found.outages == [] and "calm" in journal
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -18,7 +20,8 @@ from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, PROBES, STEPS
 from crawler.executors.quarantine import Quarantine
 from crawler.politeness.pacing import network_of
-from tests.kit.scans import Kit, answering_resolver
+from tests.kit.manifests import amended
+from tests.kit.scans import Kit, answering_resolver, rows_of
 
 POISON = "FAKE_POISON"
 Rows = dict[str, list[dict[str, Any]]]
@@ -66,6 +69,7 @@ def test_a_mail_host_that_ends_every_process_is_given_up_and_everybody_else_is_m
     for row, entry in zip(evil, kit.manifest("data")["given_up"], strict=True):
         assert entry == {
             "step": "probes",
+            "shard": entry["shard"],
             "name": f"mx3.example at {row['address']}",
             "problem": "its process ended with exit code 7",
         }
@@ -253,3 +257,37 @@ def test_names_of_one_address_stay_together_until_nothing_else_is_left(kit: Kit)
         )
     assert json.loads((run.path / "manifest.json").read_text())["divided_networks"] == []
     assert all(run.finished(step).keys() == set(run.shards(step)) for step in STEPS.values())
+
+
+def killed_when(process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
+    """Kill a scan as soon as something holds of what it has written."""
+    give_up = time.monotonic() + 60
+    while not holds():
+        assert process.poll() is None and time.monotonic() < give_up, process.communicate()[1]
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+
+
+def test_what_was_given_up_is_in_the_manifest_though_the_scan_is_killed(kit: Kit) -> None:
+    def is_given_up() -> bool:
+        runs = list((kit.path / "data").glob("run=*"))
+        return any(row["dns_error"] == "gave_up" for run in runs for row in rows_of(run, "domains"))
+
+    poison = {POISON: "name7.example", "FAKE_POISON_KIND": "raise"}
+    killed_when(kit.start("data", environment=poison | {"FAKE_DELAY": "0.01"}), is_given_up)
+    (entry,) = kit.manifest("data")["given_up"]
+    assert (entry["step"], entry["name"]) == ("domains", "name7.example")
+    kit.scan("data", environment=poison)
+    assert kit.manifest("data")["state"] == "finished"
+    assert kit.manifest("data")["given_up"] == [entry]
+
+
+def test_what_was_recorded_as_given_up_and_is_measured_after_all_is_no_longer_recorded(kit: Kit) -> None:
+    """As a scan leaves it that was killed between the record and the rows."""
+    kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
+    run = Run(kit.run("data"))
+    unfinished, older = {"step": "probes", "shard": 0, "name": "mx3.example"}, {"step": "domains", "name": "x.example"}
+    amended(run, given_up=[older, unfinished])
+    kit.scan("data")
+    assert kit.manifest("data")["given_up"] == [older]

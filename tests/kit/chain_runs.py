@@ -14,10 +14,12 @@ from crawler.certificates.verdicts import conclude, judge_chain, judge_names
 from crawler.dataset.files import write_whole
 from crawler.dataset.parts import PartWriter, read_rows
 from crawler.dataset.run import Run
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, Stage
 from crawler.probe.shard_rows import without_text
 from tests.kit import chains
 from tests.kit.chains import START, Subject, der, known, pem
+from tests.kit.manifests import state_rows
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
 HOST = "mx.example"
@@ -87,7 +89,7 @@ def stored(
         "trust_anchors": {"sha256": hashlib.sha256(pem(ANCHOR).encode()).hexdigest()},
         "counts": {"rows": {table: len(rows.get(table, ())) for table in TABLES}},
     }
-    run.write_manifest(manifest)
+    run.write_manifest(Manifest.of(manifest))
     return run
 
 
@@ -110,6 +112,4 @@ def without(run: Run, lost: chains.Certificate, how: str) -> None:
         rows = [without_text(row) if row.sha256 == sha256(lost) else row for row in rows]
     kept = [row for row in rows if row.sha256 != sha256(lost) or how != "missing"]
     write_part(run, "certificates", part.stem, kept)
-    manifest = run.manifest()
-    manifest["counts"]["rows"]["certificates"] = len(kept)
-    run.write_manifest(manifest)
+    state_rows(run, "certificates", len(kept))

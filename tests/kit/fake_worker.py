@@ -97,7 +97,8 @@ async def resolve_hosts(hosts: Iterable[MailHost], dns: object, config: object, 
         addresses = [f"192.0.{n % 5}.{n % 251}", f"2001:db8:{n % 7:x}::{n % 251:x}"][: n % 3]
         if GIANT:
             addresses += [f"2001:db8:ffff::{n % 65_521:x}:{i}" for i in range(8)]
-        emit(Host(host=host.host, addresses=addresses, ipv4_status=LookupStatus.OK, resolved_at=EPOCH))
+        ok = LookupStatus.OK
+        emit(Host(host=host.host, addresses=addresses, ipv4_status=ok, ipv6_status=ok, resolved_at=EPOCH))
         emit(Tlsa(host=host.host, port=25, base_domain=host.host, status=TlsaStatus.ABSENT, records=[]))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.dataset.run import Run
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import TABLES
 from crawler.object_store.checkout import bring_manifests
 from crawler.object_store.client import Store, StoreError
@@ -49,7 +50,7 @@ def half_done(data: Path) -> Run:
         (run.path / name).parent.mkdir(parents=True, exist_ok=True)
         (run.path / name).write_bytes(name.encode())
     run.trust_anchors.write_bytes(b"pem")
-    run.write_manifest({"state": "running"})
+    run.write_manifest(Manifest.of({"state": "running"}))
     assert run.lock()
     return run
 

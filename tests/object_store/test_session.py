@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from crawler.commands.progress import Progress
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.errors import ScanFailed, UsageError
 from crawler.object_store import lease, session
 from crawler.object_store.checkout import copy_of
@@ -24,7 +25,7 @@ def test_a_finished_run_leaves_neither_a_copy_nor_what_it_would_be_continued_fro
     run = half_done(tmp_path)
     with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
-        run.write_manifest({"state": "finished"})
+        run.write_manifest(Manifest.of({"state": "finished"}))
         copy.finish()
     assert not run.path.exists() and not copy.is_behind
     assert not [name for name in store.names() if "_work" in name]
@@ -51,11 +52,11 @@ def test_if_the_last_word_is_not_heard_the_run_is_not_finished(
     run = half_done(tmp_path)
     with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
-        run.write_manifest({"state": "finished"})
+        run.write_manifest(Manifest.of({"state": "finished"}))
         store.fails = lambda name: True
         with pytest.raises(ScanFailed, match=r"no route to host.*kept in .*run=a, the same command continues"):
             copy.finish()
-    assert copy.is_behind and run.manifest()["state"] == "interrupted"
+    assert copy.is_behind and run.manifest().state == "interrupted"
 
 
 def test_the_last_files_are_tried_for_a_while_and_then_the_scan_fails(
@@ -121,11 +122,11 @@ def test_what_another_machine_has_finished_meanwhile_stays_as_it_is(
         if not left:  # else our own note, written too late over the other's
             shutil.rmtree(store.directory / "run=a" / "_work")
         before = {name: (store.directory / name).read_bytes() for name in store.names()}
-        run.write_manifest({"state": "finished", "more": 1})
+        run.write_manifest(Manifest.of({"state": "finished", "more": 1}))
         for put in (copy.settle, lambda tick: copy.finish()):
             with pytest.raises(ScanFailed, match="another scan has finished this run"):
                 put(lambda files: None)
-        assert run.manifest()["state"] == "interrupted"
+        assert run.manifest().state == "interrupted"
     assert {name: (store.directory / name).read_bytes() for name in store.names()} == before
 
 
@@ -178,7 +179,7 @@ def test_where_neither_note_nor_manifest_is_found_nothing_is_put(
     run = half_done(tmp_path)
     with session.working_copy(store, run, progress) as copy:
         copy.settle(lambda files: None)
-        run.write_manifest({"state": "running", "more": 1})
+        run.write_manifest(Manifest.of({"state": "running", "more": 1}))
         store.remove("run=a/_work/copy.json")
         copy.settle(lambda files: None)  # a note alone that is not found says nothing
         store.remove("run=a/_work/copy.json")
@@ -200,7 +201,7 @@ def test_a_takeover_is_heeded_between_two_files_too(
         copy.settle(lambda files: None)
         for name in ("certificates/probes-0000.parquet", "domains/domains-0000.parquet"):
             (run.path / name).unlink()
-        run.write_manifest({"state": "running", "more": 1})
+        run.write_manifest(Manifest.of({"state": "running", "more": 1}))
         (run.path / "hosts" / "hosts-0000.parquet").write_bytes(b"found before it slept")
         store.log.clear()
         now = time.time()

@@ -9,6 +9,7 @@ import pytest
 
 from crawler.commands.progress import Progress
 from crawler.dataset.files import write_json
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.errors import UsageError
 from crawler.model.rows import TABLES
 from crawler.object_store import session
@@ -34,7 +35,7 @@ def test_what_has_not_changed_is_not_put_again_by_this_process_or_the_next(store
     store.log.clear()
     mirror.push(lambda files: None)
     assert store.log == []
-    run.write_manifest({"state": "stopped"})  # as long as before
+    run.write_manifest(Manifest.of({"state": "stopped"}))  # as long as before
     following = Mirror(store, run)
     following.look()
     following.push(lambda files: None)
@@ -156,7 +157,7 @@ def test_somebodys_parquet_among_the_parts_is_refused(store: Objects, tmp_path: 
 
 def test_of_finished_runs_only_the_one_asked_for_is_brought_and_not_its_parts(store: Objects, tmp_path: Path) -> None:
     run = half_done(tmp_path / "here")
-    run.write_manifest({"state": "finished"})
+    run.write_manifest(Manifest.of({"state": "finished"}))
     pushed(store, run)
     bring_manifests(store, tmp_path / "there", None)
     assert not (tmp_path / "there").exists()
@@ -180,7 +181,7 @@ def test_a_copy_cut_off_before_the_store_heard_that_it_is_finished_is_continued(
     run = half_done(tmp_path)
     with session.working_copy(store, run, progress):
         pass
-    run.write_manifest({"state": "finished"})
+    run.write_manifest(Manifest.of({"state": "finished"}))
     run.unlock()
     bring_manifests(store, tmp_path, None)
-    assert run.manifest()["state"] == "interrupted"
+    assert run.manifest().state == "interrupted"

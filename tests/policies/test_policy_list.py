@@ -173,7 +173,7 @@ GOOD: dict[str, Any] = {
 def kept(policy: ListedPolicy, names: list[str] | None, **facts: Any) -> bool | None:
     """Whether an endpoint that is in order but for `facts` keeps the promise; `names` are in its certificate."""
     row = Probe(**(GOOD | facts))
-    return list_compliance.at_endpoint(policy, row.host or "", row, Certificate(names=names)).kept
+    return list_compliance.at_endpoint(policy, row.host or "", row, Certificate(names=names)).compliant
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_the_common_name_counts_where_there_is_no_dns_name() -> None:
     row = Probe(**(GOOD | {"name_match": False}))
     for names, wanted in (([], True), (["other.example"], False)):
         leaf = Certificate(names=names, common_name="mx.eff.org")
-        assert list_compliance.at_endpoint(policy, "mx.eff.org", row, leaf).kept is wanted
+        assert list_compliance.at_endpoint(policy, "mx.eff.org", row, leaf).compliant is wanted
 
 
 def test_a_domain_keeps_its_promise_if_every_endpoint_does() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.dataset.run import Run
+from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.kept_opt_outs import kept
 from crawler.model.errors import ConfigError, UsageError
 from crawler.model.rows import Outcome
@@ -163,7 +164,7 @@ def reloaded(tmp_path: Path, first: OptOuts) -> tuple[Consent, Told, list[str]]:
     """What a signal to read the opt-outs again comes to."""
     run = Run(tmp_path / "run=test")
     run.done.mkdir(parents=True)
-    run.write_manifest({"run": "test"})
+    run.write_manifest(Manifest.of({"run": "test"}))
     said: list[str] = []
     consent, pool = Consent(run, Config(exclude=first.path), first, said.append), Told()
     anyio.run(consent.reload, cast(Any, pool))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crawler.dataset.run import Run
 from crawler.dataset.steps import PROBES
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import Domain, Host, MailHost
 from crawler.politeness.opt_out_file import read_opt_outs
 from crawler.politeness.opt_out_reach import Reach
@@ -38,7 +39,7 @@ def test_the_domains_of_a_provider_are_counted_by_its_mail_hosts_and_their_alias
     run = Run(tmp_path / "run=test")
     run.path.mkdir()
     run.make_directories(SIGNATURE)
-    run.write_manifest({"run": "test", "config_sha256": "00"})
+    run.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
     pair = [{"host": f"mx{n}.provider.example", "preference": n} for n in (1, 2)]
     alias = [{"host": "mail.reseller.example", "preference": 1}]
     domains = [Domain(domain=f"a{n}.example", mx=pair) for n in range(900)]

@@ -23,6 +23,7 @@ from crawler.settings.config import Config
 from crawler.settings.memory_limit import limited_memory
 from tests.kit.chain_runs import INTERMEDIATE, LEAF, stored
 from tests.kit.forged_parquet import RLE_DICTIONARY, column, file, footer, group, one_column, page, same_index, strings
+from tests.kit.manifests import state_rows
 from tests.kit.small_runs import domain, host, write_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -113,9 +114,7 @@ def test_a_dataset_with_a_forged_part_is_read_in_bounded_memory(tmp_path: Path) 
     }
     pq.write_table(pa.table(columns), part.absolute(), compression="zstd", store_schema=False, use_dictionary=True)
     assert part.stat().st_size < 1 << 20
-    manifest = run.manifest()
-    manifest["counts"]["rows"]["certificates"] = rows
-    run.write_manifest(manifest)
+    state_rows(run, "certificates", rows)
     for command, code in (["rejudge", "--out", "new"], 2), (["stats"], 0), (["report", "--out", "site"], 0):
         done = subprocess.run(
             [sys.executable, "-P", "-c", LIMITED, "most", command[0], "--data", "data", *command[1:]],

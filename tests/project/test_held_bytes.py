@@ -19,7 +19,8 @@ from OpenSSL import SSL, crypto
 from crawler.certificates import parsing as certificates
 from crawler.certificates.der_fields import Extensions
 from crawler.certificates.limits import LARGE, NAME_BYTES_KEPT, NAMES_KEPT, TEXT_KEPT
-from crawler.certificates.parsing import facts, load, name_match
+from crawler.certificates.name_match import name_match
+from crawler.certificates.parsing import facts, load
 from crawler.certificates.trust_store import TrustStore
 from crawler.dataset import parts
 from crawler.dataset.parts import PartWriter, batches, read_rows

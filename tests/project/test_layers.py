@@ -19,7 +19,7 @@ ROOMS = re.findall(r"^\| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)[::-
 
 #: Rooms and modules that know no network and wait for nothing.
 PURE = ("model", "settings", "lists", "tls", "certificates", "policies", "protocols", "dns.codec", "dns.lenient")
-PURE += ("resolve.mx", "object_store.url", "dataset.stored_manifest", "dataset.stored_runs", "explain.list_text")
+PURE += ("resolve.routing", "object_store.url", "dataset.stored_manifest", "dataset.stored_runs", "explain.list_text")
 
 #: Modules with which a room would touch a socket, a clock it waits on, or another process.
 IO_MODULES = {"anyio", "asyncio", "concurrent", "http", "multiprocessing", "select", "selectors", "signal", "socket"}

@@ -85,10 +85,9 @@ class PoolOfNone:
         on_rows: Callable[[int], None],
         say: object,
         opt_outs: object = None,
+        on_incident: object = None,
     ) -> None:
         self.size = size
-        self.outages: list[dict[str, Any]] = []
-        self.given_up: list[dict[str, Any]] = []
         self._run = run
 
     @asynccontextmanager

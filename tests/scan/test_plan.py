@@ -12,6 +12,7 @@ import pytest
 
 from crawler.dataset.run import Run
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
+from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.network_shares import divided_networks, network_share_of
 from crawler.model.rows import Domain, Endpoint, Host, MailHost, Route, Target, Tlsa, TlsaStatus
 from crawler.politeness.pacing import network_of
@@ -25,7 +26,7 @@ def run(tmp_path: Path) -> Run:
     made = Run(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
-    made.write_manifest({"run": "test", "config_sha256": "00"})
+    made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
     return made
 
 
@@ -64,7 +65,7 @@ def test_a_list_is_cut_the_same_way_again(run: Run, tmp_path: Path) -> None:
     again = Run(tmp_path / "run=again")
     again.path.mkdir()
     again.make_directories(SIGNATURE)
-    again.write_manifest({"run": "again", "config_sha256": "00"})
+    again.write_manifest(Manifest.of({"run": "again", "config_sha256": "00"}))
     cut_targets(again, path, 500, config(domains=50), 2, nothing)
     assert cut(again, DOMAINS) == first
 
@@ -151,7 +152,7 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     ]
     assert [row.network_weight for row in endpoints] == [0.5, 0.5, 0.5, 1.0], "the two of a.example are in two networks"
     assert [row.share for row in endpoints] == [0.25, 0.25, 0.5, 1.0], "one domain each, divided among its endpoints"
-    assert run.manifest()["host_lookups_in_domains"] == {"not_asked": 2.0}
+    assert run.manifest().host_lookups_in_domains == {"not_asked": 2.0}
     bare: Any = dict.fromkeys(
         (
             "weight",

@@ -10,6 +10,7 @@ import pytest
 from crawler.dataset.run import Run
 from crawler.dataset.shard_output import ShardOutput, lookup_of
 from crawler.dataset.steps import HOSTS
+from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import Host, LookupStatus
 from crawler.scan.plausibility import suspicions
 from crawler.settings.config import Watch
@@ -55,7 +56,7 @@ def test_a_run_whose_lookups_of_ipv6_all_failed_is_suspect(tmp_path: Path) -> No
     run = Run(tmp_path / "run=test")
     run.path.mkdir()
     run.make_directories({})
-    run.write_manifest({"run": "test"})
+    run.write_manifest(Manifest.of({"run": "test"}))
     shard = ShardOutput(run, HOSTS, 0, {})
     for number in range(60):
         shard.emit(

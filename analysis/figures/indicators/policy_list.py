@@ -32,13 +32,13 @@ def policy_list_kept(members: pd.DataFrame) -> Share:
     """Every mail host that the domain publishes is one of the list's, negotiates TLS of the version it demands (1.2),
     and has a certificate that is trusted, within its dates, and names the mail host or one of the list's.
     """
-    return share_of(members, "kept")
+    return share_of(members, "compliant")
 
 
 @indicator(title="Promise kept, of those in mode enforce", population=_ENFORCING, unit="members")
 def policy_list_kept_enforced(members: pd.DataFrame) -> Share:
     """The same, of those to whom a sender of the list would not deliver otherwise."""
-    return share_of(members, "kept", among="enforced")
+    return share_of(members, "compliant", among="enforced")
 
 
 @indicator(title="Mail hosts are the list's", unit="members")

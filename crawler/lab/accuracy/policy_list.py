@@ -78,7 +78,7 @@ def measured(run: Path, domains: Iterable[LabDomain]) -> Iterator[tuple[Key, Ver
 
 def _verdicts(mode: str, truth: ListedTruth | list_compliance.Compliance | None) -> Verdicts:
     facts = dict.fromkeys(("host", "tls", "certificate")) if truth is None else asdict(truth)
-    return {"mode": str(mode), **facts, "kept": truth and truth.kept}
+    return {"mode": str(mode), **facts, "kept": truth and truth.compliant}
 
 
 def _rows(folder: Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:

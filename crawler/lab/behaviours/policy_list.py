@@ -79,7 +79,7 @@ class ListedTruth:
     certificate: bool | None
 
     @property
-    def kept(self) -> bool | None:
+    def compliant(self) -> bool | None:
         """Whether all are met."""
         return every((self.host, self.tls, self.certificate))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.model.rows import DnsError, LookupStatus, Route
-from crawler.resolve.mx import by_mx, unknown, without_answer, without_mx
+from crawler.resolve.routing import by_mx, unknown, without_answer, without_mx
 
 OK, NODATA, NXDOMAIN, NOT_ASKED = (
     LookupStatus.OK,

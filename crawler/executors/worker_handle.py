@@ -28,7 +28,7 @@ COMMAND = (sys.executable, "-P", "-m", "crawler.executors.worker")
 
 
 @dataclass(eq=False)
-class WorkerProcess:
+class WorkerHandle:
     """A process that does shards, several at once."""
 
     process: Process
@@ -41,7 +41,7 @@ class WorkerProcess:
     answered: float = 0.0  #: when its last connection that stood was made, as it said
 
     @classmethod
-    async def start(cls, command: Sequence[str], lock: int | None) -> WorkerProcess:
+    async def start(cls, command: Sequence[str], lock: int | None) -> WorkerHandle:
         """Start a process.  It inherits the descriptor of the run's lock, so that the run stays locked until it is gone."""
         path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))
         process = await anyio.open_process(
@@ -97,7 +97,7 @@ def ending_of(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-async def dismiss(workers: Sequence[WorkerProcess], farewell: float) -> None:
+async def dismiss(workers: Sequence[WorkerHandle], farewell: float) -> None:
     """End processes: the end of its standard input ends one at once; one that is stuck is killed after `farewell` seconds."""
     with anyio.move_on_after(farewell):
         for worker in workers:
