@@ -64,6 +64,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "limits.dh_seconds": ("our processor time", "as `limits.dh_bits`"),
     "limits.dh_seconds_per_domain": ("our processor time", "as `limits.dh_bits`"),
     "limits.certificates": ("our memory", "`probes.chain_dropped`; a chain that is not trusted without them is unknown"),
+    "limits.reference_names": ("our memory, the disk", "`probes.reference_names` is null"),
     "limits.staple_bytes": ("the disk", "`probes.ocsp_staple` is null and `ocsp_staple_bytes` its size"),
     "limits.stored_bytes": ("the disk", "`certificates.over_budget`; the manifest counts `certificates_over_budget`, the summary too"),
     "limits.stored_bytes_per_domain": ("the disk", "as `limits.stored_bytes`"),
