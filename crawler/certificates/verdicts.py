@@ -35,7 +35,12 @@ def judge_chain(probe: Probe, chain: list[ParsedCertificate], judge: Judge, at: 
 
 
 def judge_names(probe: Probe, leaf: ParsedCertificate) -> None:
-    """Write whether the leaf names the host; where that is an address, no DNS-ID can, and it stays unknown."""
+    """Write whether the leaf names the host, and which of the names that it may bear for the domains that led there.
+
+    Where the host is an address, no DNS-ID can name it, and that stays unknown.
+    """
+    if probe.reference_names is not None and leaf.names is not None:
+        probe.reference_matches = [name for name in probe.reference_names if name_match(leaf, name)]
     if is_address_like(probe.host or ""):
         return
     probe.name_match = name_match(leaf, probe.host or "")

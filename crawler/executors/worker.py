@@ -155,7 +155,7 @@ class Worker:
         dropped = [0]
         rows = read_rows(path, step.row)
         if step is HOSTS:
-            rows = gathered(rows, dropped)
+            rows = gathered(rows, self._config, dropped)
         elif step.key is not None:
             rows = distinct(rows, step.key, dropped)
         self._outputs[step_name, shard] = output, dropped

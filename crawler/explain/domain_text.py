@@ -16,12 +16,15 @@ from crawler.explain.endpoint_text import DANE_ERRORS, first_line, marked
 from crawler.model.rows import (
     Dnssec,
     Domain,
+    Fallback,
+    Form,
     Host,
     MtaStsFetch,
     MtaStsMode,
     MtaStsRecord,
     Outcome,
     Probe,
+    SrvStatus,
     Stage,
     Tlsa,
     TlsaStatus,
@@ -48,12 +51,25 @@ _MODES: dict[MtaStsMode, str] = {
     MtaStsMode.TESTING: "in testing, which demands nothing",
     MtaStsMode.NONE: "withdrawn (mode none)",
 }
+_SERVICES: dict[str, str] = {
+    SrvStatus.NAMED: "at the hosts of its SRV records",
+    SrvStatus.NOT_AVAILABLE: "not available, say its SRV records",
+    SrvStatus.ABSENT: "no SRV records, while the other form has some",
+    SrvStatus.LOOKUP_FAILED: "unknown, as the lookup failed",
+    SrvStatus.BOGUS: "unknown, as validation fails",
+    SrvStatus.OPTED_OUT: "its host asked not to be probed",
+    Fallback.FOUND: "no SRV records; looked for at a customary name or the first MX host",
+    Fallback.NONE: "neither SRV records nor a customary name nor an MX host",
+}
 _SHOWN = 8  # records or patterns; the rest is counted
 
 
 def about_domain(row: Domain) -> Iterator[Text]:
     """What the domain promises, a line each."""
     yield _line("MX answer", _DNSSEC.get(row.dnssec, "unknown whether signed"))
+    for state in row.srv or ():
+        form = "begun with TLS" if state["form"] == Form.IMPLICIT else "upgraded"
+        yield _line(state["protocol"], f"{form}: {_SERVICES[state['fallback'] or state['status']]}")
     yield _line("MTA-STS", _policy(row))
     if row.mta_sts_cnames:
         yield _line("", f"at a provider's: its policy host is an alias of {row.mta_sts_cnames[-1]}")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from crawler.certificates.parsing import ParsedCertificate
-from crawler.certificates.verdicts import certificate_holds
-from crawler.model.rows import Certificate, DaneError, DaneStatus, Form, Outcome, Probe, Stage
+from crawler.model.rows import Certificate, DaneError, DaneStatus, Form, FoundBy, Outcome, Probe, Stage
+from crawler.model.three_valued import all_of
 from crawler.policies.senders import takes_deliveries
 from crawler.tls.refusals import DHE_TOO_LARGE
 
@@ -50,6 +50,7 @@ DANE_ERRORS: dict[DaneError, str] = {
 }
 
 _REJECTED_INSIDE = "the host answered inside TLS that it will not talk to us"
+_BY_SRV = frozenset({FoundBy.SRV, FoundBy.SRV_OTHER_FORM})
 _WIDEST = 160  # characters of a server's line that are shown
 _MARKS: dict[bool | None, tuple[str, str]] = {True: ("✓ ", "green"), False: ("✗ ", "red"), None: ("? ", "yellow")}
 _STRICT: dict[bool | None, str] = {
@@ -137,6 +138,11 @@ def _about_chain(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]
         (probe.name_match, "names the host", _unnamed(probe), "whether it names the host could not be read"),
         (probe.within_validity, "within its dates", "outside its dates", "whether it is within its dates could not be read"),
     ]  # fmt: skip
+    is_named = _is_named_for_domain(probe)
+    if probe.reference_names and set(probe.found_by or ()) & _BY_SRV:
+        names = " or ".join(probe.reference_names)
+        no, unread = f"does not name {names}, as RFC 6186 §6 asks", f"whether it names {names} could not be read"
+        verdicts.append((is_named, f"names {names}, as RFC 6186 §6 asks", no, unread))
     error = DANE_ERRORS.get(probe.dane_error, "") if probe.dane_error else ""
     if probe.dane in (DaneStatus.MATCH, DaneStatus.MISMATCH) or error:
         holds = {DaneStatus.MATCH: True, DaneStatus.MISMATCH: False}.get(probe.dane or DaneStatus.UNKNOWN)
@@ -144,8 +150,15 @@ def _about_chain(probe: Probe, chain: list[ParsedCertificate]) -> Iterator[Text]
         verdicts.append((holds, yes, error or "not as its TLSA records say", error))
     for verdict, yes, no, unknown in verdicts:
         yield marked(verdict, {True: yes, False: no, None: unknown}[verdict], "      ")
-    holds = certificate_holds(probe)
+    holds = all_of(probe.chain_trusted, is_named, probe.within_validity)
     yield Text(f"    {_STRICT[holds]}", style=_MARKS[holds][1])
+
+
+def _is_named_for_domain(probe: Probe) -> bool | None:
+    """Whether the leaf bears the name that it must: the host's, or where SRV records led there the domain's."""
+    if probe.reference_names and set(probe.found_by or ()) & _BY_SRV:
+        return None if probe.reference_matches is None else bool(probe.reference_matches)
+    return probe.name_match
 
 
 def _names(leaf: Certificate) -> str:

@@ -110,7 +110,7 @@ class ListContents:
         if self.asked:
             ports = [f"{name} on port {port} ({count:,})" for (port, name), count in self.asked.most_common(_PORTS)]
             more = f" and {len(self.asked) - _PORTS:,} more ports" if len(self.asked) > _PORTS else ""
-            yield f"list: {self.asked.total():,} of them have a port: {', '.join(ports)}{more}"
+            yield f"list: with a port {self.asked.total():,}: {', '.join(ports)}{more}"
         for entry, count in self.opted_out.most_common():
             if count > _MANY_NAMES:
                 yield f"warning: the opt-out of {entry} covers {count:,} names of the list"

@@ -33,7 +33,14 @@ SRV = pa.list_(
         ]
     )
 )  # fmt: skip
-ASKED = pa.list_(pa.struct([("protocol", TEXT), ("form", TEXT), ("port", INT), ("found_by", TEXTS), ("domains", INT)]))
+ASKED = pa.list_(
+    pa.struct(
+        [
+            ("protocol", TEXT), ("form", TEXT), ("port", INT), ("found_by", TEXTS), ("domains", INT),
+            ("reference_names", TEXTS),
+        ]
+    )
+)  # fmt: skip
 TLSA_RECORDS = pa.list_(
     pa.struct([("usage", SMALL), ("selector", SMALL), ("matching", SMALL), ("data", BINARY), ("usable", FLAG)])
 )

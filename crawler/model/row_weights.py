@@ -25,7 +25,13 @@ def _of_certificate(row: Certificate) -> int:
 
 
 def _of_probe(row: Probe) -> int:
-    listed = (row.received_chain, row.capabilities, row.capabilities_after_tls)
+    listed = (
+        row.received_chain,
+        row.capabilities,
+        row.capabilities_after_tls,
+        row.reference_names,
+        row.reference_matches,
+    )
     said = _texts(row.greeting, row.hello_reply, row.last_reply) + len(row.ocsp_staple or b"")
     return said + 2 * _OBJECT * sum(len(values) for values in listed if values)
 
@@ -46,8 +52,8 @@ def _count(*lists: list[Any] | None) -> int:
 WEIGHTS: dict[type, Callable[[Any], int]] = {
     Certificate: _of_certificate,
     Domain: lambda row: _count(row.mta_sts_mx, row.mx) + 8 * _count(row.services, row.srv) + _texts(row.input),
-    MailHost: lambda row: 4 * _count(row.asked),
-    Endpoint: lambda row: _of_records(row.tlsa),
+    MailHost: lambda row: sum(4 * _OBJECT + _count(entry["reference_names"]) for entry in row.asked or ()),
+    Endpoint: lambda row: _of_records(row.tlsa) + _count(row.reference_names),
     Policy: lambda row: _texts(row.text),
     Probe: _of_probe,
     Target: lambda row: _texts(row.input, row.problem),

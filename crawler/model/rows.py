@@ -137,7 +137,9 @@ class Host:
     asked: list[dict[str, Any]] | None = column(
         ASKED,
         "what is asked of it, by `protocol` and `form` (as in `probes`) and `port`; `found_by`: every way that led there, "
-        "`listed mx srv srv_other_form fallback`; `domains`: how many names of the list did, null where that was not counted (`mx` alone)",
+        "`listed mx srv srv_other_form fallback`; `domains`: how many names of the list did, null where that was not counted (`mx` alone); "
+        "`reference_names`: those of `domains.services` together, null where they are more than `limits.reference_names`, or "
+        "none was stated (`mx` alone)",
     )
     asked_dropped: int | None = column(INT, "ports beyond `pacing.host_ports` that were left out; null: none")
     addresses: list[str] | None = column(TEXTS, "IPv4 and IPv6 addresses")
@@ -280,6 +282,12 @@ class Probe:
     name_match: bool | None = column(
         FLAG,
         "the leaf names the host (RFC 9525, DNS-ID only); null: its names could not be read, or the host is an address",
+    )
+    reference_names: list[str] | None = column(TEXTS, "as in `hosts`, of this protocol, form and port")
+    reference_matches: list[str] | None = column(
+        TEXTS,
+        "those of `reference_names` that the leaf names; a domain accepts the certificate's name if one is among its own in "
+        "`domains.services`; null: there were none, or those of the leaf could not be read",
     )
     common_name_match: bool | None = column(
         FLAG, "the leaf has no DNS-ID, and its CN names the host, as before RFC 9525; no part of any PKIX verdict"
@@ -442,6 +450,7 @@ class Endpoint:
     provider_endpoints: int | None = column(INT, "of all of them, before a network was found to be full")
     form: Form | None = column(TEXT, "how it comes to TLS; null: `starttls`")
     found_by: list[str] | None = column(TEXTS, "every way that led to this host and port")
+    reference_names: list[str] | None = column(TEXTS, "names to hold against the leaf beside the host's; null: none")
 
 
 def schema_of(row: type) -> pa.Schema:

@@ -86,7 +86,7 @@ class Attempts:
         await self._budget.turn()
         probe = Probe(
             protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
-            address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by,
+            address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by, reference_names=endpoint.reference_names,
             vantage=self._config.vantage or None, started_at=datetime.now(UTC),
         )  # fmt: skip
         address = endpoint.address or ""

@@ -155,7 +155,8 @@ def unprobed(endpoint: Endpoint, outcome: Outcome) -> Probe:
     """The row of an endpoint that was not contacted."""
     return Probe(
         protocol=endpoint.protocol, form=endpoint.form or Form.STARTTLS, host=endpoint.host,
-        address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by, outcome=outcome, conclusive=False,
+        address=endpoint.address, port=endpoint.port, found_by=endpoint.found_by, reference_names=endpoint.reference_names,
+        outcome=outcome, conclusive=False,
     )  # fmt: skip
 
 

@@ -26,4 +26,4 @@ def after_tls(probe: Probe, name: bytes) -> Dialog:
 
 
 #: LMTP has no port of its own; 24 is registered for "any private mail system", and `--port lmtp=…` names another.
-PROTOCOL = replace(smtp.PROTOCOL, name="lmtp", port=24, before_tls=before_tls, after_tls=after_tls)
+PROTOCOL = replace(smtp.PROTOCOL, name="lmtp", port=24, before_tls=before_tls, after_tls=after_tls, by_mx=False)

@@ -59,7 +59,6 @@ def service_of(protocol: str, form: str) -> Service:
     raise KeyError(f"{protocol} {form}")
 
 
-@cache
 def families() -> dict[str, tuple[str, ...]]:
     """Words that stand for several protocols in all their forms, e.g. `mail`, with the names of those."""
     words = dict.fromkeys(found.protocol.family for found in services().values() if found.protocol.family)

@@ -1,11 +1,13 @@
 """What one mail host is asked, gathered from all names that led to it.
 
-This module is pure.  An entry has `protocol`, `form`, `port`, `found_by` (every way that led there) and `domains` (how
-many names of the list did; None where that was not counted).
+This module is pure.  An entry has `protocol`, `form`, `port`, `found_by` (every way that led there), `domains` (how many
+names of the list did; None where that was not counted) and `reference_names` (what the certificate may bear for any of them;
+None where there are too many, or none was stated).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -27,6 +29,7 @@ def by_mx(config: Config) -> list[Entry]:
             "port": config.port_of(asked.name),
             "found_by": [str(way)],
             "domains": None,
+            "reference_names": None,
         }
         for asked in config.services()
     ]
@@ -34,42 +37,55 @@ def by_mx(config: Config) -> list[Entry]:
 
 def mail_hosts_of(domain: Domain, config: Config) -> list[MailHost]:
     """The hosts that one row of `domains` leads to, each with what it is asked, in the order in which they are named."""
-    found: dict[str, Gathered] = {}
+    found: defaultdict[str, Gathered] = defaultdict(lambda: Gathered(config))
     if config.services() and not config.hosts:
         for mail_host in domain.mx or ():
             for entry in by_mx(config):
-                found.setdefault(mail_host["host"], Gathered()).add(entry)
+                found[mail_host["host"]].add(entry)
     for service in domain.services or ():
-        found.setdefault(service["host"], Gathered()).add({**service, "domains": 1})
+        found[service["host"]].add({**service, "domains": 1})
     return [MailHost(host, gathered.entries()) for host, gathered in found.items()]
 
 
 class Gathered:
     """The entries of one host: each protocol, form and port once."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
+        self._most = config.limits.reference_names
         self._entries: dict[Key, Entry] = {}
 
     def add(self, entry: Entry) -> None:
         """One more way that led to a port of the host; `found_by` may be one way or several."""
         ways = {entry["found_by"]} if isinstance(entry["found_by"], str) else set(entry["found_by"])
         known = self._entries.setdefault(
-            (str(entry["protocol"]), str(entry["form"]), entry["port"]), {"found_by": set(), "domains": None}
+            (str(entry["protocol"]), str(entry["form"]), entry["port"]),
+            {"found_by": set(), "domains": None, "names": set(), "has_all_names": True},
         )
         known["found_by"] |= ways
-        if (domains := entry.get("domains")) is not None:
-            known["domains"] = (known["domains"] or 0) + domains
+        if entry["domains"] is None:
+            return
+        known["domains"] = (known["domains"] or 0) + entry["domains"]
+        names = known["names"].union(entry["reference_names"] or ())
+        if entry["reference_names"] is None or len(names) > self._most:
+            known["has_all_names"], names = False, set()
+        known["names"] = names
 
     def entries(self) -> list[Entry]:
         """The entries, each with its ways in one order."""
         return [
             {"protocol": protocol, "form": form, "port": port}
             | {"found_by": sorted(map(str, known["found_by"])), "domains": known["domains"]}
+            | {"reference_names": _names_of(known)}
             for (protocol, form, port), known in self._entries.items()
         ]
 
 
-def gathered(hosts: Iterable[MailHost], dropped: list[int]) -> Iterator[MailHost]:
+def _names_of(known: Entry) -> list[str] | None:
+    """The names, unless they are too many, or none was stated."""
+    return sorted(known["names"]) if known["domains"] is not None and known["has_all_names"] else None
+
+
+def gathered(hosts: Iterable[MailHost], config: Config, dropped: list[int]) -> Iterator[MailHost]:
     """Each host once, with whatever any of its rows asks of it; `dropped[0]` counts the other rows."""
     found: dict[str, Gathered | None] = {}
     for host in hosts:
@@ -79,7 +95,7 @@ def gathered(hosts: Iterable[MailHost], dropped: list[int]) -> Iterator[MailHost
         if host.asked is None:
             found.setdefault(name, None)
             continue
-        together = found.get(name) or Gathered()
+        together = found.get(name) or Gathered(config)
         found[name] = together
         for entry in host.asked:
             together.add(entry)

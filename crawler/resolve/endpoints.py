@@ -24,5 +24,5 @@ def endpoints_of(host: Host, tlsa: Mapping[int, Tlsa], config: Config) -> Iterat
             yield Endpoint(
                 asked.protocol.name, host.host, address, entry["port"],
                 rrset.base_domain, rrset.status, rrset.records, rrset.records_dropped, aliases=host.cnames or None,
-                form=asked.form, found_by=entry["found_by"],
+                form=asked.form, found_by=entry["found_by"], reference_names=entry["reference_names"],
             )  # fmt: skip

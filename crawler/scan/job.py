@@ -247,7 +247,9 @@ class _Scan:
         finished = self._run.finished(step)
         shards = sorted(rows.keys() - finished.keys(), key=lambda shard: (-rows[shard], shard))
         total, before = sum(rows.values()), sum(rows[shard] for shard in finished)
-        self._progress.begin(_LABELS[step.name], _UNITS[step.name], total, before)
+        of_hosts = self._config.hosts and step is DOMAINS
+        label, unit = ("reading the hosts", "lines") if of_hosts else (_LABELS[step.name], _UNITS[step.name])
+        self._progress.begin(label, unit, total, before)
         await self._pool.do(step, shards, before, lots)
         finished = self._run.finished(step)
         if missing := sorted(set(self._run.shards(step)) - finished.keys()):

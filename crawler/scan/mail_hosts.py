@@ -6,6 +6,7 @@ own, those stand in `services`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -25,15 +26,15 @@ def mail_hosts(part: Path, config: Config) -> Iterator[MailHost]:
     if not _has_services(config):
         yield from map(MailHost, _of_mx(part))
         return
-    found: dict[str, Gathered] = {}
+    found: defaultdict[str, Gathered] = defaultdict(lambda: Gathered(config))
     for host in _of_mx(part) if config.services() and not config.hosts else ():
         for entry in by_mx(config):
-            found.setdefault(host, Gathered()).add(entry)
+            found[host].add(entry)
     with opened(part) as file:
         for batch in batches(file, ["services"]):
             for services in batch.column("services").to_pylist():
                 for entry in services or ():
-                    found.setdefault(entry["host"], Gathered()).add({**entry, "domains": 1})
+                    found[entry["host"]].add({**entry, "domains": 1})
     while found:
         host, gathered = found.popitem()
         yield MailHost(host, gathered.entries())

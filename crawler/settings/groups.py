@@ -133,6 +133,13 @@ class Limits:
         high=1_000_000_000,
     )
     certificates: int = setting(32, "certificates kept of one received chain", low=1, high=1_000)
+    reference_names: int = setting(
+        16,
+        "names of the domains that lead to an endpoint that are held against its certificate; where there are more, the "
+        "certificate's stored names say what it names. A host of one's own has one or two",
+        low=1,
+        high=1_000,
+    )
     staple_bytes: int = setting(
         16_384, "a stapled OCSP response that is kept; real ones have 0.5 to 5 KiB", low=0, high=10_000_000
     )

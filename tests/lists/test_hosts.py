@@ -110,7 +110,7 @@ def test_comments_and_empty_lines_of_a_packed_list_of_hosts_are_skipped_and_the_
     assert list(contents.lines()) == [
         "list: one host a line; e.g. mx.example.org:25, 192.0.2.1:993, mx.example.net",
         "list: 4 hosts, 1 of them duplicates, 1 line that is no host; e.g. 'no host': character ' ' is not allowed",
-        "list: 3 of them have a port: smtp on port 25 (2), imaps on port 993 (1)",
+        "list: with a port 3: smtp on port 25 (2), imaps on port 993 (1)",
     ]
     assert contents.as_dict()["with_port"] == 3 and contents.as_dict()["invalid"] == 1
 

@@ -38,6 +38,29 @@ def test_what_is_no_protocol_is_refused_with_the_names_of_those_that_are(name: s
         Config(protocol=(name,))
 
 
+MAIL = ("imap", "imaps", "pop3", "pop3s", "submission", "submissions")
+
+
+def test_one_word_stands_for_what_mail_clients_speak_and_each_of_it_has_srv_records_and_customary_names() -> None:
+    """RFC 6186 §3, RFC 8314 §5.1."""
+    assert registry.families() == {"mail": MAIL} and registry.family("imaps") == ()
+    assert {service(name).srv for name in MAIL} == {f"_{name}" for name in MAIL}
+    assert all(service(name).protocol.fallbacks for name in MAIL)
+
+
+def test_that_word_is_asked_of_hosts_that_are_looked_up_and_in_a_list_of_hosts_of_those() -> None:
+    config = Config(protocol=("smtp", "imap", "mail"))
+    assert [one.name for one in config.services()] == ["smtp", "imap"]
+    assert tuple(one.name for one in config.looked_up()) == MAIL
+    assert [one.name for one in config.all_services()] == ["smtp", *MAIL]
+    listed = Config(protocol=("smtp", "imap", "mail"), hosts=True)
+    assert [one.name for one in listed.services()] == ["smtp", *MAIL] and listed.looked_up() == []
+
+
+def test_mx_records_promise_smtp_and_nothing_else() -> None:
+    assert [name for name, one in services().items() if one.protocol.by_mx] == ["smtp"]
+
+
 def test_a_protocol_named_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match="names one twice"):
         Config(protocol=("imap", "imap"))

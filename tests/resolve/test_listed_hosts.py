@@ -28,9 +28,16 @@ def rows(*lines: str, excluded: str = "") -> list[Domain]:
 
 
 def entry(
-    port: int, *ways: str, protocol: str = "imap", form: str = "starttls", domains: int | None = 1
+    port: int, *ways: str, protocol: str = "imap", form: str = "starttls", domains: int = 1, names: str = "d.example"
 ) -> dict[str, Any]:
-    return {"protocol": protocol, "form": form, "port": port, "found_by": list(ways), "domains": domains}
+    return {
+        "protocol": protocol,
+        "form": form,
+        "port": port,
+        "found_by": list(ways),
+        "domains": domains,
+        "reference_names": names.split(),
+    }
 
 
 def hosts(script: Script, *given: MailHost) -> tuple[list[Host], list[Tlsa], list[tuple[str, str]]]:
@@ -82,7 +89,7 @@ def test_a_host_of_several_lines_is_looked_up_once_and_asked_all_that_they_name(
     dropped = [0]
     given = [MailHost("a.example", [entry(143, "listed")]), MailHost("b.example", [entry(143, "listed")])]
     given += [MailHost("a.example", [entry(143, "srv"), entry(993, "listed")])]
-    found = {host.host: host.asked for host in gathered(given, dropped)}
+    found = {host.host: host.asked for host in gathered(given, CONFIG, dropped)}
     assert dropped == [1]
     assert found["a.example"] == [entry(143, "listed", "srv", domains=2), entry(993, "listed")]
     assert found["b.example"] == [entry(143, "listed")]
@@ -90,14 +97,14 @@ def test_a_host_of_several_lines_is_looked_up_once_and_asked_all_that_they_name(
 
 def test_hosts_that_only_mx_records_name_are_gathered_without_entries() -> None:
     dropped = [0]
-    assert list(gathered([MailHost("a.example")] * 3, dropped)) == [MailHost("a.example")]
+    assert list(gathered([MailHost("a.example")] * 3, CONFIG, dropped)) == [MailHost("a.example")]
     assert dropped == [2]
 
 
 def test_names_of_the_list_cannot_have_all_ports_of_a_stranger_tried() -> None:
     """The protocols' own ports stay, then those that most names lead to."""
     config = Config.from_mapping({"protocol": ["imap"], "pacing": {"host_ports": 2}})
-    together = Gathered()
+    together = Gathered(config)
     for port in range(2_000, 2_100):
         together.add(entry(port, "srv"))
     for _ in range(3):
@@ -137,3 +144,19 @@ def test_a_target_that_was_given_no_services_is_asked_nothing() -> None:
     found: list[Any] = []
     asyncio.run(resolve_listed_hosts([Target("a.example", "a.example")], CONFIG, found.append))
     assert found[0].services == []
+
+
+def test_names_to_hold_against_a_certificate_are_gathered_until_they_are_too_many() -> None:
+    config = Config.from_mapping({"limits": {"reference_names": 3}})
+    together = Gathered(config)
+    for names in ("c.example a.example", "b.example", "a.example"):
+        together.add(entry(143, "srv", names=names))
+    assert together.entries()[0]["reference_names"] == ["a.example", "b.example", "c.example"]
+    together.add(entry(143, "srv", names="d.example"))
+    together.add(entry(143, "srv", names="a.example"))
+    (kept,) = together.entries()
+    assert (kept["reference_names"], kept["domains"]) == (None, 5), "which they are is not known any more"
+    again = Gathered(config)
+    again.add(entry(143, "srv"))
+    again.add(kept)
+    assert again.entries()[0]["reference_names"] is None, "nor by what is gathered of it later"

@@ -75,6 +75,9 @@ def test_hosts_that_srv_records_name_are_found_and_asked_and_those_that_opted_ou
     named = [row for row in probes if "srv" in row["found_by"]]
     assert {(row["protocol"], row["form"], row["port"]) for row in named} == {("submission", "starttls", port)}
     assert any(row["outcome"] == "ok" and row["negotiated"] for row in named)
+    for row in named:
+        if row["received_chain"]:
+            assert set(row["reference_matches"]) <= set(row["reference_names"])
     assert {row["protocol"] for row in probes} == {"submission", "imap", "pop3"}, "nobody asked for SMTP"
     assert {"srv", "srv_other_form", "fallback", "mx"} == {way for row in probes for way in row["found_by"]}
     endpoints = [(row["protocol"], row["form"], row["host"], row["address"], row["port"]) for row in probes]
