@@ -1,6 +1,6 @@
-"""What is known of each endpoint, and how: the verdicts that hold for every domain that sends there.
+"""The verdicts on each endpoint that hold for every domain whose mail goes there.
 
-It holds SQL and its reasons, nothing else.  `Run` executes it.
+This module holds SQL and its reasons; `Run` executes it.
 
 **Three values.**  A verdict is true, false or null, and null is *unknown*: SQL's own AND and OR are
 Kleene's.  What was not measured is null, never false.

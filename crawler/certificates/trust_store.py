@@ -180,7 +180,7 @@ def _judge_below(anchor: ParsedCertificate, chain: Chain, at: datetime, *, ancho
 
 
 def work_below(anchor: ParsedCertificate, chain: Chain, at: datetime) -> float:
-    """What it may cost to find a path from a chain to an anchor, which may have been sent as well."""
+    """The most that it may cost to find a path from a chain to an anchor. The anchor may have been sent as well."""
     return path_work([anchor, *chain]) * len(_tries(chain, at))
 
 

@@ -1,10 +1,10 @@
 """The stored chains of a finished run judged again, by another store or another rule, without a new scan.
 
-What comes of it is a run like any other, whole or not there.  Verdicts on chains are
-new, everything else is as it was; the verdicts are made by the same code as while probing, so the
-same store and rule give the same.  A certificate that the run lost leaves null, never *no*.
+The result is a run like any other, which appears whole or not at all. Verdicts on chains are new, and everything else
+is as it was. The same code makes them as while probing, so the same store and rule give the same verdicts. A
+certificate that the run lost leaves null, never *no*.
 
-Of `dane` nothing changes: it holds chains against TLSA records, whatever a store says.
+`dane` does not change: it holds chains against TLSA records, whatever a store says.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the manifest of a run states of the circumstances in which it was made, and how it is amended.
+"""The circumstances of a run as its manifest states them, and how a manifest is amended.
 
 A dataset without its circumstances is no measurement, so the manifest holds every setting, every version and what the
 list was.

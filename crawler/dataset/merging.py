@@ -31,8 +31,8 @@ KEYS_AT_ONCE = limit(
 def merge(run: RunDirectory, table: str, signature: dict[str, str], tick: Callable[[int], None]) -> None:
     """Replace the parts of a table whose key is `sha256` by parts with each key once.
 
-    It may be interrupted anywhere and done again; in between readers see rows twice, never too few.
-    What a shard that was done again has found since the last merge is added to what was merged.
+    It may be interrupted anywhere and done again; in between readers see rows twice, never too few. Rows of a shard
+    that was done again since the last merge are added to the merged ones.
     """
     before = run.merged(table)
     written = run.written(table)

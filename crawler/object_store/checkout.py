@@ -48,7 +48,7 @@ def place(data: str, directory: Path | None) -> tuple[Path, Store | None]:
 def bring_manifests(store: Store, data: Path, wanted: str | None) -> None:
     """Have in `data` what a run is chosen by: a copy, or manifest and trust anchors alone.
 
-    Of finished runs only the one that is `wanted` by name.  Raises `StoreError`.
+    A finished run is brought only if it is `wanted` by name.  Raises `StoreError`.
     """
     runs = [run for run in store.runs() if wanted is None or run == f"run={wanted}"]
     manifests = store.in_lanes(lambda run: store.read(f"{run}/{MANIFEST}"), runs)

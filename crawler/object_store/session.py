@@ -1,8 +1,8 @@
 """A run for an object store is worked on in a copy on a local disk.
 
-Nothing that was finished is lost.  A run that is interrupted continues from its copy; on
-another machine, or if another machine has worked on it since, from the store.  Trouble with the store ends
-no measurement: it is tried again, and only who wants to end hears of it.  A finished run leaves no copy.
+Nothing that was finished is lost. An interrupted run continues from its copy. On another machine, or if another
+machine has worked on it since, it continues from the store. Trouble with the store ends no measurement: the upload is
+tried again, and trouble that lasts is an error only at the end. A finished run leaves no copy.
 """
 
 from __future__ import annotations
@@ -222,8 +222,8 @@ class WorkingCopy:
     def _must_be_ours(self) -> None:
         """Nothing is put without the store's word that it is ours.
 
-        Who finishes a run writes that into the manifest and removes the note after it, so the note is read first.
-        A store that was cut off may say of a note that it is not there: that alone says nothing.
+        A process that finishes a run writes so into the manifest and removes the note after that, so the note is read
+        first. A store that was cut off may say of a note that it is not there: that alone says nothing.
         """
         run = self._run.path.name
         note = read_note(self._store, run)

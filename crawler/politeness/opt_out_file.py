@@ -54,7 +54,7 @@ _WORD = re.compile(r"[^\s,;]+").match
 _BEHIND = re.compile(r"[\s,;]*([^\s,;]*)").match
 _HOST_OF_URL = re.compile(r"https?://([^/?#\s]+)", re.IGNORECASE).match
 
-#: What joins an entry to the next one, and what joins the first address of a range, or a network, to the rest of it.
+#: Words that join an entry to the next one, or the first address of a range or a network to the rest of it.
 _JOINING = frozenset(
     {"also", "and", "e", "en", "et", "i", "oder", "och", "og", "or", "ou", "plus", "sowie", "und", "y"}
 )

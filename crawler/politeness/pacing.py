@@ -194,9 +194,8 @@ T = TypeVar("T")
 
 
 class AddressQueue(NamedTuple, Generic[T]):
-    """What is to be done at one address, one after the other, and where it takes up room.
-
-    That is in its network, and at every provider with a name there.
+    """The work at one address, done one after the other, and where it takes up room: in its network, and at every
+    provider with a name there.
     """
 
     keys: tuple[Key, ...]

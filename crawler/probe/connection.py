@@ -7,8 +7,8 @@ Connections are asyncio transports (uvloop's, where it is installed) to addresse
 `anyio.connect_tcp` costs more than twice as much, for happy eyeballs that a measurement must not
 have.  There is one timer a connection, moved when a step is taken instead of set anew.
 
-What a host makes us work long on (Diffie-Hellman over a large prime) is done in one thread beside the event loop,
-one connection after another: such hosts wait for each other, and nobody waits for them.
+Long work that a host demands (Diffie-Hellman over a large prime) is done in one thread beside the event loop, one
+connection after another. Such hosts wait for each other, and no other host waits for them.
 """
 
 from __future__ import annotations

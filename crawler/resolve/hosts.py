@@ -96,7 +96,8 @@ async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsCli
 async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, limits: DnsSettings) -> None:
     """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2).
 
-    Of a set larger than `max_tlsa` or `max_tlsa_bytes` only a part is kept, by which a chain can be found to match and no more.
+    Only a part is kept of a set larger than `max_tlsa` or `max_tlsa_bytes`. A chain can be found to match it, but
+    never found not to match.
     """
     row.base_domain = bases[0]
     row.status = TlsaStatus.ABSENT

@@ -83,7 +83,7 @@ def _as_surveyed(source: Path, config: Config, sha256: str | None) -> Iterator[T
         before = _state(source)
         hosts = HostLines.of(config) if config.hosts else None
         yield from read_targets(source, config.limit, lists=config.lists, hosts=hosts)
-        # What was written there meanwhile has another digest now, and what was taken back another time of change.
+        # A list that was written to has another digest now; one that was put back has another time of change.
         if (sha256 is None or digest(source) == sha256) and _state(source) == before:
             return
     except (InputError, FileNotFoundError) as error:  # it was a list when it was looked at
