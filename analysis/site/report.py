@@ -191,7 +191,8 @@ def _publishable(run: RunFacts) -> dict[str, Any]:
 
 
 def _changes(manifest: dict[str, Any]) -> list[str]:
-    """What was another when the run was continued: versions, host, Public Suffix List; each with the time."""
+    """Everything that had changed when the run was continued: versions, host, Public Suffix List; each with the
+    time."""
     before = manifest
     changes = []
     for record in manifest.get("resumed_with") or ():

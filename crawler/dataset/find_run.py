@@ -21,8 +21,8 @@ _NEEDED = ("run", "config_sha256", "started_at", "trust_anchors", "counts")
 def find_finished(data: Path, wanted: str | None) -> tuple[RunDirectory, list[str]]:
     """The run `wanted` of `data`, or the one that is read by default, and what to tell about that choice.
 
-    Raises `UsageError`: there is none, it is not finished, of another schema or not whole; `Damaged` for a part that
-    cannot be read.
+    Raises `UsageError` if there is none, or it is not finished, not whole, or of another schema. Raises `Damaged` for
+    a part that cannot be read.
     """
     choice = choose_run(data, wanted, whole=True)
     run = RunDirectory(choice.run.path)

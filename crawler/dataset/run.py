@@ -1,8 +1,8 @@
-"""Where a run keeps what: tables, the work between the steps, markers of finished shards, manifest, lock.
+"""The places in the directory of a run: tables, the work between the steps, markers of finished shards, manifest, lock.
 
-This module knows where everything is.  A shard counts as finished when
-its marker stands, which is written after all its parts, and each of these stands as it was written or
-was merged as it was written; doing a shard again replaces the same names, so it may be done twice.
+This module knows where everything is. A marker is written after all parts of its shard. A shard counts as finished
+when its marker stands, and each of its parts stands or was merged as it was written. Doing a shard again replaces
+files of the same names, so it may be done twice.
 
     DIR/run=ID/manifest.json, trust-anchors.pem
     DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet

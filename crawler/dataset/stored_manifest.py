@@ -68,7 +68,8 @@ class _Time(str):
 
 
 def _entry(kind: Any, name: str | None = None, *, always: bool = False) -> Any:
-    """An entry of the manifest: its kind, and its name where that is another; `always`: written also while it is null."""
+    """An entry of the manifest: its kind, and its name in the file if that differs. `always` entries are written also
+    while they are null."""
     return field(default=None, metadata={"kind": kind, "name": name, "always": always})
 
 

@@ -1,8 +1,8 @@
 """The worker processes of one scan: started, handed shards, listened to, replaced when they end.
 
-This module knows shards by number and what became of them, not what is in them.  Shards that
-were in hand when a process ended, or that fail, go into quarantine; what ends its process alone is
-divided, and in the end given up, so that everything else is measured.
+This module knows the number and the fate of each shard, not its rows. Shards that were in hand when a process ended,
+or that fail, go into quarantine. A shard that ends its process alone is divided. In the end its last row is given up,
+so that everything else is measured.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The file of opt-outs: who asked not to be probed, one entry a line.
 
 An entry is a domain, which covers the names below it; an address; a network; or a range of addresses.  People write
-them in many ways, and each way that can be meant is taken: `@example.org` and `user@example.org` for the domain,
-`*.example.org`, a URL, names in any script, a date and a reason behind the entry.  A line that cannot be an opt-out is
-an error, for whoever asked would be probed all the same.
+them in many ways, and each way whose meaning is clear is taken. `@example.org`, `user@example.org`, `*.example.org`
+and a URL stand for the domain. Names may be in any script. A date and a reason may follow an entry.  A line that
+cannot be an opt-out is an error, for whoever asked would be probed all the same.
 """
 
 from __future__ import annotations

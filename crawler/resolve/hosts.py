@@ -1,8 +1,8 @@
 """RESOLVE: a mail host to its rows.
 
-It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each port that it is asked on, whatever
-happens; what was not asked or not answered stays null, and a status says why.  An address in place of a name is its own
-address, and no question is asked.
+It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each port that it is asked on, whatever happens.
+A question that was not asked or not answered leaves null, and a status says why.  An address in place of a name is its
+own address, and no question is asked.
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ This module streams from parts to parts in bounded memory and asks nobody.  A pl
 as a whole directory or not at all, and one that stands is never made again, so a resumed run does
 the same shards.
 
-A shard is a hash of what must not be torn apart: the name, so that duplicates meet; the mail host;
-the network of the address (/24 or /48), so that limits per address and network are exact within one
-shard.  A network with more endpoints than a shard should have is torn apart all the same, by address:
-its shards form lots, and `NetworkShare` says what keeps its limit exact.
+Rows go to shards by a hash of what must stay together. In the first step that is the name, so that duplicates meet. In
+the second it is the mail host. In the third it is the network of the address (/24 or /48), so that limits per address
+and network are exact within one shard. A network with more endpoints than a shard should have is divided by address
+all the same. Its shards form lots, and `NetworkShare` keeps its limit exact.
 """
 
 from __future__ import annotations
