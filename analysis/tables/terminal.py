@@ -6,7 +6,8 @@ left out, and said to be.  A recipe stays on one line, as it is meant to be copi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -29,18 +30,28 @@ LABELS_SHOWN = limit(
 IN_A_PIPE = 10_000
 """Columns; no line is that long."""
 
+_GAP = 2
+"""Columns between two columns of a table: what is on either side of each."""
+
 NAME_WIDTH = 14
 """Columns that names have at least before numbers are left out."""
+
+#: Main figures in the order in which a narrow terminal goes without them; the headline is the last.
+_LEAST_IMPORTANT = tuple(
+    MAIN[name]
+    for name in ("tls_negotiated", "downgrade_resistant", "strict_validation", "forward_secrecy", "starttls_offered")
+)
 
 #: Labels are few, and some of them mean unknown.
 _NEVER_FOLDED = ("outcomes", "routes")
 
 
 def console(**options: object) -> Console:
-    """Where tables go: the terminal as wide as it is, a pipe as wide as the table needs."""
+    """Where tables go: the terminal as wide as it is, a pipe as wide as COLUMNS says, else as the table needs."""
     made = VisibleConsole(soft_wrap=False, **options)
+    columns = os.environ.get("COLUMNS", "")
     if not made.is_terminal:
-        made.width = IN_A_PIPE
+        made.width = int(columns) if columns.isdecimal() and 0 < int(columns) < IN_A_PIPE else IN_A_PIPE
     return made
 
 
@@ -50,6 +61,9 @@ def print_stats(out: Console, computed: Computed, by: str | None = None) -> None
     out.print(Text(f"run {run.id} ({run.stored.state}), {run.origin}"))
     if run.rejudged:
         out.print(Text(run.rejudged, style="yellow"), soft_wrap=True)
+    if is_empty(computed):
+        out.print(Text("nothing was measured yet: no domain of this run has a row"))
+        return
     _print_headline(out, facebook(computed.figures), computed.weights)
     if by is not None:
         _print_groups(out, computed.groups[by], by)
@@ -57,6 +71,14 @@ def print_stats(out: Console, computed: Computed, by: str | None = None) -> None
         _print_figures(out, computed.figures)
     if computed.listed is not None:
         _print_list(out, computed.listed)
+
+
+def is_empty(computed: Computed) -> bool:
+    """Whether the run holds nothing that could be counted."""
+    return not any(
+        figure.value.all if isinstance(figure.value, Share) else figure.value.total or figure.value.unknown
+        for figure in computed.figures
+    )
 
 
 def _print_figures(out: Console, figures: list[Figure]) -> None:
@@ -122,15 +144,30 @@ def _print_headline(out: Console, figure: Figure, weights: Weights | None) -> No
     out.print()
 
 
-def _print_table(out: Console, title: str, table: Table) -> None:
+def _print_table(out: Console, title: str, table: Table, least_important: Sequence[str] = ()) -> None:
+    """`least_important` are headers in the order in which they are left out; then goes the last column."""
     left_out: list[str] = []
     while table.columns[2:] and _least_width(table) > out.width:
-        left_out.insert(0, str(table.columns.pop().header).replace("\n", " "))
+        headers = [str(column.header).replace("\n", " ") for column in table.columns]
+        place = next((headers.index(name) for name in least_important if name in headers), -1)
+        left_out.append(headers[place])
+        table = _without(table, place)
     out.print(Text(title, style="bold"))
     out.print(table)
     if left_out:
         out.print(Text(f"(this terminal is too narrow for: {', '.join(left_out)})", style="dim"))
     out.print()
+
+
+def _without(table: Table, place: int) -> Table:
+    """The table without one of its columns."""
+    columns = [column for column in table.columns if column is not table.columns[place]]
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(column.header, justify=column.justify, overflow=column.overflow, no_wrap=column.no_wrap)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        made.add_row(*cells)
+    return made
 
 
 def _least_width(table: Table) -> int:
@@ -140,7 +177,7 @@ def _least_width(table: Table) -> int:
         lines = [line for cell in (column.header, *column.cells) for line in str(cell).split("\n")]
         widest = max(map(cell_len, lines))
         widths.append(widest if column.no_wrap else min(widest, NAME_WIDTH))
-    return sum(widths) + len(widths) - 1
+    return sum(widths) + _GAP * (len(widths) - 1)
 
 
 def _shares_table(figures: list[Figure]) -> Table:
@@ -199,7 +236,7 @@ def _print_widest(
 ) -> None:
     """The table on lines of one each, or with broken ones where the terminal is narrow."""
     table = make(groups, by, " ")
-    _print_table(out, title, table if _least_width(table) <= out.width else make(groups, by, "\n"))
+    _print_table(out, title, table if _least_width(table) <= out.width else make(groups, by, "\n"), _LEAST_IMPORTANT)
 
 
 def _main_table(groups: list[Figure], by: str, between: str) -> Table:

@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     lab = subparsers.add_parser(
         "lab",
         help="run a pretend Internet on loopback",
-        description="Run a pretend Internet on loopback, name server and mail hosts, until stopped. "
+        description="Run a pretend Internet on loopback, name server and mail hosts, until stopped.\n"
         "DIR/lab.toml is for `scan --config`, DIR/policy.json for `--policy-list`.",
     )
     _add_list_options(lab)
@@ -85,8 +85,8 @@ def add_parser(subparsers: Any) -> None:
     accuracy = subparsers.add_parser(
         "accuracy",
         help="scan the lab and hold every verdict against the truth",
-        description="Scan the lab and print a confusion matrix of every verdict against the truth; "
-        "the exit code is 1 unless all are diagonal.",
+        description="Scan the lab and print a confusion matrix of every verdict against the truth.\n"
+        "Exit code 0: all are diagonal; 1: not all are.",
     )
     _add_list_options(accuracy)
     accuracy.add_argument("--data", metavar="DIR", type=Path, help="keep the dataset there (default: it is not kept)")

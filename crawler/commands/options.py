@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 
 from crawler.commands.arguments import named_port
@@ -13,43 +14,29 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     """Options of every command that measures; each is a setting of `Config`, and none has a default here."""
     group = parser.add_argument_group("settings", "Each may stand in a TOML file given by --config; options here win.")
     group.add_argument("--config", metavar="FILE.toml", type=Path, help="settings, and every limit and time-out")
+    for name, metavar in (("resolver", "HOST[:PORT]"), ("protocol", "NAME"), ("allow_network", "CIDR")):
+        group.add_argument(_option(name), metavar=metavar, action="append", help=f"{words_of(name)}; repeatable")
     group.add_argument(
-        "--resolver",
-        metavar="HOST[:PORT]",
-        action="append",
-        help="validating resolver (default 127.0.0.1:53); repeatable",
+        "--port", metavar="NAME=PORT", action="append", type=named_port, help=f"{words_of('port')}, e.g. smtp=2525"
     )
-    group.add_argument("--trust-ad", action="store_true", default=None, help="trust a remote resolver's validation")
-    group.add_argument("--ehlo-name", metavar="FQDN", help="who we say we are: this machine's full name")
-    group.add_argument(
-        "--protocol",
-        metavar="NAME",
-        action="append",
-        help="what to probe: smtp (default), submission, imap, pop3 …, or begun with TLS: imaps …; `mail` is IMAP, POP3 and "
-        "submission in both forms, at the hosts that SRV records name; repeatable",
-    )
-    group.add_argument(
-        "--port", metavar="NAME=PORT", action="append", type=named_port, help="a protocol's port, e.g. smtp=2525"
-    )
-    group.add_argument(
-        "--allow-network",
-        metavar="CIDR",
-        action="append",
-        help="special-purpose space that may be contacted; repeatable",
-    )
-    group.add_argument("--exclude", metavar="FILE", help="names and networks that asked not to be probed")
-    group.add_argument("--ca-file", metavar="PEM", help="trust anchors (default: certifi's)")
-    group.add_argument("--vantage", metavar="NAME", help="name of the place measured from")
-    group.add_argument(
-        "--source-address", metavar="IP", action="append", help="address to connect from; one per family"
-    )
-    for name, asked in (("tlsa", "TLSA records"), ("mta-sts", "MTA-STS"), ("tlsrpt", "TLSRPT")):
-        dest = name.replace("-", "_")
-        group.add_argument(
-            f"--no-{name}", dest=dest, action="store_false", default=None, help=f"do not ask for {asked}"
-        )
+    group.add_argument("--source-address", metavar="IP", action="append", help=words_of("source_address"))
+    group.add_argument("--trust-ad", action="store_true", default=None, help=words_of("trust_ad"))
+    for name, metavar in (("ehlo_name", "FQDN"), ("exclude", "FILE"), ("ca_file", "PEM"), ("vantage", "NAME")):
+        group.add_argument(_option(name), metavar=metavar, help=words_of(name))
+    for name in ("tlsa", "mta_sts", "tlsrpt"):
+        option = _option(name).replace("--", "--no-")
+        group.add_argument(option, dest=name, action="store_false", default=None, help=f"do not {words_of(name)}")
     group.add_argument("--ipv4", action="store_true", help="IPv4 only (with --ipv6: both, whatever the file says)")
     group.add_argument("--ipv6", action="store_true", help="IPv6 only")
+
+
+def words_of(name: str) -> str:
+    """What a setting of `Config` means, for the help of the option that sets it."""
+    return next(str(one.metadata["doc"]) for one in fields(Config) if one.name == name)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 _SETTINGS = (

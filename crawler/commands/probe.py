@@ -15,8 +15,10 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "probe",
         help="one domain or mail host, explained for a person",
-        description="Resolve and probe one mail domain (or, with --host, one mail host) and explain what was found.\n"
-        "Exit code 0: everything was found out, be it good or bad; 1: something stayed unknown; 2: wrong usage.",
+        description="Resolve and probe one mail domain (or, with --host, one mail host) and explain\n"
+        "what was found.\n"
+        "Exit code 0: everything was found out, be it good or bad;\n"
+        "1: something stayed unknown; 2: wrong usage.",
         epilog=examples(
             "probe example.com --ehlo-name probe.example.net",
             "probe mx1.example.com --host --json --ehlo-name probe.example.net",

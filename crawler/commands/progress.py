@@ -7,6 +7,7 @@ error; only the result goes to standard output.
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from shutil import get_terminal_size
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from crawler.model.visible import visible
+
+_WORDS_BEGIN = 34
+"""Column at which the words of a summary begin (`crawler.dataset.counts.summary`)."""
 
 
 class Progress:
@@ -69,9 +73,12 @@ class Progress:
             self.say(f"{self._label}: {count:,} {self._unit}{dropped}{earlier} in {seconds:.1f} s{rate}")
 
     def conclude(self, text: str) -> None:
-        """What the command was for, on standard output."""
+        """What the command was for, on standard output; on a terminal its long lines are broken between words."""
         if not self._quiet:
-            sys.stdout.write(visible(text))
+            text = visible(text)
+            if sys.stdout.isatty():
+                text = _broken(text, get_terminal_size().columns)
+            sys.stdout.write(text)
             sys.stdout.flush()
 
     def close(self) -> None:
@@ -79,3 +86,13 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _broken(text: str, columns: int) -> str:
+    """Each line within so many columns where its words allow; what goes on stands below the last column of the table."""
+    indent = " " * (_WORDS_BEGIN if columns > 2 * _WORDS_BEGIN else 4)
+    broken = (
+        textwrap.wrap(line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+        for line in text.splitlines()
+    )
+    return "".join(f"{line}\n" for lines in broken for line in lines)

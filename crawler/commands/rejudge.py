@@ -15,9 +15,10 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "rejudge",
         help="judge the stored chains of a finished run again, without a new scan",
-        description="Judge the stored chains of a finished run again, by other trust anchors or another rule, without a\n"
-        "new scan.  DIR2/run=ID is a run like the other: verdicts on chains are new, everything else is as it was,\n"
-        "and the manifest says how it came about.",
+        description="Judge the stored chains of a finished run again, by other trust anchors or\n"
+        "another rule, without a new scan.  DIR2/run=ID is a run like the other: verdicts\n"
+        "on chains are new, everything else is as it was, and the manifest says how it\n"
+        "came about.",
         epilog="examples:\n"
         "  starttls-crawler rejudge --data data --out windows --ca-file windows-roots.pem\n"
         "  starttls-crawler rejudge --data data --run 20260101T000000Z --out known --intermediates known\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 from crawler.commands.arguments import duration
 from crawler.commands.console import complain, examples
-from crawler.commands.options import add_settings, config_of
+from crawler.commands.options import add_settings, config_of, words_of
 
 
 def add_parser(commands: Any) -> None:
@@ -16,10 +16,12 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "scan",
         help="the main job: a list of domains in, Parquet tables out",
-        description="Resolve every domain of LIST, probe each of their mail hosts once, and write Parquet tables\n"
-        "under DIR/run=ID.  The same command continues a run that was interrupted.\n"
-        "Exit code 0: done; 1: the run failed or its result is implausible; 2: wrong usage or input;\n"
-        "3: stopped early by --max-runtime, the same command continues; 130, 143: interrupted.",
+        description="Resolve every domain of LIST, probe each of their mail hosts once, and write\n"
+        "Parquet tables under DIR/run=ID.  The same command continues a run that was\n"
+        "interrupted.\n"
+        "Exit code 0: done; 1: the run failed or its result is implausible; 2: wrong usage\n"
+        "or input; 3: stopped early by --max-runtime, the same command continues;\n"
+        "130, 143: interrupted.",
         epilog=examples(
             "scan top-1m.csv.gz --data data --ehlo-name probe.example.net",
             "scan list.txt --data data --config lab/lab.toml",
@@ -65,8 +67,8 @@ def add_parser(commands: Any) -> None:
         default=None,
         help="LIST is one of hosts: HOST, HOST:PORT, ADDRESS or [ADDRESS]:PORT a line; no MX is looked up",
     )
-    parser.add_argument("--limit", metavar="N", type=int, help="only the first N names of the list")
-    parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per core)")
+    parser.add_argument("--limit", metavar="N", type=int, help=words_of("limit"))
+    parser.add_argument("--workers", metavar="N", type=int, help=words_of("workers"))
     parser.add_argument(
         "--max-runtime",
         metavar="DURATION",

@@ -157,6 +157,10 @@ class Run:
         """Record that a shard was divided: its pieces, whose files exist already, count from now on."""
         write_json(self.done / f"divided-{step.name}_{shard:04d}.json", pieces)
 
+    def units_done(self) -> int:
+        """Plans that stand, shards that are finished or divided, and merges: what a later call need not do again."""
+        return sum(map(self.is_cut, STEPS.values())) + sum(1 for _ in self.done.glob("*.json"))
+
     def is_cut(self, step: Step) -> bool:
         """Whether the plan of a step stands."""
         return (self.work / step.folder).is_dir()

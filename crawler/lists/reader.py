@@ -77,6 +77,11 @@ def survey(
     with reading(path), path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
         size = raw.tell()
+    if lines > lists.lines and lines >= size:
+        raise InputError(
+            f"{path}: {lines:,} lines or rows in {size:,} bytes, so most are empty; take out what is empty, or allow more by "
+            "`lists.lines`"
+        )
     cut = False
 
     def taken(told: Callable[[str], None]) -> Iterator[Target]:

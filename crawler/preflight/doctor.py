@@ -186,9 +186,12 @@ def _sources(config: Config) -> str:
 
 def _routes(config: Config) -> Iterator[Check]:
     missing = dict(without_a_way(config))
-    for name in wanted_families(config):
+    wanted = list(wanted_families(config))
+    is_cut_off = len(missing) == len(wanted) and not config.allow_network
+    for name in wanted:
         if name in missing:
-            yield Check(f"{name} route", WARNING, f"this machine has no way to {name} addresses", missing[name])
+            state = FAILED if is_cut_off else WARNING
+            yield Check(f"{name} route", state, f"this machine has no way to {name} addresses", missing[name])
         else:
             yield Check(f"{name} route", OK, f"from {source_towards(name)}")
 

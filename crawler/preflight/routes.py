@@ -32,8 +32,10 @@ def wanted_families(config: Config) -> Iterator[str]:
 def without_a_way(config: Config) -> list[tuple[str, str]]:
     """The families that are wanted and that nothing can be reached by, each with what to do."""
     others = {"IPv4": "--ipv6", "IPv6": "--ipv4"}
-    return [
-        (name, f"its endpoints would all be unknown; leave them out by {others[name]}")
-        for name in wanted_families(config)
-        if source_towards(name) is None
-    ]
+    wanted = list(wanted_families(config))
+    missing = [name for name in wanted if source_towards(name) is None]
+    if missing == wanted:
+        return [
+            (name, "every endpoint would be unknown; connect this machine to the Internet first") for name in missing
+        ]
+    return [(name, f"its endpoints would all be unknown; leave them out by {others[name]}") for name in missing]

@@ -125,6 +125,7 @@ class _Scan:
         self._signal: int | None = None
         self._finished = False
         self._is_continued = False
+        self._units_before = 0
 
     async def run(self) -> int:
         """Work until done, interrupted or out of time; returns the exit code."""
@@ -142,7 +143,11 @@ class _Scan:
             self._progress.say("interrupted; everything finished is kept, the same command continues")
             return 128 + self._signal
         if not self._finished:
-            self._progress.say("time is up (--max-runtime); everything finished is kept, the same command continues")
+            if self._run.units_done() > self._units_before:
+                words = "everything finished is kept, the same command continues"
+            else:
+                words = "not one shard could be finished, so the run has not advanced; give it more time"
+            self._progress.say(f"time is up (--max-runtime); {words}")
             return 3
         for reason in self._suspicions:
             self._progress.say(f"run {self._run.id} is suspect, and is not read by default: {reason}")
@@ -152,6 +157,7 @@ class _Scan:
         """Say in the manifest that the run is under way, again perhaps."""
         try:
             self._run.remove_leftovers()
+            self._units_before = self._run.units_done()
             manifest = self._run.manifest()
             if any(self._run.finished(step) for step in STEPS.values()) or manifest.state == "interrupted":
                 self._progress.say(f"continuing run {self._run.id}")

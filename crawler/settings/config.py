@@ -46,9 +46,13 @@ _MOST_TOML = limit(
 class Config:
     """All settings of one run."""
 
-    resolver: tuple[str, ...] = setting(("127.0.0.1:53",), "validating resolver, HOST[:PORT]")
+    resolver: tuple[str, ...] = setting(
+        ("127.0.0.1:53",), "validating resolver, HOST[:PORT], by default the one on this machine"
+    )
     trust_ad: bool = setting(False, "trust the AD bit of a resolver that is not on loopback")
-    ehlo_name: str = setting("", "who we say we are: a name of ours that resolves to the source address")
+    ehlo_name: str = setting(
+        "", "who we say we are: the full name of this machine, which resolves to the source address"
+    )
     protocol: tuple[str, ...] = setting(
         ("smtp",),
         "protocols to probe, by the name of the form: `imap` upgrades, `imaps` begins with TLS; `mail` is IMAP, POP3 and "
@@ -57,7 +61,7 @@ class Config:
     hosts: bool = setting(False, "the list is one of hosts, which are asked themselves; no MX is looked up")
     port: dict[str, int] = setting(dict, "port of a protocol where it is not the standard one")
     allow_network: tuple[str, ...] = setting((), "special-purpose networks that may be contacted")
-    exclude: str = setting("", "file of opt-outs")
+    exclude: str = setting("", "file of opt-outs: names and networks that asked not to be probed")
     ca_file: str = setting("", "trust anchors, PEM; empty: certifi's")
     vantage: str = setting("", "name of the place measured from")
     source_address: tuple[str, ...] = setting((), "our address to connect from, one per family at most")

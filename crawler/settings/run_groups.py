@@ -40,3 +40,10 @@ class Lists:
         low=1,
         high=1_000_000_000,
     )
+    lines: int = setting(
+        5_000_000,
+        "lines, or rows, that any list may have; a longer one needs more than a byte for each. A name in a packed list takes "
+        "four bytes or more, and an empty line or row next to nothing",
+        low=1,
+        high=1_000_000_000_000,
+    )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
+import runpy
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from crawler.model.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -50,3 +53,14 @@ def test_a_notebook_runs_from_top_to_bottom_on_the_sample(
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     assert any("image/svg+xml" in output.get("data", {}) for output in outputs)
+
+
+def test_outside_of_the_repository_the_first_cell_says_which_directory_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("STARTTLS_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    first = tmp_path / "first_cell.py"
+    first.write_text(code(ROOT / "notebooks" / "explore_a_run.ipynb")[0], "utf-8")
+    with pytest.raises(UsageError, match=r"sample: no such directory"):
+        runpy.run_path(str(first))

@@ -15,7 +15,7 @@ LIBRARIES = ("cryptography", "OpenSSL", "service_identity")
 #: Modules that call them, and where every call on bytes of strangers goes through `guarded`.  `crawler.tls.handshake`
 #: has none: pyOpenSSL states what a handshake raises (`SSL.Error`), and the chain is only handed on.
 CALLERS = {
-    "crawler.certificates.parsing", "crawler.certificates.signatures", "crawler.certificates.validity", "crawler.certificates.trust_store", "crawler.certificates.strength", "crawler.policies.dane",
+    "crawler.certificates.name_match", "crawler.certificates.parsing", "crawler.certificates.signatures", "crawler.certificates.validity", "crawler.certificates.trust_store", "crawler.certificates.strength", "crawler.policies.dane",
     "crawler.certificates.server_purpose", "crawler.tls.handshake", "crawler.probe.conversation",
 }  # fmt: skip
 

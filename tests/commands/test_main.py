@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from crawler.commands.arguments import duration
 from crawler.commands.main import build_parser, main
 from crawler.commands.options import config_of
 from crawler.model.errors import UsageError
+from crawler.settings.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -219,3 +221,28 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.stderr == "" and done.stdout == "usage: sta"
+
+
+@pytest.mark.parametrize(
+    "command", ["", "scan", "probe", "doctor", "rejudge", "lab", "accuracy", "demo", "stats", "report"]
+)
+def test_help_is_no_wider_than_a_terminal_but_for_what_is_copied(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main([word for word in (command, "--help") if word])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  starttls-crawler ")] == []
+
+
+def test_the_help_of_an_option_is_the_meaning_of_its_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        main(["scan", "--help"])
+    said = capsys.readouterr().out
+    names = ("resolver", "ehlo_name", "exclude", "protocol", "source_address", "tlsa", "mta_sts", "limit", "workers")
+    meanings = {field.name: field.metadata["doc"] for field in fields(Config)}
+    assert [name for name in names if meanings[name] not in said] == []

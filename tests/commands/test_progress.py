@@ -34,6 +34,24 @@ def test_the_result_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == ("run 1 finished\n", "")
 
 
+def test_a_terminal_gets_the_result_broken_between_words_under_its_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ", ".join(f"outcome_{number} {number:,}" for number in range(20))
+    text = f"run 1 finished: /a/{'long/' * 30}place\n  {'probes':<17} {20:>12,}  {words}\n\n"
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    for columns in (80, 60):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        terminal.seek(0)
+        terminal.truncate()
+        Progress(quiet=False).conclude(text)
+        shown = terminal.getvalue().splitlines()
+        assert " ".join(terminal.getvalue().split()) == " ".join(text.split())
+        table = [line for line in shown if "outcome_" in line]
+        assert len(table) > 3 and max(map(len, table)) <= columns
+        indents = {len(line) - len(line.lstrip()) for line in table[1:]}
+        assert indents == {34 if columns > 68 else 4}
+
+
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     work(Progress(quiet=True))
     Progress(quiet=True).conclude("run 1 finished\n")

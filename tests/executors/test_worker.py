@@ -20,6 +20,7 @@ from crawler.dataset.files import Damaged
 from crawler.dataset.parts import PartWriter
 from crawler.dataset.run import Run
 from crawler.dataset.steps import HOSTS
+from crawler.dataset.stored_manifest import Manifest
 from crawler.dns.client import DnsClient
 from crawler.executors import instruments, worker
 from crawler.executors.lean_process import busy_time
@@ -36,7 +37,7 @@ def run(tmp_path: Path) -> Run:
     made = Run(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
-    made.write_manifest(SIGNATURE)
+    made.write_manifest(Manifest.of(SIGNATURE))
     (made.work / "hosts").mkdir()
     for shard in range(2):
         writer = PartWriter(made.shard_path(HOSTS, shard), MailHost, SIGNATURE)

@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -281,3 +283,29 @@ def test_methods_of_zip_that_python_unpacks_without_a_bound_are_refused(tmp_path
 
 def test_bounds_of_lists_do_not_make_another_measurement() -> None:
     assert config_sha256(Config(lists=Lists(memory_bytes=64 << 20))) == config_sha256(Config())
+
+
+def _parquet_of_nulls(path: Path, rows: int) -> None:
+    pq.write_table(pa.table({"domain": pa.array(["a.example", *[None] * (rows - 1)], pa.string())}), path)
+
+
+def _packed_blank_lines(path: Path, lines: int) -> None:
+    path.write_bytes(gzip.compress(b"a.example\n" + b"\n" * (lines - 1)))
+
+
+@pytest.mark.parametrize("write", [_parquet_of_nulls, _packed_blank_lines])
+def test_a_list_of_nearly_nothing_but_empty_lines_is_refused_by_their_number(
+    tmp_path: Path, write: Callable[[Path, int], None]
+) -> None:
+    """Twenty million empty lines in 19 KB took half a minute, two hundred million empty rows no end."""
+    path = tmp_path / "list"
+    write(path, 100_000)
+    with pytest.raises(InputError, match=r"100,000 lines or rows in [0-9,]+ bytes, so most are empty"):
+        survey(path, lists=Lists(lines=50_000))
+    assert survey(path, lists=Lists(lines=100_000)).contents.valid == 1
+
+
+def test_a_long_list_of_names_is_no_list_of_empty_lines(tmp_path: Path) -> None:
+    path = tmp_path / "list.gz"
+    path.write_bytes(gzip.compress("".join(f"{n * 7_919 % 99_991:x}.example\n" for n in range(5_000)).encode()))
+    assert survey(path, lists=Lists(lines=10)).contents.valid == 5_000

@@ -82,6 +82,13 @@ def resolver() -> Iterator[Resolver]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a way out, whatever the one is that runs the tests."""
+    for module in ("routes", "doctor"):
+        monkeypatch.setattr(f"crawler.preflight.{module}.source_towards", lambda family: "127.0.0.1")
+
+
 def checks(resolver: Resolver, tmp_path: Path, **settings: object) -> dict[str, Check]:
     values = {"resolver": [resolver.address], "ehlo_name": "probe.example", "source_address": ["127.0.0.1"], **settings}
     connect = values.pop("connect", None)
@@ -180,6 +187,20 @@ def test_opt_outs_by_a_pipe_are_read_once_and_kept_to(resolver: Resolver, tmp_pa
     os.close(reader)
     assert found["opt-outs"].finding.startswith("1 domain")
     assert found["port 25 out"].finding == "mx.own.example asked not to be contacted"
+
+
+def test_a_machine_without_any_way_out_is_not_ready_and_one_with_half_of_it_is(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.preflight.routes.source_towards", lambda family: None)
+    found = checks(resolver, tmp_path)
+    assert found["IPv4 route"].state == found["IPv6 route"].state == FAILED
+    assert "connect this machine" in str(found["IPv4 route"].advice)
+    assert checks(resolver, tmp_path, ipv6=False)["IPv4 route"].state == FAILED
+    assert checks(resolver, tmp_path, allow_network=["127.0.0.0/8"])["IPv4 route"].state == WARNING, "a lab needs none"
+    monkeypatch.setattr("crawler.preflight.routes.source_towards", lambda family: "::1" if family == "IPv6" else None)
+    found = checks(resolver, tmp_path)
+    assert (found["IPv4 route"].state, found["IPv6 route"].state) == (WARNING, OK)
 
 
 def test_what_cannot_be_used_fails(resolver: Resolver, tmp_path: Path) -> None:

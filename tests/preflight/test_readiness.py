@@ -39,6 +39,6 @@ def test_a_machine_that_is_not_ready_is_refused(tmp_path: Path) -> None:
 
 
 def test_families_without_a_route_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crawler.preflight.routes.source_towards", lambda family: None)
-    ((_, advice), (family, _)) = check_readiness(replace(CONFIG, allow_network=())).no_way_to
-    assert "--ipv6" in advice and family == "IPv6"
+    monkeypatch.setattr("crawler.preflight.routes.source_towards", lambda family: None if family == "IPv4" else "::1")
+    ((family, advice),) = check_readiness(replace(CONFIG, allow_network=())).no_way_to
+    assert "--ipv6" in advice and family == "IPv4"

@@ -14,6 +14,7 @@ import pytest
 from crawler.dataset.files import process_space, temporary_name
 from crawler.dataset.run import Run
 from crawler.dataset.steps import Step
+from crawler.dataset.stored_manifest import Manifest
 from crawler.dataset.workspace import sweep
 from crawler.model.rows import SCHEMA_VERSION
 from crawler.scan import job as scan
@@ -146,8 +147,8 @@ def test_a_run_whose_last_word_cannot_be_written_is_not_finished(
 ) -> None:
     genuine = Run.write_manifest
 
-    def full(run: Run, manifest: dict[str, Any]) -> None:
-        if manifest["state"] == "finished":
+    def full(run: Run, manifest: Manifest) -> None:
+        if manifest.state == "finished":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         genuine(run, manifest)
 

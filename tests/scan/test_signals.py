@@ -91,3 +91,12 @@ def test_a_second_signal_ends_the_scan_at_once_and_nothing_visible_is_half(
         assert pq.ParquetFile(part).read() is not None
     kit.scan("data")
     assert kit.dataset("data") == undisturbed
+
+
+def test_a_time_too_short_for_one_shard_is_said_to_be(kit: Kit) -> None:
+    """The same command would go on for ever otherwise, and nobody would know why."""
+    slow = {"FAKE_DELAY": "0.05"}
+    kit.scan("data", "--max-runtime", "1s", environment=slow, code=3)
+    _, err = kit.scan("data", "--max-runtime", "1s", environment=slow, code=3)
+    assert "not one shard could be finished, so the run has not advanced" in err.splitlines()[-1]
+    assert kit.manifest("data")["state"] == "interrupted"
