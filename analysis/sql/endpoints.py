@@ -30,7 +30,7 @@ as where the connection broke inside TLS after a self-signed certificate was see
 What depends on the domain as well (MTA-STS, DNSSEC of its MX, names) stands in `analysis.sql.senders`.
 
 **Basis.**  `observed`: the endpoint's own probe was conclusive.  `inferred`: it was `sampled_out`, and
-the probe of its representative (another name at the same address, port and protocol) was conclusive.
+the probe of its representative (another name at the same address and port, of the same protocol and form) was conclusive.
 Else `unknown`, and then nothing is inferred.  `stage` and `outcome` are the representative's all the same: they say why.
 A representative without a probe of its own leaves everything null.
 
@@ -146,21 +146,23 @@ WITH probed AS (
     SELECT protocol, coalesce(form, 'starttls') AS form, host, address, port, outcome, representative_host, representative_related
     FROM probes WHERE outcome = 'sampled_out'
 ), agreed AS (
-    SELECT protocol, address, port, {_AGREED}
-    FROM probed SEMI JOIN sample USING (protocol, address, port) WHERE stage IS NOT NULL GROUP BY ALL
+    SELECT protocol, form, address, port, {_AGREED}
+    FROM probed SEMI JOIN sample USING (protocol, form, address, port) WHERE stage IS NOT NULL GROUP BY ALL
 ), inferred AS (
     SELECT sample.protocol, sample.form, sample.host, sample.address, sample.port, coalesce(conclusive, false) AS inferred,
         coalesce(representative.outcome, sample.outcome) AS outcome, stage, conclusive, started_at,
-        agreed.* EXCLUDE (protocol, address, port), {_OF_RELATED}
+        agreed.* EXCLUDE (protocol, form, address, port), {_OF_RELATED}
     FROM sample
     LEFT JOIN (
-        SELECT protocol, host, address, port, stage, outcome, conclusive, started_at, {", ".join(_NAME_FACTS)} FROM probed
+        SELECT protocol, form, host, address, port, stage, outcome, conclusive, started_at, {", ".join(_NAME_FACTS)} FROM probed
     ) AS representative
         ON representative.host = sample.representative_host AND representative.address = sample.address
         AND representative.port = sample.port AND representative.protocol = sample.protocol
+        AND representative.form = sample.form
     LEFT JOIN agreed
         ON representative.conclusive AND representative.address = agreed.address
         AND representative.port = agreed.port AND representative.protocol = agreed.protocol
+        AND representative.form = agreed.form
 ), asked AS (
     SELECT DISTINCT received_chain[1] AS leaf, host FROM inferred
 ), named AS (

@@ -46,11 +46,13 @@ def _module_of(name: str) -> str | None:
     return module if name.replace("-", "").isalnum() and find_spec(module) is not None else None
 
 
+@cache
 def family(word: str) -> tuple[str, ...]:
     """Names of the protocols that a word stands for, e.g. `mail`, in all their forms; none if it is no such word."""
     return () if _module_of(word) is not None else families().get(word, ())
 
 
+@cache
 def service_of(protocol: str, form: str) -> Service:
     """A protocol in one of its forms, by the words of the table `probes`.  Raises `KeyError`."""
     for found in _forms_of(service(protocol).protocol):

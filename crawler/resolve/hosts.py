@@ -42,8 +42,7 @@ async def resolve_hosts(hosts: Iterable[MailHost], dns: DnsClient, config: Confi
 
 def unasked(mail_host: MailHost, config: Config) -> tuple[Host, list[Tlsa]]:
     """The rows of a mail host as they are before anything is asked about it."""
-    entries = by_mx(config) if mail_host.asked is None else mail_host.asked
-    kept, dropped = within_limits(entries, config)
+    kept, dropped = (by_mx(config), 0) if mail_host.asked is None else within_limits(mail_host.asked, config)
     row = Host(host=mail_host.host, asked=kept, asked_dropped=dropped or None)
     ports = owner_ports(kept, config)
     return row, [Tlsa(host=mail_host.host, port=port, status=TlsaStatus.NOT_ASKED) for port in ports]

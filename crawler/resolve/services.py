@@ -3,12 +3,12 @@
 SRV records say it (RFC 6186, RFC 8314).  Where they name hosts for one form of a protocol and are silent on the other, the
 same hosts are asked the other form on its standard port.  Where they are silent on the protocol, clients try names by
 custom: those that `fallbacks` of the protocol lists, before the domain, then the first MX host.  The first that has an
-address is asked.  A failed lookup on the way leaves open where a client would have gone, and nobody is asked.
+address is asked, unless a wildcard gives it to every name.  A failed lookup on the way leaves open where a client would have gone, and nobody is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,6 +20,9 @@ from crawler.protocols.registry import Service
 from crawler.resolve.lookups import ABSENT, ask_addresses, dnssec_of
 from crawler.resolve.srv import Named, Place, named_by
 from crawler.settings.config import Config
+
+NO_NAME = "no-such-name-asked-by-starttls-crawler"
+"""A label that no domain has, before which only a wildcard has an address (RFC 4592)."""
 
 Excluded = Callable[[str], bool]
 
@@ -103,12 +106,23 @@ class _Search:
             if any(map(self._excluded, (name, *(alias for answer in both for alias in answer.cnames)))):
                 return Fallback.OPTED_OUT, None, FoundBy.FALLBACK
             if any(answer.status is LookupStatus.OK for answer in both):
+                if await self._is_of_wildcard(both, dns):
+                    continue
                 return Fallback.FOUND, name, FoundBy.FALLBACK
             if any(answer.status not in ABSENT | {LookupStatus.NOT_ASKED} for answer in both):
                 return Fallback.LOOKUP_FAILED, None, FoundBy.FALLBACK
         for mail_host in row.mx or ():
             return Fallback.FOUND, mail_host["host"], FoundBy.MX
         return Fallback.NONE if row.mx is not None else Fallback.LOOKUP_FAILED, None, FoundBy.MX
+
+    async def _is_of_wildcard(self, both: Sequence[Answer], dns: DnsClient) -> bool:
+        """Whether the domain has these addresses for any name: then nobody made this one, and the host is a web server's mostly.
+
+        Where that cannot be found out, the name counts.
+        """
+        any_name = await ask_addresses(f"{NO_NAME}.{self._domain}", dns, self._config)
+        addresses = {address for answer in any_name for address in answer.records}
+        return bool(addresses) and addresses.issuperset(address for answer in both for address in answer.records)
 
     def _add(self, service: Service, place: Place, way: FoundBy, reference_names: list[str]) -> None:
         is_of_srv = way is FoundBy.SRV

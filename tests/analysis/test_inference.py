@@ -227,3 +227,19 @@ def test_any_is_not_all_of_the_opposite_and_every_resolution_of_unknowns_agrees(
     seen = [verdict for verdict, counts in zip(verdicts, in_scope, strict=False) if counts]
     resolved = {any(one) for one in product(*([Y, N] if verdict is None else [verdict] for verdict in seen))}
     assert any_of == (resolved.pop() if len(resolved) == 1 and seen else None)
+
+
+def test_two_forms_of_a_protocol_on_one_port_do_not_stand_for_each_other() -> None:
+    """SRV records may name one port for both forms."""
+    names = ("a.example", "b.example")
+    rows: list[Any] = []
+    for form, kind in (("starttls", "not_offered"), ("implicit", "strict")):
+        at = {"protocol": "imap", "form": form, "port": 1_993}
+        rows.append(probe(names[0], "192.0.2.1", kind, **at))
+        rows.append(probe(names[1], "192.0.2.1", "sampled_out", representative_host=names[0], **at))
+    with opened(*rows) as run:
+        found = run.frame("SELECT form, negotiated, inferred FROM judged WHERE host = 'b.example' ORDER BY form")
+    assert found.to_dict("records") == [
+        {"form": "implicit", "negotiated": True, "inferred": True},
+        {"form": "starttls", "negotiated": False, "inferred": True},
+    ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import dns.message
+import dns.rcode
+import dns.rdatatype
 import pytest
 
 from crawler.model.rows import Domain, Fallback, FoundBy, Route, SrvStatus, Target
 from crawler.resolve.asked import mail_hosts_of
 from crawler.resolve.domains import resolve_domains
+from crawler.resolve.services import NO_NAME
 from crawler.settings.config import Config
 from tests.kit.dns_server import Query, Script, reply_to, zone
 from tests.kit.resolve_runs import run
@@ -101,6 +105,34 @@ def test_a_domain_without_any_of_these_has_no_service_and_that_is_known() -> Non
     row, _ = resolved(zone("d.example. 60 IN MX 0 ."))
     assert row.route is Route.NULL_MX and row.services == []
     assert {state["fallback"] for state in row.srv or ()} == {Fallback.NONE}
+
+
+def with_wildcard(address: str, script: Script) -> Script:
+    """Every name below the domain that the script does not have has this address."""
+
+    def answer(query: Query, over_tcp: bool) -> Any:
+        name = query.question[0].name.to_text(omit_final_dot=True).lower()
+        (wire,) = script(query, over_tcp)
+        is_unknown = dns.message.from_wire(wire).rcode() == dns.rcode.NXDOMAIN
+        if not is_unknown or not name.endswith(".d.example") or name.startswith("_"):
+            return [wire]
+        is_address = query.question[0].rdtype == dns.rdatatype.A
+        return [reply_to(query, f"{name}. 60 IN A {address}") if is_address else reply_to(query)]
+
+    return answer
+
+
+def test_a_name_that_only_a_wildcard_has_is_not_taken_for_a_mail_host() -> None:
+    """Else half the web would be asked for mail."""
+    row, asked = resolved(with_wildcard("192.0.2.80", zone(MX, "mail.d.example. 60 IN A 192.0.2.1")))
+    assert {s[2] for s in of(row, "imap")} == {"mail.d.example"}
+    assert {s[2] for s in of(row, "pop3")} == {"mail.d.example"}
+    assert (f"{NO_NAME}.d.example", "A") in asked
+
+
+def test_where_every_customary_name_is_of_the_wildcard_the_mx_host_is_asked() -> None:
+    row, _ = resolved(with_wildcard("192.0.2.80", zone(MX)))
+    assert {(s[2], s[4]) for s in of(row, "imap")} == {("mx.d.example", FoundBy.MX)}
 
 
 def failing(name: str, script: Script) -> Script:

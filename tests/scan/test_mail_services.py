@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,6 +19,7 @@ from crawler.lab.lab import Lab
 from crawler.lab.world.generated import generated_domains
 from crawler.lab.world.world import World
 from crawler.model.rows import Route, SrvStatus
+from crawler.model.three_valued import all_of, any_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = list(generated_domains(120))
@@ -47,6 +50,26 @@ async def scanned(directory: Path) -> tuple[int, str, World, int]:
 
 def rows_of(run: Path, table: str) -> list[dict[str, Any]]:
     return [row for part in (run / table).glob("*.parquet") for row in pq.ParquetFile(part).read().to_pylist()]
+
+
+def judged_by_readme(run: Path, domains: list[dict[str, Any]], probes: list[dict[str, Any]]) -> None:
+    """The query of the README says of each domain what its endpoints say."""
+    (query,) = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    found = duckdb.connect().execute(query.replace("data/run=ID", str(run))).fetchall()
+    services = {(row["domain"], s["protocol"], s["form"]) for row in domains for s in row["services"] or ()}
+    assert {row[:3] for row in found} == services and len(found) == len(services)
+    strict = {row[:3]: row[3] for row in found}
+    truth: dict[tuple[str, str, str], list[bool | None]] = {}
+    for row in domains:
+        for s in row["services"] or ():
+            here = [p for p in probes if all(p[name] == s[name] for name in ("host", "port", "protocol", "form"))]
+            verdicts = truth.setdefault((row["domain"], s["protocol"], s["form"]), [])
+            for p in here or [dict.fromkeys(("negotiated", "chain_trusted", "within_validity", "reference_matches"))]:
+                matches = p["reference_matches"]
+                named = None if matches is None else bool(set(matches) & set(s["reference_names"]))
+                verdicts.append(all_of(p["negotiated"], p["chain_trusted"], p["within_validity"], named))
+    assert strict == {key: any_of(*verdicts) for key, verdicts in truth.items()}
+    assert {True, None} <= set(strict.values()), "both are there"
 
 
 @pytest.mark.timeout(240)
@@ -82,6 +105,7 @@ def test_hosts_that_srv_records_name_are_found_and_asked_and_those_that_opted_ou
     assert {"srv", "srv_other_form", "fallback", "mx"} == {way for row in probes for way in row["found_by"]}
     endpoints = [(row["protocol"], row["form"], row["host"], row["address"], row["port"]) for row in probes]
     assert len(endpoints) == len(set(endpoints)), "each is probed once, whatever ways lead there"
+    judged_by_readme(run, rows_of(run, "domains"), probes)
     with Run.open(tmp_path / "data") as opened:
         judged = opened.frame("SELECT any_value(route) AS route FROM domains JOIN domain_units USING (domain)")
         assert set(judged["route"]) <= {Route.EXPLICIT, Route.IMPLICIT, Route.NULL_MX_INVALID, Route.UNKNOWN}
