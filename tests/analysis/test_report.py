@@ -6,7 +6,6 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,26 +20,12 @@ from analysis.figures.words import percent
 from analysis.runs.run import Run
 from analysis.site import report as site
 from analysis.site.report import _text
-from crawler.commands.main import main
-from crawler.model.errors import UsageError
 from crawler.policies.senders import WORDS
 from tests.kit.figure_runs import Page, run_report, run_stats
-from tests.kit.small_runs import KINDS, certificate, domain, host, probe, write_run
+from tests.kit.report_rows import rows
+from tests.kit.small_runs import KINDS, domain, probe, write_run
 
 HOSTILE = "<script>alert('$x^2$')</script>&\"'"
-
-
-def rows(**of_first: Any) -> list[Any]:
-    """One domain for each way a probe may end."""
-    made: list[Any] = [certificate(), certificate("5e" * 32, self_signed=True)]
-    for number, kind in enumerate(KINDS):
-        name = f"d{number}.example"
-        made += [
-            domain(name, f"mx.{name}", rank=1 + 100 * number, **(of_first if number == 0 else {})),
-            host(f"mx.{name}", f"192.0.2.{number}"),
-            probe(f"mx.{name}", f"192.0.2.{number}", kind),
-        ]
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -291,92 +276,12 @@ def test_a_weighted_report_says_what_the_weights_met(tmp_path: Path) -> None:
     assert "Of 1,005 messages in the weights file, 1,000 are counted; 5 go to 1 domains" in words
 
 
-def test_a_second_report_replaces_the_first_and_leaves_other_files_alone(tmp_path: Path) -> None:
-    write_run(tmp_path / "data", rows())
-    out = tmp_path / "site"
-    run_report("--data", str(tmp_path / "data"), "--out", str(out))
-    first = (out / "index.html").read_bytes()
-    (out / "mine.txt").write_text("keep", "utf-8")
-    run_report("--data", str(tmp_path / "data"), "--out", str(out))
-    assert (out / "index.html").read_bytes() == first
-    assert (out / "mine.txt").read_text("utf-8") == "keep"
-    assert not list(out.glob(".new-*"))
-
-
-def test_a_disk_that_fills_up_leaves_the_old_site_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(tmp_path / "data", rows())
-    out = tmp_path / "site"
-    run_report("--data", str(tmp_path / "data"), "--out", str(out))
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    write_run(tmp_path / "data", rows(), run="2", started_at="2026-02-01T00:00:00+00:00")
-    monkeypatch.setattr(site.os, "fsync", _full_after(3))
-    with pytest.raises(UsageError, match=r"site: cannot be written \(No space left"):
-        run_report("--data", str(tmp_path / "data"), "--out", str(out))
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    assert not list(out.glob(".new-*"))
-
-
-def _full_after(writes: int) -> Callable[[int], None]:
-    left = [writes]
-
-    def fsync(_: int) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(28, "No space left on device")
-
-    return fsync
-
-
-@pytest.mark.parametrize(
-    ("out", "words"),
-    [
-        ("data", "is the directory of the runs"),
-        ("data/site", "lies in the directory of the runs"),
-        ("data/run=20260101T000000Z", "lies in the directory of the runs"),
-        ("data/run=20260101T000000Z/site/deep", "lies in the directory of the runs"),
-        (".", "holds the directory of the runs"),
-        ("link", "is the directory of the runs"),
-        ("link/site", "lies in the directory of the runs"),
-        ("other/run=1/site", "lies in the run "),
-        ("other", "holds runs"),
-    ],
-)
-def test_a_site_among_the_runs_or_around_them_is_refused_and_nothing_is_written(
-    out: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_run(Path("data"), rows())
-    write_run(Path("other"), rows(), run="1")
-    Path("link").symlink_to("data")
-    before = sorted(tmp_path.rglob("*"))
-    assert main(["report", "--data", "data", "--out", out]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith(f"starttls-crawler: error: --out {out}: {words}") and said.err.count("\n") == 1
-    assert said.out == "" and sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_demo_whose_site_would_lie_among_its_runs_is_refused_before_it_starts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = tmp_path / "data"
-    assert main(["demo", "--domains", "5", "--data", str(data), "--out", str(data / "site")]) == 2
-    said = capsys.readouterr()
-    assert "lies in the directory of the runs" in said.err and said.out == "" and not data.exists()
-
-
-def test_a_site_that_is_a_file_is_refused_before_anything_is_counted(tmp_path: Path) -> None:
-    write_run(tmp_path / "data", [])
-    out = tmp_path / "site"
-    out.write_text("x", "utf-8")
-    with pytest.raises(UsageError, match="is not a directory"):
-        run_report("--data", str(tmp_path / "data"), "--out", str(out))
-    assert out.read_text("utf-8") == "x"
-
-
 REJUDGED = {
     "trust_anchors": {"source": "/srv/somebody/anchors.pem", "sha256": "ab" * 32},
     "rejudged": [{"intermediates": "known", "judged_for": "2027-06-01T00:00:00+00:00"}],
 }
+
+
 SENTENCE = (
     "Certificates were judged again after the scan, with the trust anchors of anchors.pem and the intermediates that any "
     "host sent, as of 2027-06-01 00:00 UTC."
