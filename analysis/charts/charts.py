@@ -33,7 +33,7 @@ _STEPS = {
     "downgrade_resistant": "Authenticated by DANE\nor enforced MTA-STS",
 }
 
-#: Whose answers the chart of senders has, and in which words.
+#: The senders whose answers the chart has, and in which words.
 SENDERS = {
     "opportunistic_sender": "Opportunistic",
     "pkix_strict_sender": "Demands a valid\ncertificate",

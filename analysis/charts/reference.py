@@ -85,7 +85,7 @@ class Published:
 
     @property
     def disputed(self) -> str:
-        """Who says what against the figure; empty: nobody whom we know of."""
+        """Objections to the figure, with their authors; empty: we know of none."""
         return self.note.partition(_DISPUTED)[2]
 
     @property

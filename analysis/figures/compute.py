@@ -48,7 +48,7 @@ class Figure:
 
     @property
     def population(self) -> str:
-        """Who was asked."""
+        """The units that were asked."""
         return self.indicator.population or self.view.population
 
 

@@ -34,9 +34,9 @@ SMALLEST_GROUP = limit(
 def named_groups(by: str, group: str, source: str, weight: str, *, largest: int, smallest: int) -> str:
     """Expressions of a WITH whose last, `named`, has for each `name` of a group the `"group"` it is shown as.
 
-    `group` is the SQL for a domain's group, `source` what domains are counted in, `weight` the size that groups
-    are ordered by.  Groups of fewer than `smallest` domains are one; the next larger ones join it until it has as
-    many itself.  Of the others the `largest` stay, and the rest are `OTHERS`.  `NONE` names nobody and is left alone.
+    `group` is the SQL for a domain's group, `source` what domains are counted in, `weight` the size that groups are
+    ordered by.  Groups of fewer than `smallest` domains are one; the next larger ones join it until it has as many
+    itself.  The `largest` of the others stay, and the rest are `OTHERS`.  `NONE` names nobody and is left alone.
     """
     return f"""
         sizes AS (

@@ -1,4 +1,4 @@
-"""What figures count: domains, messages, hosts, addresses, endpoints, and the lines of the list.
+"""The units that figures count: domains, messages, hosts, addresses, endpoints, and the lines of the list.
 
 There is one query per unit and rule, answered as a frame of *alike* units with their
 `weight`.  A frame has as many rows as there are different verdicts, not as there are units.

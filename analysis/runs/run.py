@@ -1,8 +1,8 @@
 """Open one stored run and ask it questions in SQL.
 
-This module reads `DIR/run=ID` and never writes there.  DuckDB scans the Parquet parts
-under a hard memory limit and spills to a temporary directory, so a run may be larger than memory;
-what leaves this module is a pandas frame of *counted* rows, unless the caller's SQL asks for more.
+This module reads `DIR/run=ID` and never writes there.  DuckDB scans the Parquet parts under a hard memory limit and
+spills to a temporary directory, so a run may be larger than memory. This module returns pandas frames of *counted*
+rows, unless the caller's SQL asks for more.
 
 The tables of the contract are views of their own names: `domains hosts tlsa probes certificates
 policies`.  A column that an older run lacks is null, a table without parts is empty.

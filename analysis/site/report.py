@@ -191,7 +191,8 @@ def _publishable(run: RunFacts) -> dict[str, Any]:
 
 
 def _changes(manifest: dict[str, Any]) -> list[str]:
-    """What was another when the run was continued: versions, host, Public Suffix List; each with the time."""
+    """Everything that had changed when the run was continued: versions, host, Public Suffix List; each with the
+    time."""
     before = manifest
     changes = []
     for record in manifest.get("resumed_with") or ():
@@ -203,7 +204,8 @@ def _changes(manifest: dict[str, Any]) -> list[str]:
 
 
 def _plain(record: dict[str, Any]) -> dict[str, Any]:
-    """What a manifest and the record of a resumption both say, versions by the name of the package."""
+    """The entries that a manifest and the record of a resumption have in common; versions are named by their
+    package."""
     said = {"host": record.get("host_name"), "Public Suffix List": record.get("public_suffix_list")}
     return said | (record.get("versions") or {})
 

@@ -1,7 +1,7 @@
 """From stored rows to verdicts: which endpoints a domain's mail may go to, and what they make of the domain.
 
-It holds SQL and its reasons, nothing else.  `Run` executes it.  What is known of one endpoint stands
-in `analysis.sql.endpoints`, what senders would do there for one domain in `analysis.sql.senders`.
+This module holds SQL and its reasons; `Run` executes it. `analysis.sql.endpoints` has the verdicts on one endpoint,
+and `analysis.sql.senders` has the answers of senders there for one domain.
 
 **Candidates** are the endpoints of one mail host:
 

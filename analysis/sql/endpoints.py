@@ -1,6 +1,6 @@
-"""What is known of each endpoint, and how: the verdicts that hold for every domain that sends there.
+"""The verdicts on each endpoint that hold for every domain whose mail goes there.
 
-It holds SQL and its reasons, nothing else.  `Run` executes it.
+This module holds SQL and its reasons; `Run` executes it.
 
 **Three values.**  A verdict is true, false or null, and null is *unknown*: SQL's own AND and OR are
 Kleene's.  What was not measured is null, never false.
@@ -43,12 +43,12 @@ What is inferred depends on what the fact depends on:
   representative of the same registrable domain (`representative_related`) alone.  Across registrable domains it is
   unknown, neither yes nor no, as anybody can point a name at an address of somebody else.
 
-Within a registrable domain `name_match` is judged again, from the names of the representative's leaf.  That
-assumes one certificate for all names of a registrable domain at the
-address.  TLSA records are the host's own (`tlsa`, null where not learnt), and `dane` is judged from them as far
-as the digests of the representative's leaf go: a DANE-EE record in force with SHA-256 (3 0 1, 3 1 1) that has
-the digest is a match, whatever the rest; no match is known only where every usable record is of that kind and
-none was left out.  Else `dane` is null: nobody held the other records against the chain.
+Within a registrable domain `name_match` is judged again, from the names of the representative's leaf.  That assumes
+one certificate for all names of a registrable domain at the address.  TLSA records are the host's own (`tlsa`, null
+where not learnt). `dane` is judged from them as far as the digests of the representative's leaf go. A DANE-EE record
+in force with SHA-256 (3 0 1, 3 1 1) that has the digest is a match, whatever the other records say. No match is known
+only where every usable record is of that kind and none was left out.  Else `dane` is null: nobody held the other
+records against the chain.
 
 **accepts**: null if the endpoint was never contacted (opted out, not run); false if the probe ended in
 stage `connect`, or the address is special-purpose space where no stranger's mail can arrive; else true.

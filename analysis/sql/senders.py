@@ -1,14 +1,14 @@
-"""What a domain's senders would do at each of its endpoints, in SQL: the columns that `deliveries` adds.
+"""The answers of a domain's senders at each of its endpoints, in SQL: the columns that `deliveries` adds.
 
 `crawler.policies.senders` states the rules and their sources; here they are said once more
 in SQL, for a whole run at once, and a test holds the two against each other.
 
-Of the domain:
+Columns on the domain:
 
 - `mx_secure`: the MX answer (or the denial of one) is secure by DNSSEC;  null: not known;
 - `mta_sts_enforced`: it has an MTA-STS policy in force;  null: the policy could not be had from here.
 
-Of the domain and the mail host:
+Columns on the domain and the mail host:
 
 - `mta_sts_match`: the host matches a pattern of the domain's policy, whatever its mode; null without policy;
 - `in_domain`: the host's name is the domain's, or lies below it;

@@ -16,7 +16,7 @@ from crawler.certificates.parsing import ParsedCertificate
 
 
 def path_work(certificates: Sequence[ParsedCertificate]) -> float:
-    """What it costs to look for a path through certificates, whichever of them are on it, in the unit of `effort`."""
+    """The cost of looking for a path through certificates, whichever of them are on it, in the unit of `effort`."""
     return sum(known.effort for known in certificates) + COMPARISON * comparisons(certificates)
 
 

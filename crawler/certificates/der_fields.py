@@ -1,9 +1,9 @@
 """The parts of a certificate as they stand in it, read without judging any of them (RFC 5280 §4.1, X.690).
 
-This module is pure, and a reader of hostile bytes: what it cannot read is `None`, and it raises nothing.  It
-stands beside the library, which refuses a whole certificate for one oddity that senders read over: a version of
-4, a `critical` FALSE that is written out, one general name of a kind that it does not know.  What both can read
-they read alike; what breaks the form that OpenSSL demands is read by neither.
+This module is pure, and a reader of hostile bytes: what it cannot read is `None`, and it raises nothing.  The library
+refuses a whole certificate for one oddity that senders read over: a version of 4, a `critical` FALSE that is written
+out, one general name of a kind that it does not know. This reader does not.  What both can read they read alike; what
+breaks the form that OpenSSL demands is read by neither.
 """
 
 from __future__ import annotations

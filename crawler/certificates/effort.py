@@ -1,10 +1,10 @@
 """What it costs to judge certificates that strangers made: one model of the work, in microseconds of processor time.
 
-This module is pure.  Everything a stranger can multiply is weighed before it is done: signatures, whose cost is of the
-key's choice (DSA over 10,000 bits costs 10 ms, and a chain may have twenty-five of them for each of eight anchors), names
-under name constraints, names of subjects, and the bytes that OpenSSL takes apart again for each path.  The numbers are
-measured; another machine differs by a factor, by which all of them differ.  They follow from the certificates alone, so
-that a verdict is the same whenever it is made.
+This module is pure.  Everything a stranger can multiply is weighed before it is done: signatures, names under name
+constraints, names of subjects, and the bytes that OpenSSL takes apart again for each path. The key decides what a
+signature costs: DSA over 10,000 bits takes 10 ms, and a chain may have twenty-five of them for each of eight anchors.
+The numbers are measured; another machine differs by a factor, by which all of them differ.  They follow from the
+certificates alone, so that a verdict is the same whenever it is made.
 """
 
 from __future__ import annotations

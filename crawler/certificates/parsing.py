@@ -101,8 +101,8 @@ def load(der: bytes) -> ParsedCertificate:
 def facts(der: bytes) -> Certificate:
     """The stored facts of one certificate; what cannot be parsed is null, with the first `parse_error`.
 
-    The parts are read each for itself: an odd extension hides no key, and an odd key no names.  What the library
-    does not read in the certificate is read by `der_fields`, or by the library in the certificate without its oddities.
+    Each part is read by itself: an odd extension hides no key, and an odd key hides no names. `der_fields` reads what
+    the library refuses, or the library reads the certificate without its oddities.
     """
     return _facts(der, der_fields_of(der))[0]
 

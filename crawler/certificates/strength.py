@@ -1,8 +1,8 @@
 """Whether the keys and signatures of a path are as strong as senders that verify demand.
 
-This module is pure, and as OpenSSL does at its security level 1, the least at which senders verify; the
-library behind `crawler.certificates.trust_store` judges at level 0 and cannot be told.  By RFC 9325 §4.5 more than this
-is forbidden to servers: RSA below 2,048 bits.
+This module is pure. It judges as OpenSSL does at its security level 1, the least at which senders verify. The library
+behind `crawler.certificates.trust_store` judges at level 0, and offers no way to set another.  By RFC 9325 §4.5 more
+than this is forbidden to servers: RSA below 2,048 bits.
 """
 
 from __future__ import annotations

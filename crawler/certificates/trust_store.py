@@ -1,10 +1,9 @@
 """What a strict SMTP client would say of a chain: is there a path to a trust anchor, and when is it valid?
 
-It does no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280
-§6), for server purpose, over certificates as sent, with time checks off: the dates of the path are
-a window beside the verdict, so that trust and expiry stay two facts.  What is too weak in a path is found in
-`strength`.  An anchor is a root of the store (`judge`), or any one certificate that a TLSA record names
-(`path_to`, RFC 7671 §5.2).
+It does no I/O but reading the trust anchors once.  Verdicts are OpenSSL's own (RFC 5280 §6), for server purpose, over
+certificates as sent. Time checks are off: the dates of the path are a window beside the verdict, so trust and expiry
+stay two facts.  What is too weak in a path is found in `strength`.  An anchor is a root of the store (`judge`), or any
+one certificate that a TLSA record names (`path_to`, RFC 7671 §5.2).
 
 A chain is judged once per distinct chain.
 """
@@ -102,9 +101,9 @@ class TrustStore:
     def judge_with(self, chain: Chain, issuers: Issuers, at: datetime | None = None) -> ChainVerdict:
         """The verdict if the sender knew missing intermediates, as some fetch or remember them.
 
-        It depends on which intermediates are known, so it is made over a whole run, whose certificates
-        `issuers` finds by subject; made while probing, it would depend on the order of the probes.  A
-        sender may prefer what it knows to what was sent, so the leaf alone is tried as well.
+        The verdict depends on which intermediates are known. So it is made over a whole run, whose certificates
+        `issuers` finds by subject. A verdict made while probing would depend on the order of the probes.  A sender may
+        prefer what it knows to what was sent, so the leaf alone is tried as well.
         """
         at = at or datetime.now(UTC)
         sent = verdict = self.judge(chain, at)
@@ -180,7 +179,7 @@ def _judge_below(anchor: ParsedCertificate, chain: Chain, at: datetime, *, ancho
 
 
 def work_below(anchor: ParsedCertificate, chain: Chain, at: datetime) -> float:
-    """What it may cost to find a path from a chain to an anchor, which may have been sent as well."""
+    """The most that it may cost to find a path from a chain to an anchor. The anchor may have been sent as well."""
     return path_work([anchor, *chain]) * len(_tries(chain, at))
 
 

@@ -1,4 +1,4 @@
-"""The verdicts on what a probe received, written into its row: the chain, the name, the dates, each for itself.
+"""The verdicts on the certificates that a probe received, written into its row: chain, name and dates, each by itself.
 
 This module is pure.  A scan judges a chain as it comes, and `rejudge` the same chain years later
 from the stored certificates; both do so here, so that they cannot come to differ.

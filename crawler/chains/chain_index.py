@@ -79,8 +79,8 @@ class CertificateIndex:
     def fill(self, parts: Iterable[Path], tick: Callable[[int], None]) -> None:
         """Take what is wanted from the parts of `certificates`, and every intermediate that could complete a chain.
 
-        That is a CA certificate that did not sign itself: one that did ends a path, and if the store
-        has it not, no known certificate changes that.
+        An intermediate is a CA certificate that did not sign itself. One that did ends a path: if the store does not
+        hold it, no known certificate changes that.
         """
         for part in parts:
             with opened(part) as file:

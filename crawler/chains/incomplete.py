@@ -21,7 +21,7 @@ from crawler.chains.chain_index import CertificateIndex
 from crawler.chains.intermediates import Intermediates
 from crawler.dataset.files import replace_durably, temporary_name
 from crawler.dataset.parts import PartWriter, batches, opened
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import INCOMPLETE, LAYOUTS
 from crawler.dataset.stored_manifest import time_of
 from crawler.model.rows import MISSING_ISSUER, IncompleteChain
@@ -33,7 +33,7 @@ Tick = Callable[[int], None]
 """Told how many rows went by; may raise to stop the work."""
 
 
-def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
+def judge_incomplete(run: RunDirectory, signature: dict[str, str], tick: Tick) -> None:
     """Fill the table of a run whose certificates are merged.  It may be interrupted anywhere and done again.
 
     A table that was made of other parts than there are now, as a shard was done again, is made anew.
@@ -49,7 +49,7 @@ def judge_incomplete(run: Run, signature: dict[str, str], tick: Tick) -> None:
 
 
 def write_incomplete(
-    run: Run,
+    run: RunDirectory,
     trust: TrustStore,
     at: datetime,
     index: CertificateIndex,

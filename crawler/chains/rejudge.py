@@ -1,10 +1,10 @@
 """The stored chains of a finished run judged again, by another store or another rule, without a new scan.
 
-What comes of it is a run like any other, whole or not there.  Verdicts on chains are
-new, everything else is as it was; the verdicts are made by the same code as while probing, so the
-same store and rule give the same.  A certificate that the run lost leaves null, never *no*.
+The result is a run like any other, which appears whole or not at all. Verdicts on chains are new, and everything else
+is as it was. The same code makes them as while probing, so the same store and rule give the same verdicts. A
+certificate that the run lost leaves null, never *no*.
 
-Of `dane` nothing changes: it holds chains against TLSA records, whatever a store says.
+`dane` does not change: it holds chains against TLSA records, whatever a store says.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from crawler.dataset.files import Damaged, digest, replace_durably, sync_directo
 from crawler.dataset.find_run import find_finished
 from crawler.dataset.manifest import anchors_of, timestamp, versions
 from crawler.dataset.parts import PartWriter, batches, opened, row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import EMPTY_PART, INCOMPLETE, LAYOUTS
 from crawler.dataset.stored_manifest import time_of
 from crawler.dataset.workspace import made_directory, sweep
@@ -110,7 +110,7 @@ def _rejudged(data: Path, wanted: str | None, out: Path, rule: Rule, progress: R
     return "\n".join([f"run {source.id} judged again: {out / source.path.name}", *changes.lines()]) + "\n"
 
 
-def _check_place(source: Run, out: Path) -> None:
+def _check_place(source: RunDirectory, out: Path) -> None:
     if out.resolve().is_relative_to(source.path.resolve()):
         raise UsageError(f"{out}: is inside the run {source.path}; give another directory by --out")
     data = source.path.parent.resolve()
@@ -123,9 +123,9 @@ def _check_place(source: Run, out: Path) -> None:
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[Run]:
+def _appearing(path: Path) -> Iterator[RunDirectory]:
     """A run under a temporary name, which is replaced by its real one when everything in it is done."""
-    made = Run(temporary_name(path))
+    made = RunDirectory(temporary_name(path))
     shutil.rmtree(made.path, ignore_errors=True)
     made.path.mkdir()
     try:
@@ -141,7 +141,13 @@ class _Rejudgement:
     """One run on its way into another."""
 
     def __init__(
-        self, source: Run, made: Run, trust: TrustStore, rule: Rule, index: CertificateIndex, progress: Reporter
+        self,
+        source: RunDirectory,
+        made: RunDirectory,
+        trust: TrustStore,
+        rule: Rule,
+        index: CertificateIndex,
+        progress: Reporter,
     ) -> None:
         self._source = source
         self._made = made

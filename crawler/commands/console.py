@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -26,11 +27,22 @@ def check_text(words: Iterable[str]) -> None:
             raise UsageError(f"{shown}: is not UTF-8; give files and places names that are")
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Lines as they were written, but none of prose wider than the terminal; what is indented is copied, and stays whole."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for line in text.splitlines():
+            fits = line.startswith("  ") or len(line) <= width
+            lines += [line] if fits else textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        return "\n".join(indent + line for line in lines)
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage is one line, like all wrong input."""
 
     def __init__(self, **options: Any) -> None:
-        fixed = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        fixed = {"allow_abbrev": False, "formatter_class": HelpFormatter}
         super().__init__(**{**fixed, **options})
 
     def error(self, message: str) -> NoReturn:

@@ -25,6 +25,7 @@ from typing import Any
 from crawler import __version__
 from crawler.commands import doctor, probe, rejudge, scan
 from crawler.commands.console import PROGRAM, Parser, check_text, complain, examples
+from crawler.executors.lean_process import NoPandas
 from crawler.model.errors import CommandFailed, UsageError
 from crawler.model.visible import log_to_terminal
 
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = list(sys.argv[1:] if arguments is None else arguments)
         check_text(words)
         options = build_parser().parse_args(words)
+        if arguments is None and options.run.__module__.startswith(
+            "crawler."
+        ):  # we are the program, and it only measures
+            sys.meta_path.insert(0, NoPandas())
         code = int(options.run(options))
         sys.stdout.flush()  # here, so that a full device is noticed in time
         return code

@@ -19,8 +19,8 @@ def add_parser(commands: Any) -> None:
         description="Resolve every domain of LIST, probe each of their mail hosts once, and write\n"
         "Parquet tables under DIR/run=ID.  The same command continues a run that was\n"
         "interrupted.\n"
-        "Exit code 0: done; 1: the run failed or its result is implausible; 2: wrong usage\n"
-        "or input; 3: stopped early by --max-runtime, the same command continues;\n"
+        "Exit code 0: done; 1: the run failed or its result is implausible; 2: wrong\n"
+        "usage or input; 3: stopped early by --max-runtime, the same command continues;\n"
         "130, 143: interrupted.",
         epilog=examples(
             "scan top-1m.csv.gz --data data --ehlo-name probe.example.net",

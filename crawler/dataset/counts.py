@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from crawler.dataset.parts import row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import DOMAINS, INCOMPLETE, MERGED, STEPS
 from crawler.model.rows import TABLES
 
 
-def counts_of(run: Run) -> dict[str, Any]:
+def counts_of(run: RunDirectory) -> dict[str, Any]:
     """Rows by table, and how domains and endpoints came out, over all finished shards."""
     rows: Counter[str] = Counter()
     tallies: dict[str, Counter[str]] = {table: Counter() for table in ("domains", "hosts", "probes", "certificates")}
@@ -46,7 +46,7 @@ def counts_of(run: Run) -> dict[str, Any]:
     }
 
 
-def summary(run: Run, ending: dict[str, Any], where: str | Path) -> str:
+def summary(run: RunDirectory, ending: dict[str, Any], where: str | Path) -> str:
     """The last words of a scan, for people."""
     counts = ending["counts"]
     lines = [f"run {run.id} {ending['state']}: {where}"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from crawler.dataset.parts import row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_runs import StoredRun, choose_run
 from crawler.model.errors import UsageError
 from crawler.model.rows import TABLES
@@ -18,19 +18,19 @@ _NEEDED = ("run", "config_sha256", "started_at", "trust_anchors", "counts")
 """Entries of the manifest without which a run cannot be judged again."""
 
 
-def find_finished(data: Path, wanted: str | None) -> tuple[Run, list[str]]:
+def find_finished(data: Path, wanted: str | None) -> tuple[RunDirectory, list[str]]:
     """The run `wanted` of `data`, or the one that is read by default, and what to tell about that choice.
 
-    Raises `UsageError`: there is none, it is not finished, of another schema or not whole; `Damaged` for a part that
-    cannot be read.
+    Raises `UsageError` if there is none, or it is not finished, not whole, or of another schema. Raises `Damaged` for
+    a part that cannot be read.
     """
     choice = choose_run(data, wanted, whole=True)
-    run = Run(choice.run.path)
+    run = RunDirectory(choice.run.path)
     _check(choice.run, run)
     return run, choice.notes()
 
 
-def _check(stored: StoredRun, run: Run) -> None:
+def _check(stored: StoredRun, run: RunDirectory) -> None:
     if not stored.is_whole:
         raise UsageError(f"{run.path}: is {stored.state}, not finished; continue it with `scan`")
     if lacking := stored.manifest.lacking(_NEEDED):

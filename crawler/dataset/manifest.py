@@ -1,4 +1,4 @@
-"""What the manifest of a run states of the circumstances in which it was made, and how it is amended.
+"""The circumstances of a run as its manifest states them, and how a manifest is amended.
 
 A dataset without its circumstances is no measurement, so the manifest holds every setting, every version and what the
 list was.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler import __version__
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_manifest import Manifest
 from crawler.model.names import PSL_VERSION
 
@@ -52,7 +52,7 @@ def with_reload(manifest: Manifest, opt_outs: dict[str, Any] | None) -> Manifest
     return replace(manifest, opt_outs_reloaded=[*(manifest.opt_outs_reloaded or ()), record])
 
 
-def amend(run: Run, change: Callable[[Manifest], Manifest]) -> None:
+def amend(run: RunDirectory, change: Callable[[Manifest], Manifest]) -> None:
     """Change something in the manifest of a run under way; what another thread writes there meanwhile is not lost."""
     with _AMENDING:
         run.write_manifest(change(run.manifest()))

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from crawler.dataset.files import digest, replace_durably, sync_directory, temporary_name
 from crawler.dataset.parts import PartWriter, batches, opened, row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import EMPTY_PART, LAYOUTS
 from crawler.model.rows import TABLES
 from crawler.settings.declared_limits import limit
@@ -28,11 +28,11 @@ KEYS_AT_ONCE = limit(
 """Distinct certificates held in memory while they are merged, 0.1 KiB each."""
 
 
-def merge(run: Run, table: str, signature: dict[str, str], tick: Callable[[int], None]) -> None:
+def merge(run: RunDirectory, table: str, signature: dict[str, str], tick: Callable[[int], None]) -> None:
     """Replace the parts of a table whose key is `sha256` by parts with each key once.
 
-    It may be interrupted anywhere and done again; in between readers see rows twice, never too few.
-    What a shard that was done again has found since the last merge is added to what was merged.
+    It may be interrupted anywhere and done again; in between readers see rows twice, never too few. Rows of a shard
+    that was done again since the last merge are added to the merged ones.
     """
     before = run.merged(table)
     written = run.written(table)
@@ -57,7 +57,7 @@ def _remove(parts: Iterable[Path]) -> None:
 
 
 def _add(
-    run: Run,
+    run: RunDirectory,
     table: str,
     sources: list[Path],
     standing: list[Path],

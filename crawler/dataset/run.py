@@ -1,8 +1,8 @@
-"""Where a run keeps what: tables, the work between the steps, markers of finished shards, manifest, lock.
+"""The places in the directory of a run: tables, the work between the steps, markers of finished shards, manifest, lock.
 
-This module knows where everything is.  A shard counts as finished when
-its marker stands, which is written after all its parts, and each of these stands as it was written or
-was merged as it was written; doing a shard again replaces the same names, so it may be done twice.
+This module knows where everything is. A marker is written after all parts of its shard. A shard counts as finished
+when its marker stands, and each of its parts stands or was merged as it was written. Doing a shard again replaces
+files of the same names, so it may be done twice.
 
     DIR/run=ID/manifest.json, trust-anchors.pem
     DIR/run=ID/{domains,hosts,tlsa,probes,certificates,policies,incomplete_chains}/*.parquet
@@ -50,7 +50,7 @@ class Merged:
         return self.sources.get(name) == sha256
 
 
-class Run:
+class RunDirectory:
     """The directory of one run: names of everything in it, its lock, its manifest."""
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +108,7 @@ class Run:
         self._lock = descriptor
         return True
 
-    def adopt(self, other: Run) -> None:
+    def adopt(self, other: RunDirectory) -> None:
         """Take over the lock of a run that is about to be renamed to this one; a lock follows its file."""
         self._lock, other._lock = other._lock, None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from crawler.dataset.files import digest, sync_directory, temporary_name, write_json
 from crawler.dataset.parts import PartWriter
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import LAYOUTS, MERGED, Step
 from crawler.model.rows import TABLES, LookupStatus
 
@@ -38,7 +38,7 @@ _TALLIED: dict[str, Callable[[Any], object]] = {
 class ShardOutput:
     """What one shard of a step yields: a part per table, made visible together by `commit`."""
 
-    def __init__(self, run: Run, step: Step, shard: int, signature: dict[str, str], expected: int = 0) -> None:
+    def __init__(self, run: RunDirectory, step: Step, shard: int, signature: dict[str, str], expected: int = 0) -> None:
         """`expected` rows go into the step's first table."""
         self._run = run
         self._step = step

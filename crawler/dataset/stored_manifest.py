@@ -1,7 +1,7 @@
 """The manifest of a run, and how it is read.
 
 A stored one may have been damaged or edited by hand.  So every entry that code relies on is held to its kind here, and
-a wrong one is one line of words.  Nothing here writes; `Run.write_manifest` does.
+a wrong one is one line of words.  Nothing here writes; `RunDirectory.write_manifest` does.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class _Time(str):
 
 
 def _entry(kind: Any, name: str | None = None, *, always: bool = False) -> Any:
-    """An entry of the manifest: its kind, and its name where that is another; `always`: written also while it is null."""
+    """An entry of the manifest: its kind, and its name in the file if that differs. `always` entries are written also
+    while they are null."""
     return field(default=None, metadata={"kind": kind, "name": name, "always": always})
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from crawler.dataset.files import Damaged, digest
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import EMPTY_PART, INCOMPLETE, MERGED, STEPS
 from crawler.model.errors import UsageError
 from crawler.model.rows import TABLES, schema_of
 
 
-def verify_parts(run: Run, tick: Callable[[int], None]) -> list[Path]:
+def verify_parts(run: RunDirectory, tick: Callable[[int], None]) -> list[Path]:
     """Take the marker from whatever was made of which one part holds something else than was written.
 
     Returns those parts.  Their size has not changed, so nothing but reading them tells.  Raises
@@ -46,7 +46,7 @@ def verify_parts(run: Run, tick: Callable[[int], None]) -> list[Path]:
     return damaged
 
 
-def ensure_columns(run: Run) -> None:
+def ensure_columns(run: RunDirectory) -> None:
     """Refuse a run whose rows have other columns than this version writes: its shards could not be read, and its tables
     would have parts of two kinds.
 
@@ -66,7 +66,7 @@ def ensure_columns(run: Run) -> None:
             )
 
 
-def _samples(run: Run) -> Iterator[tuple[Path, type]]:
+def _samples(run: RunDirectory) -> Iterator[tuple[Path, type]]:
     """A part of each kind that is there, with its row."""
     for table, row in TABLES.items():
         if (part := run.path / table / EMPTY_PART).is_file():

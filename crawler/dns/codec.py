@@ -111,8 +111,7 @@ def message_of(message_id: int, question: bytes, *, payload: int | None, checkin
 def read(wire: bytes, question: bytes, name: str, rdtype: int) -> Response:
     """Read the answer to a question, given as the section that was sent, its name (lower case) and type.
 
-    That the message repeats this question is for the caller to see.  Raises `Undecodable`, and
-    nothing else.
+    The caller must check that the message repeats this question. Raises `Undecodable`, and nothing else.
     """
     try:
         return _read(wire, 12 + len(question), name, rdtype)

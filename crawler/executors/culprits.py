@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 
 from crawler.dataset.files import Damaged
-from crawler.dataset.run import Run, damage_of
+from crawler.dataset.run import RunDirectory, damage_of
 from crawler.dataset.steps import FIRST_DIVIDED, PROBES, Step
 from crawler.executors.division import Contents, NoRoom, divide, look_into
 from crawler.executors.network_shares import DIVIDED
@@ -25,7 +25,11 @@ class Culprits:
     """The suspected and guilty shards of a scan, one step after the other."""
 
     def __init__(
-        self, run: Run, config: Config, say: Callable[[str], None], on_incident: Callable[[], None] = lambda: None
+        self,
+        run: RunDirectory,
+        config: Config,
+        say: Callable[[str], None],
+        on_incident: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_incident` is called when `given_up` has grown, before the shard is done."""
         self._run = run

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from crawler.dataset.files import replace_durably, temporary_name
 from crawler.dataset.parts import PartWriter, batches, opened, read_rows
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import FIRST_DIVIDED, LAST_SHARD, PROBES, Step
 from crawler.executors.network_shares import DIVIDED, metadata_of
 from crawler.model.names import suffixes
@@ -37,7 +37,7 @@ class Contents:
     first_half: Sequence[bool] | None  #: which rows a half takes; None: all are one row, or its duplicates
 
 
-def look_into(run: Run, step: Step, shard: int) -> Contents:
+def look_into(run: RunDirectory, step: Step, shard: int) -> Contents:
     """Where a shard can be divided: between networks, else between addresses, else between names.
 
     Raises `Damaged`.
@@ -59,7 +59,7 @@ def look_into(run: Run, step: Step, shard: int) -> Contents:
     )
 
 
-def divide(run: Run, step: Step, shard: int, first_half: Sequence[bool], per_network: int) -> list[int]:
+def divide(run: RunDirectory, step: Step, shard: int, first_half: Sequence[bool], per_network: int) -> list[int]:
     """Put the rows of a shard into two new ones, by `first_half`; returns their numbers.
 
     `per_network` connections at once to a network are allowed to the new shards, unless the old one is in a lot.  Raises `Damaged`, and `NoRoom`.

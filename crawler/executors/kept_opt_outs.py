@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from crawler.dataset.files import write_whole
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.model.errors import UsageError
 from crawler.politeness.opt_out_file import OptOuts, parse_opt_outs
 
 
-def keep(run: Run, opt_outs: OptOuts) -> dict[str, str] | None:
+def keep(run: RunDirectory, opt_outs: OptOuts) -> dict[str, str] | None:
     """Write a copy into the run; returns what a process needs to read it, None without a file.  Raises `OSError`."""
     if not opt_outs.path:
         return None
@@ -37,7 +37,7 @@ def kept(entry: dict[str, str] | None) -> OptOuts:
     return found
 
 
-def remove_copies(run: Run) -> None:
+def remove_copies(run: RunDirectory) -> None:
     """Remove the copies of an earlier scan of this run; only with its lock in hand, so that no process uses them."""
     for path in run.work.glob("opt-outs-*"):
         path.unlink(missing_ok=True)

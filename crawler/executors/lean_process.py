@@ -36,4 +36,4 @@ class NoPandas(MetaPathFinder):
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         if fullname == "pandas":
-            raise ModuleNotFoundError("not in a worker", name=fullname)
+            raise ModuleNotFoundError("not where nothing is counted", name=fullname)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crawler.dataset.parts import opened, row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import PROBES
 from crawler.politeness.pacing import NetworkShare
 
@@ -26,7 +26,7 @@ def network_share_of(path: Path) -> NetworkShare | None:
     )
 
 
-def divided_networks(run: Run) -> list[dict[str, Any]]:
+def divided_networks(run: RunDirectory) -> list[dict[str, Any]]:
     """For the manifest: each lot with the connections it may have at once to a network, its shards and endpoints."""
     found: dict[NetworkShare, list[int]] = {}
     for shard in run.shards(PROBES):

@@ -34,9 +34,10 @@ _LONGEST_PATIENCE = 8
 class FailureWindow:
     """The last connections of a process, in how many networks they failed, and how many listed domains these failures stand for.
 
-    One listed domain can name hosts in any number of networks and registrable domains, but all of them together have its weight.
-    After an alarm it begins anew with `calm`; after one in vain it waits for twice as many connections, up to a limit, so
-    that a list of many dead hosts has the witnesses asked a few times and not at every turn.
+    One listed domain can name hosts in any number of networks and registrable domains, but all of them together have
+    its weight. After an alarm it begins anew with `calm`. After an alarm in vain it waits for twice as many
+    connections, up to a limit. So a list of many dead hosts has the witnesses asked a few times, and not again and
+    again.
     """
 
     def __init__(self, settings: Watch) -> None:

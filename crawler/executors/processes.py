@@ -1,8 +1,8 @@
 """The worker processes of one scan: started, handed shards, listened to, replaced when they end.
 
-This module knows shards by number and what became of them, not what is in them.  Shards that
-were in hand when a process ended, or that fail, go into quarantine; what ends its process alone is
-divided, and in the end given up, so that everything else is measured.
+This module knows the number and the fate of each shard, not its rows. Shards that were in hand when a process ended,
+or that fail, go into quarantine. A shard that ends its process alone is divided. In the end its last row is given up,
+so that everything else is measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import Step
 from crawler.executors.culprits import Culprits
 from crawler.executors.pool_limits import MAX_ACTIVE, MAX_IDLE_DEATHS, MOST_DOUBTS
@@ -37,7 +37,7 @@ class Pool:
 
     def __init__(
         self,
-        run: Run,
+        run: RunDirectory,
         config: Config,
         size: int,
         *,

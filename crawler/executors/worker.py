@@ -45,7 +45,7 @@ from anyio.abc import TaskGroup
 
 from crawler.dataset.files import Damaged
 from crawler.dataset.parts import StoredRows, distinct, read_rows, row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import DOMAINS, HOSTS, STEPS
 from crawler.dns.client import DnsClient
@@ -77,7 +77,13 @@ class Worker:
     """The shards under way in this process, and what they share."""
 
     def __init__(
-        self, run: Run, config: Config, processes: int, dns: DnsClient, say: Say, opt_outs: OptOuts | None = None
+        self,
+        run: RunDirectory,
+        config: Config,
+        processes: int,
+        dns: DnsClient,
+        say: Say,
+        opt_outs: OptOuts | None = None,
     ) -> None:
         self._run = run
         self._config = config
@@ -207,7 +213,7 @@ async def serve() -> None:
         try:
             opt_outs = kept(first["opt_outs"])
             dns = await stack.enter_async_context(DnsClient(config))
-            worker = Worker(Run(Path(first["run"])), config, first["processes"], dns, say, opt_outs)
+            worker = Worker(RunDirectory(Path(first["run"])), config, first["processes"], dns, say, opt_outs)
         except (
             UsageError,
             OSError,

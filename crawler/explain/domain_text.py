@@ -1,7 +1,7 @@
-"""What a domain and its mail hosts promise (DANE, MTA-STS, TLSRPT), and what senders make of it, for a person.
+"""The promises of a domain and its mail hosts (DANE, MTA-STS, TLSRPT) and the answers of senders, for a person.
 
-The rules of `text.py` hold here too; the senders' rules are those of `senders.py`, and here only the reason
-for each answer is read off the same rows.
+The rules of `text.py` hold here too. `senders.py` has the rules of senders; this module only reads the reason for each
+answer off the same rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a policy list says of one domain that `probe` measured, and whether the domain keeps it.
+"""The entry of a policy list for one domain that `probe` measured, and whether the domain keeps it.
 
 This module is pure.  `crawler.policies.list_compliance` judges; here it becomes a sentence and a document, with what is
 needed to cite the file.

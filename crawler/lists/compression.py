@@ -1,4 +1,4 @@
-"""What lists come packed in: gzip, zstd, xz, zip, or nothing; their first bytes tell.
+"""The packings of lists: gzip, zstd, xz, zip, or none. The first bytes of a file tell which it is.
 
 A list is read as a stream of bytes, whatever its size unpacked, and what is damaged,
 binary or no file at all is one line.

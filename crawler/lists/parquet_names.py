@@ -5,8 +5,8 @@ to much, dictionaries with one long entry that every row refers to, prefixes tha
 allocates what the file asks for, and some of its failures end the process.  So the system limits this process, and
 `list_parquet`, which starts it, lives on whatever happens here.
 
-Standard output is an Arrow stream: its schema says how many rows the file claims and which columns it is about, its
-batches have the names, cut to what is looked at, and the ranks.  Standard error has the one line of a refusal.
+Standard output is an Arrow stream. Its schema says how many rows the file claims, and names the columns. Its batches
+have the ranks and the names, cut to the length that is looked at.  Standard error has the one line of a refusal.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 It reads and decides nothing about mail.  No line of a list is fatal: what is not
 a domain name is a `Target` with a `problem`.  Fatal is only a list that is no list (`InputError`).
 
-Plain text, one name a line or several; CSV with the rank before the name (Tranco, Umbrella) or with a header
-(Majestic, CrUX); zone files (CZDS, the root zone); Parquet; text of every kind as it is or packed.  A further form is
-known to `formats`, a further packing to `compression`.
+A list is plain text with one name a line or several, a CSV with the rank before the name (Tranco, Umbrella) or with a
+header (Majestic, CrUX), a zone file (CZDS, the root zone), or Parquet. Text may be packed.  A further form is known to
+`formats`, a further packing to `compression`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Zone files as lists: the names delegated from one zone, which are the owners of NS records but for the zone itself.
 
-The rules are those of RFC 1035 §5.1: fields are divided by any white space, an owner that is left out is the one before,
+The rules are those of RFC 1035 §5.1. Any white space divides fields. An owner that is left out is the one before.
 `$ORIGIN` completes relative names, `;` begins a comment, and parentheses let a record go over several lines.  Other
 files are never included.  A zone as registries publish it (ICANN's base registry agreement, specification 4 §2.1.4) is
 a case of that.

@@ -1,1 +1,1 @@
-"""What all agree on: the words, every stored row, names, errors, three-valued logic."""
+"""The common ground of all rooms: the words, every stored row, names, errors, three-valued logic."""

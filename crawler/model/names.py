@@ -43,8 +43,8 @@ def a_label(text: str) -> str:
 def suffixes(name: str) -> tuple[str | None, str | None]:
     """Registrable domain and public suffix of an A-label; (None, name) for a public suffix itself.
 
-    An address has neither.  The longest match counts, private section of the list included; under a top-level domain that
-    the list does not know, the top-level domain is the suffix (the list's own default rule `*`).
+    An address has neither.  The longest match counts, also in the private section of the list. Under a top-level
+    domain that the list does not know, that domain is the suffix (the list's own default rule `*`).
     """
     if is_address_like(name):
         return None, None

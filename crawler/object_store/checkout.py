@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crawler.dataset.files import write_whole
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_manifest import read_manifest
 from crawler.dataset.stored_runs import WHOLE
 from crawler.model.errors import UsageError
@@ -48,12 +48,12 @@ def place(data: str, directory: Path | None) -> tuple[Path, Store | None]:
 def bring_manifests(store: Store, data: Path, wanted: str | None) -> None:
     """Have in `data` what a run is chosen by: a copy, or manifest and trust anchors alone.
 
-    Of finished runs only the one that is `wanted` by name.  Raises `StoreError`.
+    A finished run is brought only if it is `wanted` by name.  Raises `StoreError`.
     """
     runs = [run for run in store.runs() if wanted is None or run == f"run={wanted}"]
     manifests = store.in_lanes(lambda run: store.read(f"{run}/{MANIFEST}"), runs)
     for name, manifest in zip(runs, manifests, strict=True):
-        run = Run(data / name)
+        run = RunDirectory(data / name)
         is_done = is_finished(manifest)
         if manifest is None or (is_done and wanted is None and not run.path.exists()):
             continue
@@ -67,7 +67,7 @@ def bring_manifests(store: Store, data: Path, wanted: str | None) -> None:
                 run.unlock()
 
 
-def _refresh(store: Store, run: Run, manifest: bytes, *, is_done: bool) -> None:
+def _refresh(store: Store, run: RunDirectory, manifest: bytes, *, is_done: bool) -> None:
     copy = copy_of(run)
     note = None if is_done else read_note(store, run.path.name)
     if copy and not is_done and (note is None or note.copy == copy):
@@ -81,7 +81,7 @@ def _refresh(store: Store, run: Run, manifest: bytes, *, is_done: bool) -> None:
     write_whole(run.path / MANIFEST, manifest)
 
 
-def copy_of(run: Run) -> str | None:
+def copy_of(run: RunDirectory) -> str | None:
     """Which copy this is; empty if it is none yet; None if the run was begun here and the store knows nothing of it."""
     try:
         return (run.work / "copy").read_text("ascii")
@@ -89,7 +89,7 @@ def copy_of(run: Run) -> str | None:
         return None
 
 
-def set_copy(run: Run, copy: str) -> None:
+def set_copy(run: RunDirectory, copy: str) -> None:
     """Say which copy this is, or that it is none yet."""
     write_whole(run.work / "copy", copy.encode())
 

@@ -1,8 +1,8 @@
 """The note beside a run on an object store that says which process works on it, written anew every few seconds.
 
-A store as pyarrow reaches it has no lock, and a note is none either.  Of two scans that begin one run
-in the same seconds both may begin; the one that finds the other's note in place of its own stops.  That
-a note is still written is seen by watching it, so that no two clocks are compared.
+A store as pyarrow reaches it has no lock, and a note is none either. Two scans that begin one run in the same seconds
+may both begin; the one that finds the other's note in place of its own stops. A scan watches a note to see whether it
+is still written, so no two clocks are compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A run for an object store is worked on in a copy on a local disk.
 
-Nothing that was finished is lost.  A run that is interrupted continues from its copy; on
-another machine, or if another machine has worked on it since, from the store.  Trouble with the store ends
-no measurement: it is tried again, and only who wants to end hears of it.  A finished run leaves no copy.
+Nothing that was finished is lost. An interrupted run continues from its copy. On another machine, or if another
+machine has worked on it since, it continues from the store. Trouble with the store ends no measurement: the upload is
+tried again, and trouble that lasts is an error only at the end. A finished run leaves no copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.model.errors import ScanFailed, UsageError
 from crawler.model.reporting import Reporter
 from crawler.object_store.checkout import copy_of, is_finished, set_copy
@@ -34,7 +34,7 @@ LAST_TRIES = 300.0
 
 
 @contextmanager
-def working_copy(store: Store, run: Run, progress: Reporter) -> Iterator[WorkingCopy]:
+def working_copy(store: Store, run: RunDirectory, progress: Reporter) -> Iterator[WorkingCopy]:
     """The copy of a run that is locked, made if need be; at the end the store has what is finished, or a line says why not.
 
     Raises `UsageError` if another machine is working on the run or has just finished it.
@@ -50,7 +50,7 @@ def working_copy(store: Store, run: Run, progress: Reporter) -> Iterator[Working
 class WorkingCopy:
     """One run's copy, from which finished files are put into the store all the while."""
 
-    def __init__(self, store: Store, run: Run, progress: Reporter) -> None:
+    def __init__(self, store: Store, run: RunDirectory, progress: Reporter) -> None:
         self.where = f"{store.name}/{run.path.name}"
         self.trouble: str | None = None  #: why nothing may be put any more
         self.is_behind = False  #: the store lacks something, and the scan has ended
@@ -222,8 +222,8 @@ class WorkingCopy:
     def _must_be_ours(self) -> None:
         """Nothing is put without the store's word that it is ours.
 
-        Who finishes a run writes that into the manifest and removes the note after it, so the note is read first.
-        A store that was cut off may say of a note that it is not there: that alone says nothing.
+        A process that finishes a run writes so into the manifest and removes the note after that, so the note is read
+        first. A store that was cut off may say of a note that it is not there: that alone says nothing.
         """
         run = self._run.path.name
         note = read_note(self._store, run)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from crawler.dataset.files import write_json
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import STEPS
 from crawler.model.errors import UsageError
 from crawler.model.rows import TABLES
@@ -38,7 +38,7 @@ _TAKEN_FOR_A_PART = re.compile(rf"{_TABLE}/[^/]*\.parquet").fullmatch
 class Mirror:
     """The objects of one run.  Every call may raise `StoreError`."""
 
-    def __init__(self, store: Store, run: Run) -> None:
+    def __init__(self, store: Store, run: RunDirectory) -> None:
         self._store = store
         self._run = run
         self._record = run.work / "pushed.json"

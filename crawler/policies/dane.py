@@ -94,7 +94,8 @@ def most_telling(rrset: Iterable[Rdata], most: int, most_bytes: int) -> list[Rda
 
 
 def status_of(records: Iterable[dict[str, Any]], dropped: int = 0) -> TlsaStatus:
-    """What a secure RRset is good for (RFC 7672 §2.2), by the records kept of it and the number of those dropped."""
+    """Whether a sender can use a secure RRset (RFC 7672 §2.2), by the records kept of it and the number of those
+    dropped."""
     if any(record["usable"] for record in records):
         return TlsaStatus.USABLE
     return TlsaStatus.LOOKUP_FAILED if dropped else TlsaStatus.UNUSABLE
@@ -147,10 +148,10 @@ def verdict(
 ) -> Verdict:
     """Hold the chain received (leaf first, empty if none was) against a host's TLSA records.
 
-    `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7671 §10.2; RFC 7672
-    §3.2.2 adds the next-hop domain, which is not known to an endpoint that many domains share: `error`
-    is then `name`).  `at` is the time of the probe.  What would cost too much to find out is unknown
-    (`too_costly`), and so is whether one of the `dropped` records matches where none of those kept does.
+    `names` are the reference names of DANE-TA: TLSA base domain and host (RFC 7671 §10.2; RFC 7672 §3.2.2 adds the
+    next-hop domain, which is not known to an endpoint that many domains share: `error` is then `name`).  `at` is the
+    time of the probe.  A verdict that would cost too much is unknown (`too_costly`). Where records were `dropped` and
+    none of those kept matches, the verdict is unknown as well.
     """
     if status != TlsaStatus.USABLE:
         return Verdict(_WITHOUT_CHAIN.get(status, DaneStatus.UNKNOWN) if status else DaneStatus.UNKNOWN)

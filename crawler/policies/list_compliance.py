@@ -1,7 +1,7 @@
 """Whether a domain's mail hosts keep what a policy list promises of them.
 
-This module is pure, and the only place where the demands are stated; `analysis.figures.policy_list` asks the same over
-a whole run, in SQL, and is tested against this.
+This module is pure. The demands are stated here alone; `analysis.figures.policy_list` asks the same of a whole run in
+SQL, and is tested against this.
 
 RULES.md of STARTTLS Everywhere demands of every mail host that a domain publishes:
 

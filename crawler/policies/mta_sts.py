@@ -28,9 +28,9 @@ class RecordState(NamedTuple):
 def record_state(texts: Iterable[bytes]) -> RecordState:
     """State of the TXT records at `_mta-sts.<domain>`.
 
-    Which texts are records says `text_records`.  Without a record, a text that is plainly meant as one makes the
-    state `invalid` rather than `absent`.  Of an `id` given twice the first counts, and unknown fields do not (§3.2,
-    last paragraph).
+    `text_records` decides which texts are records. Without a record, a text that is plainly meant as one makes the
+    state `invalid` rather than `absent`. Where an `id` is given twice the first counts, and unknown fields do not
+    (§3.2, last paragraph).
     """
     records = records_among(texts, b"STSv1")
     if len(records.texts) > 1:
@@ -76,9 +76,8 @@ class StsPolicy:
 def parse_policy(text: bytes) -> StsPolicy:
     """Read a policy.
 
-    Lines end in LF or CRLF, as they like.  Of a key that may occur once the first counts, unknown
-    keys do not (§3.2).  Empty lines at the end are read over, where the grammar has one line end at
-    most.  Raises `InvalidPolicy`.
+    Lines end in LF or CRLF. Where a key that may occur once occurs again, the first counts; unknown keys do not count
+    (§3.2). Empty lines at the end are skipped, although the grammar has one line end at most.  Raises `InvalidPolicy`.
     """
     try:
         lines = _LINE_END(text.decode("utf-8"))

@@ -1,9 +1,8 @@
 """Policy lists in the format of STARTTLS Everywhere: what somebody promised that mail hosts do.
 
-This module is pure, but for the one file that it is told to read.  The format is that of EFF's `policy.json`,
-version 0.1, as RULES.md and the JSON schema of STARTTLS Everywhere state it; whether a promise is kept is the
-business of `crawler.policies.list_compliance`.  EFF ended its own list in 2020; a list is imported on request and is no
-part of any other figure.
+This module is pure, but for the one file that it is told to read.  The format is that of EFF's `policy.json`, version
+0.1, as RULES.md and the JSON schema of STARTTLS Everywhere state it. `crawler.policies.list_compliance` judges whether
+a promise is kept.  EFF ended its own list in 2020; a list is imported on request and is no part of any other figure.
 
 The format's documents do not agree everywhere, nor do published lists keep them.  So, on purpose:
 

@@ -1,8 +1,7 @@
 """What four kinds of sender would do with a domain's mail at one endpoint: the question that verdicts are for.
 
-This module is pure, and states the senders' rules with their sources.  It reads the rows
-of one domain, mail host and probe; `analysis` asks the same over a whole run, in SQL, and is tested
-against this.
+This module is pure, and states the senders' rules with their sources.  It reads the rows of one domain, mail host and
+probe. `analysis` asks the same of a whole run in SQL, and is tested against this.
 
 Every sender is asked for itself, and keeps to its one standard:
 

@@ -24,10 +24,10 @@ class Records(NamedTuple):
 def records_among(texts: Iterable[bytes], version: bytes) -> Records:
     """The records of a version, e.g. `STSv1`, among the TXT records of a name, whatever their order.
 
-    Of several texts those that do not begin with `v=VERSION;` are discarded (RFC 8461 §3.1, RFC 8460 §3).  The grammar
-    allows blanks before that `;` as before every other, so a text that begins `v=VERSION ;` is a record when it
-    stands alone, and none beside other texts (erratum 6285 to RFC 8461 names the conflict).  It is `ambiguous` in
-    either case.
+    Where there are several texts, those that do not begin with `v=VERSION;` are discarded (RFC 8461 §3.1, RFC 8460
+    §3).  The grammar allows blanks before that `;` as before every other. So a text that begins `v=VERSION ;` is a
+    record when it stands alone, and is none beside other texts (erratum 6285 to RFC 8461 names the conflict).  It is
+    `ambiguous` in either case.
     """
     found = set(texts)
     blanks = {text for text in found if _has_blank(text, b"v=" + version)}

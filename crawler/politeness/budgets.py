@@ -1,4 +1,5 @@
-"""What one domain, mail host, network or provider may cost in all: endpoints when they are planned, time while they are probed.
+"""The most that one domain, mail host, network or provider may cost: endpoints when they are planned, time while they
+are probed.
 
 Limits on what happens at once (`pacing`) bound a rate.  A domain that publishes 100 mail hosts with 64 silent
 addresses each would still hold up a run for hours, and aim thousands of connections at a network of its choice.  So
@@ -10,10 +11,11 @@ each is given a share, by the number of listed domains that send mail there:
 - A network may have `network_endpoints`, and `network_endpoints_per_domain` times the weight of the hosts there.
 - A network, and a provider, may take `total_seconds`, and `total_seconds_per_domain` times that weight.
 - A provider may take `dh_seconds` of our processor time for large primes, and `dh_seconds_per_domain` times that weight.
-- Of a provider `stored_bytes` of certificates are stored, and `stored_bytes_per_domain` times that weight.
+- A provider may have `stored_bytes` of certificates stored, and `stored_bytes_per_domain` times that weight.
 - A provider lighter than `certain_weight` has only a part of the first of the two, in proportion.
 
-What is beyond gets a row with the outcome `over_budget`, or a certificate's row that says so, and is counted in the manifest.
+An endpoint beyond them gets a row with the outcome `over_budget`, and a certificate beyond them a row that says so.
+The manifest counts both.
 """
 
 from __future__ import annotations

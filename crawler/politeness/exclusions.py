@@ -1,4 +1,4 @@
-"""Who must not be contacted: special-purpose address space, and those who asked us not to.
+"""The names and addresses that must not be contacted: special-purpose address space, and those that asked us not to.
 
 This module answers for one name or one address and opens no connection.  `connection.py`
 asks again for the address really used, whatever earlier stages decided.

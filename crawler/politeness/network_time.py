@@ -1,12 +1,13 @@
-"""What the connections to one network may take in all, and who among strangers there may still begin one.
+"""The time that all connections to one network may take, and which of its owners may still begin one.
 
-Strangers share a network: the customers of a cloud share a /48.  So its time is accounted to each registrable domain with
-hosts there, its *owner*, as well, and where all of it is spent an owner may go on up to its part by weight.  Whoever has
-one listed domain has a weight of 1 in all, whatever names and addresses it publishes.
+Strangers share a network: the customers of a cloud share a /48. So its time is also accounted to each registrable
+domain with hosts there, its *owner*. Where all of it is spent, an owner may go on up to its part by weight. The owner
+of one listed domain has a weight of 1 in all, whatever names and addresses it publishes.
 
-What bounds the time of a network: `total_seconds` and `total_seconds_per_domain` times its weight; as much again, which is
-the sum of all parts; what was under way when it was spent; and the one connection by which an owner goes beyond its part.  An
-owner of `certain_weight` has that one, and a lighter one by chance, so there are four for each listed domain on average.
+The bound on the time of a network has four parts. The first is `total_seconds` and `total_seconds_per_domain` times its
+weight. The second is as much again: the sum of the parts of all owners. The third is the connections under way when
+the time was spent. The fourth is the one connection by which an owner goes beyond its part.  An owner of
+`certain_weight` has that one, and a lighter one by chance, so there are four for each listed domain on average.
 """
 
 from __future__ import annotations

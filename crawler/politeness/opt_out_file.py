@@ -1,9 +1,9 @@
 """The file of opt-outs: who asked not to be probed, one entry a line.
 
 An entry is a domain, which covers the names below it; an address; a network; or a range of addresses.  People write
-them in many ways, and each way that can be meant is taken: `@example.org` and `user@example.org` for the domain,
-`*.example.org`, a URL, names in any script, a date and a reason behind the entry.  A line that cannot be an opt-out is
-an error, for whoever asked would be probed all the same.
+them in many ways, and each way whose meaning is clear is taken. `@example.org`, `user@example.org`, `*.example.org`
+and a URL stand for the domain. Names may be in any script. A date and a reason may follow an entry.  A line that
+cannot be an opt-out is an error, for whoever asked would be probed all the same.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _WORD = re.compile(r"[^\s,;]+").match
 _BEHIND = re.compile(r"[\s,;]*([^\s,;]*)").match
 _HOST_OF_URL = re.compile(r"https?://([^/?#\s]+)", re.IGNORECASE).match
 
-#: What joins an entry to the next one, and what joins the first address of a range, or a network, to the rest of it.
+#: Words that join an entry to the next one, or the first address of a range or a network to the rest of it.
 _JOINING = frozenset(
     {"also", "and", "e", "en", "et", "i", "oder", "och", "og", "or", "ou", "plus", "sowie", "und", "y"}
 )

@@ -1,7 +1,7 @@
 """How many names of a list each opt-out reaches, by itself and as the host of their mail.
 
-Who opts out `user@provider.example` has probably meant himself, and opts out the mail of all customers of the provider.
-The entry is heeded all the same; how far it reaches is said, and written into the manifest.
+A person who opts out `user@provider.example` probably meant himself, and opts out the mail of all customers of the
+provider. The entry is heeded all the same. Its reach is told to the operator and written into the manifest.
 """
 
 from __future__ import annotations

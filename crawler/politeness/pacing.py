@@ -1,9 +1,9 @@
 """How many at once and how often: the targets' interest, not ours.
 
-This module decides when, never what.  `RateLimit` and `ConcurrencyLimits` hold for a whole process,
-whatever number of shards run in it; a shard's `AddressQueues` never have two connections to one address,
-and all endpoints of a network are in one shard, so both limits hold for the whole run.  A network
-too large for that is cut into lots of addresses, and they share its limit.
+This module decides when, never what.  `RateLimit` and `ConcurrencyLimits` hold for a whole process, whatever number of
+shards run in it. A shard's `AddressQueues` never have two connections to one address. All endpoints of a network are
+in one shard, so both limits hold for the whole run.  A network too large for that is cut into lots of addresses, and
+they share its limit.
 """
 
 from __future__ import annotations
@@ -194,9 +194,8 @@ T = TypeVar("T")
 
 
 class AddressQueue(NamedTuple, Generic[T]):
-    """What is to be done at one address, one after the other, and where it takes up room.
-
-    That is in its network, and at every provider with a name there.
+    """The work at one address, done one after the other, and where it takes up room: in its network, and at every
+    provider with a name there.
     """
 
     keys: tuple[Key, ...]

@@ -1,7 +1,7 @@
 """When a policy host is contacted, and for how long it and its like are waited for.
 
-This module decides when, never what.  Limits hold for the place really connected to, its address and its
-network; time is held against the registrable domain that published the policy host, as that alone chose the address.
+This module decides when, never what.  Limits hold for the address that is really connected to, and for its network.
+Time counts against the registrable domain that published the policy host, because that domain alone chose the address.
 So nobody is crowded or given up for what a stranger has published.
 """
 

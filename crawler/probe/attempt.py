@@ -51,7 +51,7 @@ def _ignore(seconds: float) -> None:
 
 
 class Attempts:
-    """What every attempt of a process needs: identity, trust, TLS contexts, exclusions, budget.
+    """The things that every attempt of a process needs: identity, trust, TLS contexts, exclusions, budget.
 
     Raises `ConfigError` when the trust anchors or the opt-outs cannot be read.
     """

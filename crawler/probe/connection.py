@@ -3,12 +3,12 @@
 This module moves bytes between a connection and a `Conversation`, and ends the
 conversation when the peer, the kernel or a deadline does.  What bytes mean is not known here.
 
-Connections are asyncio transports (uvloop's, where it is installed) to addresses, never to names:
-`anyio.connect_tcp` costs more than twice as much, for happy eyeballs that a measurement must not
-have.  There is one timer a connection, moved when a step is taken instead of set anew.
+Connections are asyncio transports (uvloop's, where it is installed) to addresses, never to names. `anyio.connect_tcp`
+costs more than twice as much, for happy eyeballs, which a measurement must not have.  There is one timer a connection,
+moved when a step is taken instead of set anew.
 
-What a host makes us work long on (Diffie-Hellman over a large prime) is done in one thread beside the event loop,
-one connection after another: such hosts wait for each other, and nobody waits for them.
+Long work that a host demands (Diffie-Hellman over a large prime) is done in one thread beside the event loop, one
+connection after another. Such hosts wait for each other, and no other host waits for them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One whole conversation with one endpoint, from connection to goodbye: bytes in, bytes out.
 
-It has no sockets and no clock but the one given.  `connection.py` moves the bytes and watches
-the deadlines; the protocol's dialog knows what to say; `handshake.py` does the handshake.  Here they are
-put together, so that a test can play a conversation byte by byte.
+It has no sockets, and only the clock that it is given. `connection.py` moves the bytes and watches the deadlines, the
+protocol's file has the words, and `handshake.py` does the handshake. This module puts them together, so a test can
+play a conversation byte by byte.
 
     plain ──go-ahead──▶ handshake ──established──▶ after_tls ──▶ goodbye
                         handshake ──established──▶ greeting ──▶ after_tls ──▶ goodbye      the implicit form
@@ -31,7 +31,7 @@ _RECORD_TYPES = range(20, 24)  # change_cipher_spec to application_data (RFC 844
 
 
 class Identity(NamedTuple):
-    """Who we are to the host, and whom we ask for."""
+    """The name that we give to the host, and the name that we ask for."""
 
     ehlo_name: bytes
     server_name: bytes | None  #: for SNI; None for an address literal

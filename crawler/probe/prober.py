@@ -1,9 +1,9 @@
 """The use case PROBE: endpoints in, one `Probe` row for each out, kindly paced.
 
-Every endpoint gets exactly one row, whatever happens.  Outcomes that may pass (421, 454, time-out,
-reset …) are tried again late, with every attempt on record; if they persist the row stays not
-conclusive.  A handshake that fails is tried once more with classical groups only, for it may have
-been the size of our post-quantum hello.
+Every endpoint gets exactly one row, whatever happens.  An endpoint whose outcome may pass (421, 454, time-out, reset
+…) is tried again late, and every attempt is on record. If the outcome persists, the row stays not conclusive.  A
+handshake that fails is tried once more with classical groups only, for it may have been the size of our post-quantum
+hello.
 """
 
 from __future__ import annotations

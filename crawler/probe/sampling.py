@@ -1,9 +1,8 @@
 """Which names at one address are probed when it has more than may be.
 
-Whoever runs a domain can point any number of names at an address of somebody else.  So no order that a name can
-choose decides: a registrable domain has one turn after the other, those that more listed domains send mail to come
-first, chance decides between equals, and once the host has shown a certificate, the names of its registrable
-domains have every second turn.
+Whoever runs a domain can point any number of names at an address of somebody else.  So no order that a name can choose
+decides. Registrable domains take turns. Those to which more listed domains send mail come first, and chance decides
+between equals. Once the host has shown a certificate, the names of its registrable domains have every second turn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a shard of PROBE has come to, and where its rows go.
 
-This module contacts nobody.  A certificate goes out once, as far as its provider's budget of bytes allows;
-beyond it a row without the certificate does, which another provider's evidence may still complete.
+This module contacts nobody.  A certificate goes out once, as far as its provider's budget of bytes allows. Beyond the
+budget a row without the certificate goes out, which another provider's evidence may still complete.
 """
 
 from __future__ import annotations

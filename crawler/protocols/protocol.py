@@ -1,8 +1,8 @@
 """What a protocol's one file says: names, ports, how replies are cut out of the stream, and the conversation.
 
-A conversation is a generator.  It does no I/O and has no clock.  It yields a `Turn` (what to say, and the stage it
-belongs to), is sent the reply, writes what it learnt into the `Probe` row at once, so that it survives a later
-failure, returns when its goal is reached and raises `Ended` when it is not.
+A conversation is a generator.  It does no I/O and has no clock.  It yields a `Turn` (the words to say, and the stage
+they belong to) and is sent the reply. It writes each fact into the `Probe` row at once, so that the fact survives a
+later failure. It returns when its goal is reached, and raises `Ended` when it is not.
 
 A new protocol is a new file in this room that ends with `PROTOCOL = Protocol(…)`; `registry` finds it by its name.
 """

@@ -37,10 +37,10 @@ async def resolve_domains(
 ) -> None:
     """Emit one `Domain` for each target.
 
-    At most `config.dns.domains_in_flight` are under way at once, and no more is taken from the
-    iterable.  A domain that is `excluded` is not asked about.  `fetch_policy` is awaited for a
-    domain with a valid `_mta-sts` record, to fill in what the policy says before the row goes out;
-    meanwhile others are resolved, until `config.https.waiting` rows are held up so.
+    At most `config.dns.domains_in_flight` are under way at once, and no more is taken from the iterable.  A domain
+    that is `excluded` is not asked about.  `fetch_policy` is awaited for a domain with a valid `_mta-sts` record, to
+    fill in the policy before the row goes out. Others are resolved meanwhile, until `config.https.waiting` rows wait
+    so.
     """
     room = anyio.Semaphore(config.https.waiting)
 

@@ -1,8 +1,8 @@
 """RESOLVE: a mail host to its rows.
 
-It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each port that it is asked on, whatever
-happens; what was not asked or not answered stays null, and a status says why.  An address in place of a name is its own
-address, and no question is asked.
+It uses DNS only.  Every mail host gives one `Host` and one `Tlsa` for each port that it is asked on, whatever happens.
+A question that was not asked or not answered leaves null, and a status says why.  An address in place of a name is its
+own address, and no question is asked.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsCli
 async def _fill_tlsa(row: Tlsa, bases: list[str], dns: DnsClient, limits: DnsSettings) -> None:
     """Ask at each base domain until one has a secure RRset, or fails, which is no absence (RFC 7672 §2.1.2).
 
-    Of a set larger than `max_tlsa` or `max_tlsa_bytes` only a part is kept, by which a chain can be found to match and no more.
+    Only a part is kept of a set larger than `max_tlsa` or `max_tlsa_bytes`. A chain can be found to match it, but
+    never found not to match.
     """
     row.base_domain = bases[0]
     row.status = TlsaStatus.ABSENT

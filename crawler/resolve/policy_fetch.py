@@ -1,9 +1,9 @@
 """Fetch MTA-STS policies (RFC 8461 §3.3): the only HTTPS of the crawler.
 
-It sends one GET to one well-known place, and what it costs is bounded.  Names are
-resolved by our own resolver, the guard is asked about every address connected to, the certificate
-must be valid for the policy host, no redirect is followed, and nothing is read past the limit.
-Whatever happens the row says how it ended; nothing is raised for what a host does.
+It sends one GET to one well-known place, and what it costs is bounded.  Our own resolver resolves the names, and the
+guard is asked about every address before it is connected to. The certificate must be valid for the policy host. No
+redirect is followed, and nothing is read past the limit. Whatever happens the row says how it ended; nothing is raised
+for what a host does.
 """
 
 from __future__ import annotations

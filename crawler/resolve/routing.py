@@ -28,9 +28,9 @@ class Routing:
 def by_mx(records: Iterable[tuple[int, str]], max_mx: int, unreadable: int = 0) -> Routing:
     """The route that MX records (preference, exchange) give; at least one is needed.
 
-    Beside them stood so many `unreadable` ones, which may name a host, so that a null MX alone does not say that there is
-    none.  A host named twice counts with its best preference.  What the exchange is (an alias, an address
-    in dotted form, the domain itself) does not matter here: looking it up shows where it leads.
+    Beside them stood so many `unreadable` ones, which may name a host, so that a null MX alone does not say that there
+    is none.  A host named twice counts with its best preference.  The kind of exchange (an alias, an address in dotted
+    form, the domain itself) does not matter here: looking it up shows where it leads.
     """
     best: dict[str, int] = {}
     nulls: set[int] = set()

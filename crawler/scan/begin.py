@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from crawler.dataset.files import sync_file, temporary_name
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_runs import check_run_id
 from crawler.dataset.workspace import made_directory, sweep
 from crawler.lists.hosts import HostLines
@@ -24,7 +24,7 @@ from crawler.scan.choose_run import RunContext, open_run
 from crawler.scan.request import ScanJob
 
 
-def begin(request: ScanJob, readiness: Readiness) -> tuple[Run, Path, int]:
+def begin(request: ScanJob, readiness: Readiness) -> tuple[RunDirectory, Path, int]:
     """The run, locked, the list to cut and how many names are taken of it.
 
     Tells what was understood of the list.  Raises `UsageError`, also for a list most of whose lines are no names,

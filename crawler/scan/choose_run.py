@@ -19,7 +19,7 @@ from typing import Any
 
 from crawler.dataset.files import replace_durably, sync_file, temporary_name
 from crawler.dataset.manifest import anchors_of, timestamp, versions
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_manifest import MANIFEST, Manifest, read_manifest, stated_schema
 from crawler.dataset.stored_runs import WHOLE, check_run_id
 from crawler.dataset.verify import ensure_columns
@@ -51,7 +51,7 @@ class RunContext:
     readiness: Readiness
 
 
-def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunContext) -> Run:
+def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunContext) -> RunDirectory:
     """The run to work on, new or to be continued, locked.
 
     `wanted` names it; without it the newest unfinished run with the same list and settings is
@@ -59,13 +59,13 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunC
     """
     check_run_id(wanted)
     if wanted is not None:
-        run = Run(data / f"run={wanted}")
+        run = RunDirectory(data / f"run={wanted}")
         if not run.path.exists():
             return _create(run, config, circumstances)
         _must_match(run, config, circumstances)
         return _continued(run)
     for path in sorted(data.glob("run=*"), reverse=True):
-        run = Run(path)
+        run = RunDirectory(path)
         if not (path / MANIFEST).exists():
             continue  # somebody's directory, or a run that is just being made
         try:
@@ -83,7 +83,7 @@ def open_run(data: Path, wanted: str | None, config: Config, circumstances: RunC
     stem = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     names = [stem, *(f"{stem}-{number}" for number in range(2, 100))]
     free = next(name for name in names if not (data / f"run={name}").exists())
-    return _create(Run(data / f"run={free}"), config, circumstances)
+    return _create(RunDirectory(data / f"run={free}"), config, circumstances)
 
 
 def config_sha256(config: Config) -> str:
@@ -96,9 +96,9 @@ def _shaping(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in _FREE}
 
 
-def _create(run: Run, config: Config, circumstances: RunContext) -> Run:
+def _create(run: RunDirectory, config: Config, circumstances: RunContext) -> RunDirectory:
     """Make the run's directory under a hidden name, with lock and manifest, and let it appear whole."""
-    made = Run(temporary_name(run.path))
+    made = RunDirectory(temporary_name(run.path))
     shutil.rmtree(made.path, ignore_errors=True)
     manifest = _first_manifest(run.id, config, circumstances)
     made.make_directories(made.signature(manifest))
@@ -110,7 +110,7 @@ def _create(run: Run, config: Config, circumstances: RunContext) -> Run:
     return run
 
 
-def _locked(run: Run) -> Run:
+def _locked(run: RunDirectory) -> RunDirectory:
     give_up = time.monotonic() + _LOCK_PATIENCE
     while not run.lock():
         if time.monotonic() > give_up:
@@ -119,7 +119,7 @@ def _locked(run: Run) -> Run:
     return run
 
 
-def _continued(run: Run) -> Run:
+def _continued(run: RunDirectory) -> RunDirectory:
     """The run, locked; refused if somebody's files are among its parts."""
     _locked(run)
     if stranger := next(run.foreign_files(), None):
@@ -128,7 +128,7 @@ def _continued(run: Run) -> Run:
     return run
 
 
-def _continuable(run: Run) -> Manifest:
+def _continuable(run: RunDirectory) -> Manifest:
     """The manifest of a run that the present version can continue.  Raises `UsageError`."""
     advice = "name another run by --run"
     if (schema := stated_schema(run.path)) not in (None, SCHEMA_VERSION):
@@ -152,7 +152,7 @@ def _continuable(run: Run) -> Manifest:
     return manifest
 
 
-def _must_match(run: Run, config: Config, circumstances: RunContext) -> None:
+def _must_match(run: RunDirectory, config: Config, circumstances: RunContext) -> None:
     if not run.path.is_dir():
         raise UsageError(f"{run.path}: is not a directory; name another run by --run")
     manifest = _continuable(run)

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from crawler.dataset.manifest import amend, with_reload
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.executors.kept_opt_outs import keep
 from crawler.executors.processes import Pool
 from crawler.model.errors import ConfigError, ScanFailed
@@ -27,7 +27,7 @@ from crawler.settings.config import Config
 class Consent:
     """What was read of the opt-outs, at first and last."""
 
-    def __init__(self, run: Run, config: Config, opt_outs: OptOuts, say: Callable[[str], None]) -> None:
+    def __init__(self, run: RunDirectory, config: Config, opt_outs: OptOuts, say: Callable[[str], None]) -> None:
         self._run, self._config, self._say = run, config, say
         self.opt_outs = opt_outs  #: those in force
 

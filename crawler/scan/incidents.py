@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from crawler.dataset.manifest import amend
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import STEPS
 from crawler.dataset.stored_manifest import Manifest
 from crawler.model.errors import ScanFailed, disk_trouble
@@ -22,7 +22,7 @@ _ENTRIES = ("outages", "doubts", "given_up")
 class IncidentRecord:
     """The incidents of earlier calls, which the manifest holds, and those of this call."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunDirectory) -> None:
         self._run = run
         self._before: dict[str, list[Any]] = {name: [] for name in _ENTRIES}
         self._now: Mapping[str, Sequence[Any]] = {}

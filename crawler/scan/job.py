@@ -25,7 +25,7 @@ from crawler.dataset.files import Damaged
 from crawler.dataset.manifest import timestamp, with_resumption
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import row_count
-from crawler.dataset.run import Run, damage_of
+from crawler.dataset.run import RunDirectory, damage_of
 from crawler.dataset.steps import DOMAINS, HOSTS, MERGED, PROBES, STEPS, Step
 from crawler.dataset.stored_runs import FINISHED, SUSPECT, WHOLE
 from crawler.dataset.verify import ensure_columns, verify_parts
@@ -94,7 +94,7 @@ class _Scan:
     def __init__(
         self,
         request: ScanJob,
-        run: Run,
+        run: RunDirectory,
         source: Path,
         names: int,
         progress: Reporter,

@@ -4,10 +4,10 @@ This module streams from parts to parts in bounded memory and asks nobody.  A pl
 as a whole directory or not at all, and one that stands is never made again, so a resumed run does
 the same shards.
 
-A shard is a hash of what must not be torn apart: the name, so that duplicates meet; the mail host;
-the network of the address (/24 or /48), so that limits per address and network are exact within one
-shard.  A network with more endpoints than a shard should have is torn apart all the same, by address:
-its shards form lots, and `NetworkShare` says what keeps its limit exact.
+Rows go to shards by a hash of what must stay together. In the first step that is the name, so that duplicates meet. In
+the second it is the mail host. In the third it is the network of the address (/24 or /48), so that limits per address
+and network are exact within one shard. A network with more endpoints than a shard should have is divided by address
+all the same. Its shards form lots, and `NetworkShare` keeps its limit exact.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from crawler.dataset.files import digest, replace_durably, sync_directory, temporary_name
 from crawler.dataset.manifest import amend
 from crawler.dataset.parts import PartWriter, opened, read_rows
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import lookup_of
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES, Step
 from crawler.executors.network_shares import divided_networks, metadata_of
@@ -64,7 +64,7 @@ Tick = Callable[[int], None]
 """Told how many rows went by; may raise to stop the work."""
 
 
-def cut_targets(run: Run, source: Path, names: int, config: Config, workers: int, tick: Tick) -> None:
+def cut_targets(run: RunDirectory, source: Path, names: int, config: Config, workers: int, tick: Tick) -> None:
     """The list by A-label (what is no name by its text); `names` is how many are taken of it.
 
     Raises `ListChanged` if it is not, or not any more, the one that the manifest vouches for; then there is no plan.
@@ -83,7 +83,7 @@ def _as_surveyed(source: Path, config: Config, sha256: str | None) -> Iterator[T
         before = _state(source)
         hosts = HostLines.of(config) if config.hosts else None
         yield from read_targets(source, config.limit, lists=config.lists, hosts=hosts)
-        # What was written there meanwhile has another digest now, and what was taken back another time of change.
+        # A list that was written to has another digest now; one that was put back has another time of change.
         if (sha256 is None or digest(source) == sha256) and _state(source) == before:
             return
     except (InputError, FileNotFoundError) as error:  # it was a list when it was looked at
@@ -96,7 +96,7 @@ def _state(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
+def cut_hosts(run: RunDirectory, config: Config, workers: int, tick: Tick) -> None:
     """The mail hosts of all domains; one in several parts meets its doubles in its shard."""
     parts = run.parts("domains")
     bound = 0
@@ -108,7 +108,7 @@ def cut_hosts(run: Run, config: Config, workers: int, tick: Tick) -> None:
     _scatter(run, HOSTS, shards, rows, lambda h: _hash(h.host.encode()) % shards, tick)
 
 
-def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Reach | None = None) -> None:
+def cut_endpoints(run: RunDirectory, config: Config, workers: int, tick: Tick, reach: Reach | None = None) -> None:
     """Hosts x addresses x what they are asked, each with the TLSA records to hold its chain against.
 
     An endpoint beyond a budget stays in, marked, as it gets a row.  `reach` is told of the names that go by.
@@ -146,7 +146,7 @@ def cut_endpoints(run: Run, config: Config, workers: int, tick: Tick, reach: Rea
     _scatter(run, PROBES, spread.shards, rows, lambda e: spread.shard(e.address), tick, spread.lots)
 
 
-def state_divided_networks(run: Run, tick: Tick) -> None:
+def state_divided_networks(run: RunDirectory, tick: Tick) -> None:
     """Write into the manifest which networks are cut by address."""
     lots = divided_networks(run)
     tick(0)
@@ -193,14 +193,14 @@ def shard_count(count: int, size: int, workers: int) -> int:
     return max(1, min(MAX_SHARDS, max(-(-count // size), min(2 * workers, count // _SMALLEST))))
 
 
-def _salt(run: Run) -> bytes:
+def _salt(run: RunDirectory) -> bytes:
     """What nobody knew when the records of the list's domains were written: when and with what this run was begun."""
     manifest = run.manifest()
     words = (manifest.run, manifest.started_at, manifest.config_sha256, manifest.listed)
     return blake2b(repr(words).encode(), digest_size=32).digest()
 
 
-def _endpoints(run: Run, config: Config, budgets: EndpointBudgets) -> Iterator[Endpoint]:
+def _endpoints(run: RunDirectory, config: Config, budgets: EndpointBudgets) -> Iterator[Endpoint]:
     for shard in run.shards(HOSTS):
         # One shard wrote both parts, so the join needs no other.
         hosts, tlsa = run.part_path("hosts", HOSTS, shard), run.part_path("tlsa", HOSTS, shard)
@@ -235,7 +235,7 @@ def _hash(key: bytes) -> int:
 
 
 def _scatter(
-    run: Run,
+    run: RunDirectory,
     step: Step,
     shards: int,
     rows: Iterable[Any],

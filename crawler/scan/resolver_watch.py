@@ -1,8 +1,8 @@
 """Whether a resolver answers while names are resolved; without one every domain would be unknown, at great length.
 
-The question is the one that `scan` begins with: the name servers of the root.  A resolver answers it from memory, so it
-tells that the resolver is there and can be reached, not that it reaches others; what it then cannot find out shows in
-the counts (`outages.suspicions`).
+The question is the one that `scan` begins with: the name servers of the root.  A resolver answers it from memory. So
+the answer tells that the resolver is there, not that it reaches others. Names that it cannot find out show in the
+counts (`plausibility.suspicions`).
 """
 
 from __future__ import annotations

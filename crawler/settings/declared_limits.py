@@ -1,7 +1,7 @@
 """Limits that are no settings: declared where they hold, and collected for docs/limits.md.
 
-A limit that an operator may want to change is a setting.  What is here bounds what a stranger's bytes may cost, and
-changing it would change what the program is.
+A limit that an operator may want to change is a setting. The limits here bound the cost of a stranger's bytes; with
+other ones it would be another program.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The TLS handshake over memory buffers: what we offer, what was negotiated, the chain as sent.
 
-Bytes go in and bytes come out; it has no sockets.  The library is pyOpenSSL, whose `cryptography`
-wheel carries its own current OpenSSL, so groups are readable, X25519MLKEM768 is offered, and the
-received chain is to be had without verifying it.  The chain is judged elsewhere.
+Bytes go in and bytes come out; it has no sockets.  The library is pyOpenSSL, whose `cryptography` wheel carries its
+own current OpenSSL. So groups are readable, X25519MLKEM768 is offered, and the received chain can be had without
+verifying it.  The chain is judged elsewhere.
 
 Accepted, so that it can be counted: TLS 1.0 to 1.3, every cipher of the wheel but anonymous ones,
 servers from before RFC 5746.  SSLv3, RC4, 3DES and EXPORT are not in the wheel; what fails for that
@@ -270,7 +270,7 @@ def is_post_quantum(group: str | None) -> bool:
 
 
 def offered(*, post_quantum: bool = True) -> dict[str, Any]:
-    """What our ClientHello offers, for the manifest: versions, ciphers, groups, SNI rule, one hello in hex."""
+    """The offer of our ClientHello, for the manifest: versions, ciphers, groups, SNI rule, one hello in hex."""
     contexts = TlsContexts(post_quantum=post_quantum)
     context = contexts.modern
     hello = TlsClient(context, b"mx.example").start()

@@ -22,7 +22,7 @@ from crawler.chains import chain_index, incomplete, intermediates
 from crawler.chains.incomplete import judge_incomplete
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import PartWriter, read_rows
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import PROBES
 from crawler.dataset.verify import verify_parts
@@ -47,12 +47,12 @@ from tests.kit.chains import START, Subject, der
 STRANGE_LEAF = OTHER.leaf(HOST)
 
 
-def rows_of(run: Run) -> list[IncompleteChain]:
+def rows_of(run: RunDirectory) -> list[IncompleteChain]:
     judge_incomplete(run, SIGNATURE, lambda rows: None)
     return [row for part in run.parts("incomplete_chains") for row in read_rows(part, IncompleteChain)]
 
 
-def verdicts(run: Run) -> dict[str | None, bool | None]:
+def verdicts(run: RunDirectory) -> dict[str | None, bool | None]:
     """By leaf."""
     return {row.leaf_sha256: row.trusted_if_known for row in rows_of(run)}
 
@@ -224,7 +224,7 @@ def test_a_run_that_an_older_version_began_gets_its_table(tmp_path: Path) -> Non
     assert verdicts(run) == {sha256(LEAF): True}
 
 
-def done_again(run: Run, chain: list[x509.Certificate]) -> None:
+def done_again(run: RunDirectory, chain: list[x509.Certificate]) -> None:
     """The one shard of PROBE, whose host sends this chain."""
     output = ShardOutput(run, PROBES, 0, SIGNATURE)
     output.emit(probed(TrustStore(str(run.trust_anchors)), chain, START))

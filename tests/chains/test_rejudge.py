@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from analysis.figures.compute import Figure, figures
 from analysis.figures.shares import Share
-from analysis.runs.run import Run as OpenedRun
+from analysis.runs.run import Run
 from crawler.chains import rejudge as room
 from crawler.chains.rejudge import VERDICTS, Rule, rejudge
 from crawler.commands import main as cli
 from crawler.dataset.files import temporary_name
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.lab.servers.oddities import changed
 from crawler.model.rows import SCHEMA_VERSION, TABLES, schema_of
 from tests.kit.chain_runs import (
@@ -68,7 +68,7 @@ def rows_of(run: Path, table: str) -> Rows:
     return sorted(({name: row.get(name) for name in schema_of(TABLES[table]).names} for row in rows), key=repr)
 
 
-def again(run: Run, out: Path, rule: Rule | None = None) -> Path:
+def again(run: RunDirectory, out: Path, rule: Rule | None = None) -> Path:
     """The run, judged again."""
     rejudge(run.path.parent, run.id, out, rule or Rule())
     return out / run.path.name
@@ -85,7 +85,7 @@ def digests(*chain: x509.Certificate) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> RunDirectory:
     return stored(tmp_path / "data" / "run=test", CHAINS, shards=3)
 
 
@@ -110,7 +110,9 @@ def test_the_same_store_and_rule_leave_every_table_of_the_sample_as_it_was(tmp_p
         assert sorted(made, key=repr) == sorted(before, key=repr), table
 
 
-def test_chains_of_every_kind_keep_their_verdicts_whenever_they_are_judged_again(run: Run, tmp_path: Path) -> None:
+def test_chains_of_every_kind_keep_their_verdicts_whenever_they_are_judged_again(
+    run: RunDirectory, tmp_path: Path
+) -> None:
     assert rows_of(again(run, tmp_path / "out"), "probes") == rows_of(run.path, "probes")
     assert len(set(by_chain(run.path, "chain_error_code", "name_match", "within_validity").values())) > 5
 
@@ -122,8 +124,10 @@ def test_dates_are_judged_at_the_time_of_the_probe_and_not_at_ours(tmp_path: Pat
     assert rows_of(again(run, tmp_path / "out"), "probes") == rows_of(run.path, "probes")
 
 
-def test_judged_again_by_its_first_rule_a_run_is_what_it_was(run: Run, tmp_path: Path, other_roots: str) -> None:
-    elsewhere = Run(again(run, tmp_path / "one", Rule(other_roots, "known", START + timedelta(900))))
+def test_judged_again_by_its_first_rule_a_run_is_what_it_was(
+    run: RunDirectory, tmp_path: Path, other_roots: str
+) -> None:
+    elsewhere = RunDirectory(again(run, tmp_path / "one", Rule(other_roots, "known", START + timedelta(900))))
     back = again(elsewhere, tmp_path / "two", Rule(str(run.trust_anchors)))
     assert rows_of(elsewhere.path, "probes") != rows_of(run.path, "probes") == rows_of(back, "probes")
 
@@ -131,7 +135,9 @@ def test_judged_again_by_its_first_rule_a_run_is_what_it_was(run: Run, tmp_path:
 # --- another store, another rule ------------------------------------------------------------------
 
 
-def test_another_store_gives_its_own_verdicts_and_the_names_stay(run: Run, tmp_path: Path, other_roots: str) -> None:
+def test_another_store_gives_its_own_verdicts_and_the_names_stay(
+    run: RunDirectory, tmp_path: Path, other_roots: str
+) -> None:
     judged = by_chain(again(run, tmp_path / "out", Rule(other_roots)), "chain_trusted", "name_match", "strict_valid")
     assert judged[digests(LEAF, INTERMEDIATE)] == (False, True, False)
     assert judged[digests(*CHAINS[5])] == (True, True, True)
@@ -139,7 +145,9 @@ def test_another_store_gives_its_own_verdicts_and_the_names_stay(run: Run, tmp_p
     assert judged[digests(SELF_SIGNED)] == (False, True, False)
 
 
-def test_chains_that_lack_an_issuer_are_those_of_the_new_store(run: Run, tmp_path: Path, other_roots: str) -> None:
+def test_chains_that_lack_an_issuer_are_those_of_the_new_store(
+    run: RunDirectory, tmp_path: Path, other_roots: str
+) -> None:
     made = again(run, tmp_path / "out", Rule(other_roots))
     refused = {chain for chain, (code,) in by_chain(made, "chain_error_code").items() if code in (2, 20, 21)}
     assert {tuple(row["received_chain"]) for row in rows_of(made, "incomplete_chains")} == refused
@@ -147,7 +155,9 @@ def test_chains_that_lack_an_issuer_are_those_of_the_new_store(run: Run, tmp_pat
     assert {row["trusted_if_known"] for row in rows_of(made, "incomplete_chains")} == {False}
 
 
-def test_with_known_intermediates_a_chain_is_trusted_that_was_sent_without_one(run: Run, tmp_path: Path) -> None:
+def test_with_known_intermediates_a_chain_is_trusted_that_was_sent_without_one(
+    run: RunDirectory, tmp_path: Path
+) -> None:
     made = again(run, tmp_path / "out", Rule(intermediates="known"))
     columns = ("chain_trusted", "chain_error_code", "chain_error", "within_validity", "strict_valid", "chain_ordered")
     judged = by_chain(made, *columns)
@@ -158,7 +168,7 @@ def test_with_known_intermediates_a_chain_is_trusted_that_was_sent_without_one(r
     assert {tuple(row["received_chain"]) for row in rows_of(made, "incomplete_chains")} == {digests(*CHAINS[5])}
 
 
-def test_dates_are_judged_at_a_time_that_was_asked_for(run: Run, tmp_path: Path) -> None:
+def test_dates_are_judged_at_a_time_that_was_asked_for(run: RunDirectory, tmp_path: Path) -> None:
     made = by_chain(again(run, tmp_path / "out", Rule(at=START - timedelta(40))), "chain_trusted", "within_validity")
     assert made[digests(LEAF, INTERMEDIATE)] == (True, False)
     assert made[digests(*CHAINS[9])] == (True, False)  # the leaf was good then, the intermediate not yet
@@ -167,7 +177,9 @@ def test_dates_are_judged_at_a_time_that_was_asked_for(run: Run, tmp_path: Path)
 
 
 @pytest.mark.parametrize("rule", [Rule(), Rule(intermediates="known"), Rule(at=START + timedelta(900))])
-def test_nothing_but_the_verdicts_on_chains_changes(run: Run, tmp_path: Path, other_roots: str, rule: Rule) -> None:
+def test_nothing_but_the_verdicts_on_chains_changes(
+    run: RunDirectory, tmp_path: Path, other_roots: str, rule: Rule
+) -> None:
     made = again(run, tmp_path / "out", Rule(other_roots, rule.intermediates, rule.at))
     for table in set(TABLES) - {"probes", "incomplete_chains"}:
         assert rows_of(made, table) == rows_of(run.path, table)
@@ -183,7 +195,7 @@ def test_nothing_but_the_verdicts_on_chains_changes(run: Run, tmp_path: Path, ot
 
 
 @pytest.mark.parametrize("how", ["missing", "not a certificate", "over budget"])
-def test_a_lost_leaf_leaves_every_verdict_unknown_and_none_no(run: Run, tmp_path: Path, how: str) -> None:
+def test_a_lost_leaf_leaves_every_verdict_unknown_and_none_no(run: RunDirectory, tmp_path: Path, how: str) -> None:
     run = stored(tmp_path / "lost" / "run=test", CHAINS)
     without(run, LEAF, how)
     judged = by_chain(again(run, tmp_path / "out", Rule(intermediates="known")), *VERDICTS)
@@ -201,12 +213,12 @@ def test_a_lost_intermediate_leaves_chain_and_dates_unknown_and_the_names_known(
     assert judged[digests(*CHAINS[8])] == (None, None, False, False)  # whoever issued it, its name is wrong
 
 
-def test_an_endpoint_that_sent_no_chain_has_no_verdict(run: Run, tmp_path: Path) -> None:
+def test_an_endpoint_that_sent_no_chain_has_no_verdict(run: RunDirectory, tmp_path: Path) -> None:
     (silent,) = (r for r in rows_of(again(run, tmp_path / "out"), "probes") if r["received_chain"] is None)
     assert {silent[name] for name in VERDICTS} == {None}
 
 
-def test_a_part_that_lacks_newer_columns_is_judged_and_has_them_empty(run: Run, tmp_path: Path) -> None:
+def test_a_part_that_lacks_newer_columns_is_judged_and_has_them_empty(run: RunDirectory, tmp_path: Path) -> None:
     for part in run.parts("probes"):
         pq.write_table(pq.read_table(part, partitioning=None).drop_columns(["common_name_match", "dane_error"]), part)
     made = again(run, tmp_path / "out")
@@ -232,9 +244,9 @@ def test_certificates_odd_in_form_are_judged_again_as_they_were(tmp_path: Path) 
 # --- what it says of itself -------------------------------------------------------------------------
 
 
-def test_the_manifest_says_of_which_run_when_and_how(run: Run, tmp_path: Path, other_roots: str) -> None:
-    first = Run(again(run, tmp_path / "one", Rule(other_roots, "known", START)))
-    second = Run(again(first, tmp_path / "two", Rule(intermediates="as-sent")))
+def test_the_manifest_says_of_which_run_when_and_how(run: RunDirectory, tmp_path: Path, other_roots: str) -> None:
+    first = RunDirectory(again(run, tmp_path / "one", Rule(other_roots, "known", START)))
+    second = RunDirectory(again(first, tmp_path / "two", Rule(intermediates="as-sent")))
     before, once, twice = (one.manifest().as_dict() for one in (run, first, second))
     (how,) = once["rejudged"]
     assert (how["run"], how["intermediates"], how["judged_for"]) == (str(run.path), "known", START.isoformat())
@@ -252,7 +264,7 @@ def test_the_manifest_says_of_which_run_when_and_how(run: Run, tmp_path: Path, o
 
 def test_figures_of_a_run_judged_again_are_computed_as_ever_and_their_signature_says_how(tmp_path: Path) -> None:
     rejudge(SAMPLE, "sample", tmp_path, Rule(intermediates="known"))
-    with OpenedRun.open(SAMPLE) as measured, OpenedRun.open(tmp_path) as judged:
+    with Run.open(SAMPLE) as measured, Run.open(tmp_path) as judged:
         before, after = ({f.id: f for f in figures(opened)} for opened in (measured, judged))
     name = "strict_validation.hosts.any"
     promised = before["strict_validation_if_intermediates_known.hosts.any"]
@@ -268,7 +280,7 @@ def counts(figure: Figure) -> tuple[float, float, float]:
 
 
 def test_the_command_ends_with_what_has_changed(
-    run: Run, tmp_path: Path, other_roots: str, capsys: pytest.CaptureFixture[str]
+    run: RunDirectory, tmp_path: Path, other_roots: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, out = str(run.path.parent), str(tmp_path / "out")
     assert cli.main(["rejudge", "--data", data, "--out", out, "--ca-file", other_roots]) == 0
@@ -294,7 +306,7 @@ class Stopped(BaseException):
 
 
 def test_stopped_anywhere_it_leaves_nothing_that_a_reader_would_find(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     genuine, left = room.Silent.advance, [0]
 
@@ -318,7 +330,9 @@ def test_stopped_anywhere_it_leaves_nothing_that_a_reader_would_find(
     assert not list((tmp_path / "out").rglob(".tmp-*"))
 
 
-def test_what_a_killed_process_left_is_removed_and_a_file_of_somebody_else_is_not(run: Run, tmp_path: Path) -> None:
+def test_what_a_killed_process_left_is_removed_and_a_file_of_somebody_else_is_not(
+    run: RunDirectory, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     out.mkdir()
     left = temporary_name(out / "run=test")
@@ -329,7 +343,7 @@ def test_what_a_killed_process_left_is_removed_and_a_file_of_somebody_else_is_no
     assert sorted(path.name for path in out.iterdir()) == ["notes.txt", "run=test"]
 
 
-def test_the_run_judged_is_not_touched(run: Run, tmp_path: Path) -> None:
+def test_the_run_judged_is_not_touched(run: RunDirectory, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     again(run, tmp_path / "out", Rule(intermediates="known"))
     assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
@@ -338,21 +352,21 @@ def test_the_run_judged_is_not_touched(run: Run, tmp_path: Path) -> None:
 # --- what a person may get wrong --------------------------------------------------------------------
 
 
-def change(**entries: Any) -> Callable[[Run], None]:
+def change(**entries: Any) -> Callable[[RunDirectory], None]:
     """A manifest with other entries."""
     return lambda run: amended(run, **entries)
 
 
-def lose(name: str) -> Callable[[Run], None]:
+def lose(name: str) -> Callable[[RunDirectory], None]:
     return lambda run: (run.path / name).unlink()
 
 
-def damage(run: Run) -> None:
+def damage(run: RunDirectory) -> None:
     part = run.path / "probes" / "probes-0000.parquet"
     part.write_bytes(b"PAR1" + part.read_bytes()[4:-8])
 
 
-BAD: dict[str, tuple[list[str], Callable[[Run], Any], str]] = {
+BAD: dict[str, tuple[list[str], Callable[[RunDirectory], Any], str]] = {
     "unfinished": ([], change(state="interrupted"), "interrupted, not finished"),
     "unfinished, by default": (["--run", ""], change(state="running"), "holds no finished run"),
     "another schema": ([], change(schema_version=SCHEMA_VERSION + 1), "is newer than this program reads"),
@@ -379,7 +393,7 @@ BAD: dict[str, tuple[list[str], Callable[[Run], Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_used_is_one_line_exit_code_2_and_leaves_nothing(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     options, prepare, words = BAD[case]
@@ -393,13 +407,13 @@ def test_what_cannot_be_used_is_one_line_exit_code_2_and_leaves_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_run_that_was_judged_again_is_finished_and_no_scan_writes_into_it(run: Run, tmp_path: Path) -> None:
-    made = Run(again(run, tmp_path / "out"))
+def test_a_run_that_was_judged_again_is_finished_and_no_scan_writes_into_it(run: RunDirectory, tmp_path: Path) -> None:
+    made = RunDirectory(again(run, tmp_path / "out"))
     assert made.manifest().state == "finished" and not made.work.exists()
     assert json.loads((made.path / "manifest.json").read_text())["run"] == "test"
 
 
-def test_anchors_may_be_those_of_several_files_at_once(run: Run, tmp_path: Path) -> None:
+def test_anchors_may_be_those_of_several_files_at_once(run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "both.pem").write_text(pem(ANCHOR, OTHER_ANCHOR))
     made = again(run, tmp_path / "out", Rule(str(tmp_path / "both.pem")))
     trusted = [trusted for (trusted,) in by_chain(made, "chain_trusted").values()]

@@ -246,3 +246,14 @@ def test_the_help_of_an_option_is_the_meaning_of_its_setting(
     names = ("resolver", "ehlo_name", "exclude", "protocol", "source_address", "tlsa", "mta_sts", "limit", "workers")
     meanings = {field.name: field.metadata["doc"] for field in fields(Config)}
     assert [name for name in names if meanings[name] not in said] == []
+
+
+def test_the_program_measures_without_pandas(tmp_path: Path) -> None:
+    """pyarrow imports it with the first array that it makes, where it is installed: a quarter of a second of each process."""
+    code = (
+        "import sys; from crawler.commands.main import main\n"
+        f"sys.argv[1:] = ['rejudge', '--data', {str(tmp_path)!r}]\n"
+        "code = main(); import pyarrow as pa; pa.array(['a']); print(code, 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["2", "False"], done.stderr

@@ -19,7 +19,7 @@ from crawler.dataset.counts import counts_of
 from crawler.dataset.files import Damaged
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import PartWriter, read_rows
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import PROBES
 from crawler.dataset.verify import verify_parts
@@ -33,9 +33,9 @@ def key(n: int) -> str:
     return sha256(bytes([n])).hexdigest()
 
 
-def made(path: Path, shards: int = SHARDS) -> Run:
+def made(path: Path, shards: int = SHARDS) -> RunDirectory:
     """A run whose endpoints are cut and not yet probed."""
-    run = Run(path / "run=test")
+    run = RunDirectory(path / "run=test")
     run.path.mkdir(parents=True)
     run.make_directories(SIGNATURE)
     (run.work / PROBES.folder).mkdir()
@@ -44,7 +44,7 @@ def made(path: Path, shards: int = SHARDS) -> Run:
     return run
 
 
-def probe(run: Run, shard: int, keys: Iterable[int]) -> None:
+def probe(run: RunDirectory, shard: int, keys: Iterable[int]) -> None:
     """Do a shard whose hosts send these certificates."""
     output = ShardOutput(run, PROBES, shard, SIGNATURE)
     for n in keys:
@@ -53,11 +53,11 @@ def probe(run: Run, shard: int, keys: Iterable[int]) -> None:
     output.commit({"duplicates": 0})
 
 
-def merged(run: Run) -> None:
+def merged(run: RunDirectory) -> None:
     merge(run, "certificates", SIGNATURE, lambda rows: None)
 
 
-def stored(run: Run) -> Counter[int]:
+def stored(run: RunDirectory) -> Counter[int]:
     """How often readers see each certificate."""
     return Counter(row.der[0] for part in run.parts("certificates") for row in read_rows(part, Certificate))
 
@@ -125,7 +125,7 @@ def test_a_merge_that_was_interrupted_and_has_less_to_do_leaves_nothing_of_the_f
     for shard in range(SHARDS):
         probe(run, shard, range(10))
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Run, "mark_merged", lambda *_: (_ for _ in ()).throw(Stopped))
+        patch.setattr(RunDirectory, "mark_merged", lambda *_: (_ for _ in ()).throw(Stopped))
         merged(run)
     assert len(list((run.path / "certificates").glob("merged-*"))) == 5
     probe(run, 2, [3])

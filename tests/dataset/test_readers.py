@@ -22,7 +22,7 @@ import pytest
 from analysis.runs.run import Run
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import PartWriter
-from crawler.dataset.run import Run as StoredRun
+from crawler.dataset.run import RunDirectory as StoredRun
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import PROBES
 from crawler.model.rows import SCHEMA_VERSION, TABLES, Certificate, Probe, schema_of

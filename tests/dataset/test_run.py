@@ -15,7 +15,7 @@ import pytest
 from crawler.dataset.files import Damaged, write_json
 from crawler.dataset.merging import merge
 from crawler.dataset.parts import PartWriter, distinct, read_rows, row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
 from crawler.dataset.stored_manifest import Manifest
@@ -41,15 +41,15 @@ NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    made = Run(tmp_path / "run=test")
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
     made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
     return made
 
 
-def put_shards(run: Run, step: Any, rows: dict[int, list[Any]]) -> None:
+def put_shards(run: RunDirectory, step: Any, rows: dict[int, list[Any]]) -> None:
     (run.work / step.folder).mkdir()
     for shard, content in rows.items():
         writer = PartWriter(run.shard_path(step, shard), step.row, SIGNATURE)
@@ -94,13 +94,13 @@ def test_memory_is_bounded_by_row_groups_and_order_is_kept(tmp_path: Path) -> No
     assert [row.host for row in read_rows(tmp_path / "part", MailHost)] == [f"mx{n}.example" for n in range(1000)]
 
 
-def test_every_table_can_be_opened_from_the_start(run: Run) -> None:
+def test_every_table_can_be_opened_from_the_start(run: RunDirectory) -> None:
     for table, row in TABLES.items():
         assert pq.read_table(run.path / table).num_rows == 0
         assert pq.read_schema(run.parts(table)[0]).names == [field.name for field in fields(row)]
 
 
-def test_nothing_is_visible_before_the_commit_and_all_of_it_after(run: Run) -> None:
+def test_nothing_is_visible_before_the_commit_and_all_of_it_after(run: RunDirectory) -> None:
     put_shards(run, HOSTS, {3: [MailHost("mx.example")]})
     output = ShardOutput(run, HOSTS, 3, SIGNATURE)
     output.emit(Host(host="mx.example"))
@@ -114,7 +114,7 @@ def test_nothing_is_visible_before_the_commit_and_all_of_it_after(run: Run) -> N
     assert not list(run.path.rglob(".tmp*"))
 
 
-def test_a_shard_done_again_replaces_what_it_wrote_even_where_it_finds_less(run: Run) -> None:
+def test_a_shard_done_again_replaces_what_it_wrote_even_where_it_finds_less(run: RunDirectory) -> None:
     put_shards(run, DOMAINS, {0: [Target("a.example")]})
     for policies in (2, 0):
         output = ShardOutput(run, DOMAINS, 0, SIGNATURE)
@@ -134,7 +134,7 @@ def flipped(path: Path, where: int) -> None:
     path.write_bytes(content)
 
 
-def test_a_finished_shard_whose_part_holds_something_else_is_done_again(run: Run) -> None:
+def test_a_finished_shard_whose_part_holds_something_else_is_done_again(run: RunDirectory) -> None:
     put_shards(run, HOSTS, {0: [MailHost("a.example")], 1: [MailHost("b.example")]})
     for shard, host in enumerate(("a.example", "b.example")):
         output = ShardOutput(run, HOSTS, shard, SIGNATURE)
@@ -169,7 +169,7 @@ def test_a_changed_page_is_never_read_as_if_it_were_whole(tmp_path: Path) -> Non
         list(read_rows(path, MailHost))
 
 
-def test_files_of_others_are_neither_read_nor_removed(run: Run) -> None:
+def test_files_of_others_are_neither_read_nor_removed(run: RunDirectory) -> None:
     put_shards(run, PROBES, {0: []})
     output = ShardOutput(run, PROBES, 0, SIGNATURE)
     output.emit(Certificate(sha256="00" * 32, der=b"x"))
@@ -190,14 +190,14 @@ def test_files_of_others_are_neither_read_nor_removed(run: Run) -> None:
     assert [part.name for part in run.parts("certificates")] == ["empty.parquet", "merged-0000.parquet"]
 
 
-def test_an_abandoned_shard_leaves_nothing(run: Run) -> None:
+def test_an_abandoned_shard_leaves_nothing(run: RunDirectory) -> None:
     output = ShardOutput(run, PROBES, 0, SIGNATURE)
     output.emit(Probe(host="mx.example"))
     output.abandon()
     assert not list(run.path.rglob(".tmp*"))
 
 
-def test_leftovers_of_a_killed_process_are_removed(run: Run) -> None:
+def test_leftovers_of_a_killed_process_are_removed(run: RunDirectory) -> None:
     ShardOutput(run, PROBES, 0, SIGNATURE).emit(Probe(host="mx.example"))
     (run.work / ".tmp-endpoints-1").mkdir()
     assert list(run.path.rglob(".tmp*"))
@@ -206,7 +206,7 @@ def test_leftovers_of_a_killed_process_are_removed(run: Run) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "marker"])
-def test_a_marker_without_its_parts_does_not_count(run: Run, damage: str) -> None:
+def test_a_marker_without_its_parts_does_not_count(run: RunDirectory, damage: str) -> None:
     put_shards(run, HOSTS, {0: [MailHost("mx.example")]})
     output = ShardOutput(run, HOSTS, 0, SIGNATURE)
     output.emit(Host(host="mx.example"))
@@ -222,8 +222,8 @@ def test_a_marker_without_its_parts_does_not_count(run: Run, damage: str) -> Non
     assert run.finished(HOSTS) == {}
 
 
-def test_the_lock_keeps_others_out_and_is_gone_with_its_holder(run: Run) -> None:
-    other = Run(run.path)
+def test_the_lock_keeps_others_out_and_is_gone_with_its_holder(run: RunDirectory) -> None:
+    other = RunDirectory(run.path)
     assert run.lock()
     assert not other.lock()
     run.unlock()
@@ -231,14 +231,14 @@ def test_the_lock_keeps_others_out_and_is_gone_with_its_holder(run: Run) -> None
     other.unlock()
 
 
-def test_the_lock_holds_as_long_as_an_heir_of_its_descriptor_lives(run: Run) -> None:
+def test_the_lock_holds_as_long_as_an_heir_of_its_descriptor_lives(run: RunDirectory) -> None:
     assert run.lock()
     assert run.lock_descriptor is not None
     heir = os.dup(run.lock_descriptor)
     run.unlock()
-    assert not Run(run.path).lock()
+    assert not RunDirectory(run.path).lock()
     os.close(heir)
-    last = Run(run.path)
+    last = RunDirectory(run.path)
     assert last.lock()
     last.unlock()
 

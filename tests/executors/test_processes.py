@@ -13,7 +13,7 @@ import anyio.abc
 import pytest
 
 from crawler.dataset.parts import PartWriter
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import DOMAINS, PROBES
 from crawler.executors.processes import Pool
 from crawler.model.errors import ScanFailed
@@ -35,7 +35,7 @@ for line in sys.stdin:
 
 def pool(tmp_path: Path, *, before: str = "", after: str = "") -> Pool:
     command = [sys.executable, "-c", WORKER.format(before=before, after=after)]
-    return Pool(Run(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None)
+    return Pool(RunDirectory(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None)
 
 
 def test_workers_judge_by_the_trust_anchors_of_the_run_whatever_is_installed_now(tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_workers_judge_by_the_trust_anchors_of_the_run_whatever_is_installed_now
         "sys.stdin.readline()", f"open({str(greeting)!r}, 'w').write(sys.stdin.readline())", 1
     )
     command = [sys.executable, "-c", code]
-    anyio.run(main, Pool(Run(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None))
+    anyio.run(main, Pool(RunDirectory(tmp_path), Config(), 1, command=command, on_rows=lambda rows: None))
     assert json.loads(greeting.read_text())["config"]["ca_file"] == str(tmp_path / "trust-anchors.pem")
 
 
 @pytest.mark.parametrize("said", ["x" * 100_000, "no JSON"])
 def test_a_process_that_says_what_no_worker_says_is_ended_and_the_scan_fails_at_last(tmp_path: Path, said: str) -> None:
-    run = Run(tmp_path)
+    run = RunDirectory(tmp_path)
     run.make_directories({})
     run.shard_path(DOMAINS, 0).parent.mkdir()
     shard = PartWriter(run.shard_path(DOMAINS, 0), Target, {})
@@ -135,7 +135,7 @@ for line in sys.stdin:
                 await pool.do(DOMAINS, [0, 1], 0)
 
     command = [sys.executable, "-c", code]
-    anyio.run(main, Pool(Run(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
+    anyio.run(main, Pool(RunDirectory(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
     assert sorted(done.read_text().split()) == ["0", "1"]
 
 
@@ -162,7 +162,7 @@ for line in sys.stdin:
                 await pool.do(PROBES, range(24), 0, lots)
 
     command = [sys.executable, "-c", code]
-    anyio.run(main, Pool(Run(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
+    anyio.run(main, Pool(RunDirectory(tmp_path), Config(), 2, command=command, on_rows=lambda rows: None))
     at: dict[str, Counter[str]] = {lot: Counter() for lot in lots.values()}
     begun, owners = [], set()
     for word, shard, pid in (line.split() for line in journal.read_text().splitlines()):
@@ -238,7 +238,7 @@ def alarmed(tmp_path: Path, size: int) -> tuple[Pool, list[str], list[dict[str, 
     code = ALARMED.format(first=str(tmp_path / "first"), both=size == 1, journal=str(journal))
     told: list[dict[str, Any]] = []
     found = Pool(
-        Run(tmp_path),
+        RunDirectory(tmp_path),
         Config(),
         size,
         command=[sys.executable, "-c", code],
@@ -293,7 +293,7 @@ def test_a_process_that_comes_later_is_told_of_the_opt_outs_in_force(tmp_path: P
     code = WORKER.format(before="sys.stdin.readline(); sys.exit()", after="").replace(
         "sys.stdin.readline()", f"open({str(greetings)!r}, 'a').write(sys.stdin.readline())", 1
     )
-    found = Pool(Run(tmp_path), Config(), 1, command=[sys.executable, "-c", code], on_rows=lambda rows: None)
+    found = Pool(RunDirectory(tmp_path), Config(), 1, command=[sys.executable, "-c", code], on_rows=lambda rows: None)
 
     async def main() -> None:
         with anyio.fail_after(30):

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.dataset.files import temporary_name
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import DOMAINS, PROBES, STEPS
 from crawler.executors.quarantine import Quarantine
 from crawler.politeness.pacing import network_of
@@ -118,7 +118,7 @@ def test_what_raises_an_error_each_time_is_given_up_as_well(kit: Kit, undisturbe
 def test_what_was_given_up_is_not_tried_again_when_the_run_is_continued(kit: Kit) -> None:
     poison = {POISON: "name7.example", "FAKE_POISON_KIND": "raise"}
     kit.scan("data", environment=poison | {"FAKE_FULL_DISK": "1"}, code=1)
-    run = Run(kit.run("data"))
+    run = RunDirectory(kit.run("data"))
     divided = run.divided(DOMAINS)
     assert divided and len(kit.manifest("data")["given_up"]) == 1
     kit.scan("data", environment=poison)
@@ -131,7 +131,7 @@ def test_a_run_cut_off_in_the_hunt_goes_on_with_what_was_divided(kit: Kit, undis
     """Rows lie either in the one shard or in the two, whatever the moment."""
     kit.config.write_text(kit.config.read_text() + "[watch]\ngiven_up = 0\n")
     kit.scan("data", "--run", "one", environment={POISON: "smtp:mx3.example"}, code=1)
-    run = Run(kit.run("data"))
+    run = RunDirectory(kit.run("data"))
     divided = run.divided(PROBES)
     assert divided and not divided.keys() & set(run.shards(PROBES))
     kit.scan("data", "--run", "one")
@@ -141,7 +141,7 @@ def test_a_run_cut_off_in_the_hunt_goes_on_with_what_was_divided(kit: Kit, undis
 def test_files_of_a_division_without_its_marker_are_no_shards(kit: Kit, undisturbed: Rows) -> None:
     """As a process leaves them that was killed before it wrote the marker."""
     kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
-    run = Run(kit.run("data"))
+    run = RunDirectory(kit.run("data"))
     shard = run.shards(PROBES)[0]
     for number in (5_000, 5_001):
         run.shard_path(PROBES, number).write_bytes(run.shard_path(PROBES, shard).read_bytes())
@@ -165,7 +165,7 @@ def test_a_full_disk_while_a_shard_is_divided_ends_the_scan_with_one_line(
 
 def test_half_a_division_that_was_killed_is_cleared_away(kit: Kit) -> None:
     kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
-    left = temporary_name(Run(kit.run("data")).shard_path(PROBES, 5_000))
+    left = temporary_name(RunDirectory(kit.run("data")).shard_path(PROBES, 5_000))
     left.write_text("half")
     kit.scan("data")
     assert not left.exists()
@@ -174,7 +174,7 @@ def test_half_a_division_that_was_killed_is_cleared_away(kit: Kit) -> None:
 def test_a_divided_shard_of_which_a_part_is_lost_ends_the_scan_with_one_line(kit: Kit) -> None:
     raises = {POISON: "name7.example", "FAKE_POISON_KIND": "raise"}
     kit.scan("data", environment=raises | {"FAKE_FULL_DISK": "1"}, code=1)
-    run = Run(kit.run("data"))
+    run = RunDirectory(kit.run("data"))
     run.shard_path(DOMAINS, max(max(pair) for pair in run.divided(DOMAINS).values())).unlink()
     _, err = kit.scan("data", code=1)
     assert "is part of a divided shard, and gone" in err.splitlines()[-1] and "Traceback" not in err
@@ -240,7 +240,7 @@ def test_a_group_waits_while_one_of_its_shards_may_not_begin() -> None:
 def test_names_of_one_address_stay_together_until_nothing_else_is_left(kit: Kit) -> None:
     """As one of them may have to stand for the others."""
     kit.scan("data", environment={POISON: "smtp:mx3.example", "FAKE_POISON_KIND": "raise"})
-    run = Run(kit.run("data"))
+    run = RunDirectory(kit.run("data"))
     pieces = [pq.read_table(run.shard_path(PROBES, piece)) for pair in run.divided(PROBES).values() for piece in pair]
     assert pieces
     for table in pieces:
@@ -286,7 +286,7 @@ def test_what_was_given_up_is_in_the_manifest_though_the_scan_is_killed(kit: Kit
 def test_what_was_recorded_as_given_up_and_is_measured_after_all_is_no_longer_recorded(kit: Kit) -> None:
     """As a scan leaves it that was killed between the record and the rows."""
     kit.scan("data", environment={"FAKE_FULL_DISK": "1"}, code=1)
-    run = Run(kit.run("data"))
+    run = RunDirectory(kit.run("data"))
     unfinished, older = {"step": "probes", "shard": 0, "name": "mx3.example"}, {"step": "domains", "name": "x.example"}
     amended(run, given_up=[older, unfinished])
     kit.scan("data")

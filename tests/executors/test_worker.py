@@ -18,7 +18,7 @@ import pytest
 
 from crawler.dataset.files import Damaged
 from crawler.dataset.parts import PartWriter
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import HOSTS
 from crawler.dataset.stored_manifest import Manifest
 from crawler.dns.client import DnsClient
@@ -33,8 +33,8 @@ SIGNATURE = {"run": "test", "config_sha256": "00"}
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    made = Run(tmp_path / "run=test")
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
     made.write_manifest(Manifest.of(SIGNATURE))
@@ -48,7 +48,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_a_shard_is_closed_beside_the_event_loop_however_slow_the_disk(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a second for each sync, as on a network file system: conversations go on, and no host seems to time out."""
     syncing: set[int] = set()
@@ -88,7 +88,7 @@ def test_a_shard_is_closed_beside_the_event_loop_however_slow_the_disk(
     assert sorted(run.finished(HOSTS)) == [0, 1]
 
 
-def failure(run: Run, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> dict[str, Any]:
+def failure(run: RunDirectory, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> dict[str, Any]:
     """What a shard says whose tasks raise these two groups deep, as in RESOLVE."""
     said: list[dict[str, Any]] = []
 
@@ -121,7 +121,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     ],
 )
 def test_of_what_fails_in_tasks_the_foremost_is_told(
-    run: Run, monkeypatch: pytest.MonkeyPatch, errors: list[Exception], problem: str, fatal: bool
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, errors: list[Exception], problem: str, fatal: bool
 ) -> None:
     message = failure(run, monkeypatch, *errors)
     assert (message["event"], message["fatal"]) == ("failed", fatal)
@@ -159,7 +159,7 @@ def test_a_kernel_that_keeps_no_such_statistics_makes_no_worker_idle(monkeypatch
 
 
 @pytest.mark.parametrize("what", ["opt-outs", "trust anchors"])
-def test_a_process_that_cannot_begin_says_so_in_one_line(run: Run, what: str) -> None:
+def test_a_process_that_cannot_begin_says_so_in_one_line(run: RunDirectory, what: str) -> None:
     config = Config(ehlo_name="probe.example", ca_file="/nowhere" if what == "trust anchors" else "").as_dict()
     entry = {"path": "opt-outs.txt", "kept": str(run.work / "opt-outs-00"), "sha256": "00"}
     greeting = {"run": str(run.path), "config": config, "processes": 1}

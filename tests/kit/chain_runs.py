@@ -13,7 +13,7 @@ from crawler.certificates.trust_store import TrustStore
 from crawler.certificates.verdicts import conclude, judge_chain, judge_names
 from crawler.dataset.files import write_whole
 from crawler.dataset.parts import PartWriter, read_rows
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import SCHEMA_VERSION, TABLES, Certificate, Outcome, Probe, Stage
 from crawler.probe.shard_rows import without_text
@@ -59,14 +59,14 @@ def stored(
     at: datetime = START,
     shards: int = 1,
     dropped: int | None = None,
-) -> Run:
+) -> RunDirectory:
     """A run in which probes received chains (whatever they are, refused with `code`), and one got nowhere.
 
     Of each chain so many certificates were `dropped`.
 
     `others` came from hosts that are not in it.
     """
-    run = Run(path)
+    run = RunDirectory(path)
     path.mkdir(parents=True)
     run.make_directories(SIGNATURE)
     write_whole(run.trust_anchors, pem(ANCHOR).encode())
@@ -93,7 +93,7 @@ def stored(
     return run
 
 
-def write_part(run: Run, table: str, name: str, rows: Iterable[Any]) -> None:
+def write_part(run: RunDirectory, table: str, name: str, rows: Iterable[Any]) -> None:
     """Write a part of a table, over one of that name."""
     writer = PartWriter(run.path / table / f"{name}.parquet", TABLES[table], SIGNATURE)
     for row in rows:
@@ -101,7 +101,7 @@ def write_part(run: Run, table: str, name: str, rows: Iterable[Any]) -> None:
     writer.close()
 
 
-def without(run: Run, lost: chains.Certificate, how: str) -> None:
+def without(run: RunDirectory, lost: chains.Certificate, how: str) -> None:
     """Lose a certificate of the run: `missing`, in its place bytes that are `not a certificate`, or `over budget`."""
     (part,) = (part for part in run.parts("certificates") if part.stem != "empty")
     rows: list[Certificate] = list(read_rows(part, Certificate))

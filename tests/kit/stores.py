@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import TABLES
 from crawler.object_store.checkout import bring_manifests
@@ -41,9 +41,9 @@ class Objects(Store):
         self.log.append(name)
 
 
-def half_done(data: Path) -> Run:
+def half_done(data: Path) -> RunDirectory:
     """A run of which one shard is finished and another is being written, locked."""
-    run = Run(data / "run=a")
+    run = RunDirectory(data / "run=a")
     for name in ("domains/domains-0000.parquet", "certificates/probes-0000.parquet", "_work/targets/0000.parquet",
                  "_work/targets/0001.parquet", "_work/.tmp-domains-domains-0001-7", "_work/done/domains-0000.json",
                  *(f"{table}/empty.parquet" for table in TABLES)):  # fmt: skip
@@ -55,14 +55,14 @@ def half_done(data: Path) -> Run:
     return run
 
 
-def pushed(store: Store, run: Run) -> Mirror:
+def pushed(store: Store, run: RunDirectory) -> Mirror:
     mirror = Mirror(store, run)
     mirror.push(lambda files: None)
     return mirror
 
 
-def stub(store: Objects, data: Path) -> Run:
+def stub(store: Objects, data: Path) -> RunDirectory:
     bring_manifests(store, data, None)
-    run = Run(data / "run=a")
+    run = RunDirectory(data / "run=a")
     assert run.lock()
     return run

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.kept_opt_outs import kept
 from crawler.model.errors import ConfigError, UsageError
@@ -162,7 +162,7 @@ class Told:
 
 def reloaded(tmp_path: Path, first: OptOuts) -> tuple[Consent, Told, list[str]]:
     """What a signal to read the opt-outs again comes to."""
-    run = Run(tmp_path / "run=test")
+    run = RunDirectory(tmp_path / "run=test")
     run.done.mkdir(parents=True)
     run.write_manifest(Manifest.of({"run": "test"}))
     said: list[str] = []

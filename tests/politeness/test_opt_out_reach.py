@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import PROBES
 from crawler.dataset.stored_manifest import Manifest
 from crawler.model.rows import Domain, Host, MailHost
@@ -36,7 +36,7 @@ def test_without_domains_that_opted_out_there_is_nothing_to_count(tmp_path: Path
 
 def test_the_domains_of_a_provider_are_counted_by_its_mail_hosts_and_their_aliases(tmp_path: Path) -> None:
     """One customer's mailbox given as an opt-out takes every other customer's mail hosts with it."""
-    run = Run(tmp_path / "run=test")
+    run = RunDirectory(tmp_path / "run=test")
     run.path.mkdir()
     run.make_directories(SIGNATURE)
     run.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))

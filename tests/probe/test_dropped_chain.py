@@ -10,7 +10,7 @@ import pytest
 from crawler.certificates.trust_store import TrustStore
 from crawler.certificates.verdicts import judge_chain
 from crawler.chains.rejudge import Rule, rejudge
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.model.rows import Probe
 from crawler.settings.config import Limits
 from tests.chains.test_rejudge import rows_of
@@ -60,7 +60,7 @@ def test_a_chain_that_was_cut_is_trusted_or_unknown(tmp_path: Path) -> None:
 
 
 def test_a_chain_that_was_cut_stays_unknown_when_it_is_judged_again(tmp_path: Path) -> None:
-    run: Run = stored(tmp_path / "data" / "run=cut", [[LEAF]], dropped=1)
+    run: RunDirectory = stored(tmp_path / "data" / "run=cut", [[LEAF]], dropped=1)
     rejudge(run.path.parent, run.id, tmp_path / "new", Rule())
     (row,) = (row for row in rows_of(tmp_path / "new" / "run=cut", "probes") if row["received_chain"])
     assert (row["chain_dropped"], row["chain_trusted"], row["strict_valid"]) == (1, None, None)

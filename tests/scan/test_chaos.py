@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.dataset.parts import distinct, read_rows
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import DOMAINS, HOSTS, Step
 from crawler.scan import job as scan
@@ -77,7 +77,7 @@ class PoolOfNone:
 
     def __init__(
         self,
-        run: Run,
+        run: RunDirectory,
         config: Config,
         size: int,
         *,

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from crawler.dataset.parts import row_count
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import Step
 from crawler.model.rows import TABLES
 from crawler.scan import job as scan
@@ -193,10 +193,10 @@ def test_the_largest_shards_are_begun_first(kit: Kit, monkeypatch: pytest.Monkey
         begun[step.name] = [row_count(pool_run[0].shard_path(step, shard)) for shard in shards]
         await genuine(pool, step, shards, *more)
 
-    pool_run: list[Run] = []
+    pool_run: list[RunDirectory] = []
     original = scan.Pool.__init__
 
-    def init(pool: scan.Pool, run: Run, *more: Any, **options: Any) -> None:
+    def init(pool: scan.Pool, run: RunDirectory, *more: Any, **options: Any) -> None:
         pool_run.append(run)
         original(pool, run, *more, **options)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from crawler.dataset.manifest import Manifest
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
+from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.given_up import rows_of
 from crawler.model.rows import Domain, Endpoint, Host, LookupStatus, MailHost, Route, Target, TlsaStatus
 from crawler.resolve.asked import gathered
@@ -21,8 +21,8 @@ CONFIG = Config.from_mapping({"protocol": ["smtp", "mail"], "shards": {"hosts": 
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    made = Run(tmp_path / "run=test")
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
     made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
@@ -45,7 +45,7 @@ def domain(name: str, mx: list[str], *services: dict[str, Any]) -> Domain:
     return Domain(domain=name, route=Route.EXPLICIT, mx=hosts, services=list(services), srv=[])
 
 
-def gathered_from(run: Run, *rows: Domain) -> dict[str, list[dict[str, Any]]]:
+def gathered_from(run: RunDirectory, *rows: Domain) -> dict[str, list[dict[str, Any]]]:
     """What each host is asked, as the step HOSTS has it."""
     for number, row in enumerate(rows):  # each in a part of its own, so that nothing meets before the shard
         put(run, "domains", f"domains-{number:04d}", Domain, [row])
@@ -56,7 +56,7 @@ def gathered_from(run: Run, *rows: Domain) -> dict[str, list[dict[str, Any]]]:
     return {host.host or "": host.asked or [] for host in hosts}
 
 
-def test_what_names_of_several_parts_lead_to_meets_in_the_shard_of_the_host(run: Run) -> None:
+def test_what_names_of_several_parts_lead_to_meets_in_the_shard_of_the_host(run: RunDirectory) -> None:
     asked = gathered_from(
         run,
         domain("a.example", ["mx.example"], service("mx.example", 993, "a.example")),
@@ -72,7 +72,9 @@ def test_what_names_of_several_parts_lead_to_meets_in_the_shard_of_the_host(run:
     assert shared["reference_names"] == ["a.example", "b.example"]
 
 
-def test_endpoints_of_services_count_towards_the_budgets_and_each_domain_is_divided_among_its_hosts(run: Run) -> None:
+def test_endpoints_of_services_count_towards_the_budgets_and_each_domain_is_divided_among_its_hosts(
+    run: RunDirectory,
+) -> None:
     rows = (
         domain("a.example", ["mx.p.example"], service("imap.p.example", 993, "a.example")),
         domain("b.example", [], service("imap.p.example", 1_993, "b.example")),
@@ -99,7 +101,7 @@ def test_a_host_that_was_given_up_has_the_rows_that_its_services_owe() -> None:
 
 
 def test_a_host_of_a_list_with_two_ports_is_two_rows_in_one_shard_and_a_repeated_line_is_one(
-    run: Run, tmp_path: Path
+    run: RunDirectory, tmp_path: Path
 ) -> None:
     (tmp_path / "l").write_text("a.example:25\na.example:993\nA.example.:993\n")
     cut_targets(run, tmp_path / "l", 3, Config(hosts=True), 1, nothing)

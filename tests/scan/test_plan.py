@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
 from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.network_shares import divided_networks, network_share_of
@@ -22,8 +22,8 @@ from tests.kit.plans import SIGNATURE, cut, put
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    made = Run(tmp_path / "run=test")
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path / "run=test")
     made.path.mkdir()
     made.make_directories(SIGNATURE)
     made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
@@ -43,7 +43,7 @@ def write_list(path: Path, names: list[str]) -> Path:
     return path
 
 
-def test_duplicates_of_a_name_meet_in_one_shard_in_the_order_of_the_list(run: Run, tmp_path: Path) -> None:
+def test_duplicates_of_a_name_meet_in_one_shard_in_the_order_of_the_list(run: RunDirectory, tmp_path: Path) -> None:
     names = [f"name{n % 300}.example" for n in range(900)] + ["NAME7.EXAMPLE.", "not a name", "not a name"]
     cut_targets(run, write_list(tmp_path / "l", names), len(names), config(domains=100), 1, nothing)
     shards = cut(run, DOMAINS)
@@ -58,11 +58,11 @@ def test_duplicates_of_a_name_meet_in_one_shard_in_the_order_of_the_list(run: Ru
     assert seven == ["name7.example"] * 3 + ["NAME7.EXAMPLE."]
 
 
-def test_a_list_is_cut_the_same_way_again(run: Run, tmp_path: Path) -> None:
+def test_a_list_is_cut_the_same_way_again(run: RunDirectory, tmp_path: Path) -> None:
     path = write_list(tmp_path / "l", [f"name{n}.example" for n in range(500)])
     cut_targets(run, path, 500, config(domains=50), 2, nothing)
     first = cut(run, DOMAINS)
-    again = Run(tmp_path / "run=again")
+    again = RunDirectory(tmp_path / "run=again")
     again.path.mkdir()
     again.make_directories(SIGNATURE)
     again.write_manifest(Manifest.of({"run": "again", "config_sha256": "00"}))
@@ -70,7 +70,7 @@ def test_a_list_is_cut_the_same_way_again(run: Run, tmp_path: Path) -> None:
     assert cut(again, DOMAINS) == first
 
 
-def test_the_limit_takes_the_first_names(run: Run, tmp_path: Path) -> None:
+def test_the_limit_takes_the_first_names(run: RunDirectory, tmp_path: Path) -> None:
     path = write_list(tmp_path / "l", [f"name{n}.example" for n in range(500)])
     limited = Config.from_mapping({"limit": 3})
     cut_targets(run, path, 500, limited, 1, nothing)
@@ -78,7 +78,7 @@ def test_the_limit_takes_the_first_names(run: Run, tmp_path: Path) -> None:
     assert rows == [Target(f"name{n}.example", f"name{n}.example") for n in range(3)]
 
 
-def test_a_plan_that_is_stopped_leaves_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_plan_that_is_stopped_leaves_nothing(run: RunDirectory, tmp_path: Path) -> None:
     class Stop(Exception):
         pass
 
@@ -90,7 +90,7 @@ def test_a_plan_that_is_stopped_leaves_nothing(run: Run, tmp_path: Path) -> None
     assert run.shards(DOMAINS) == [] and not list(run.work.glob(".tmp*")) and not (run.work / "targets").exists()
 
 
-def test_every_mail_host_is_planned_whatever_parts_name_it(run: Run) -> None:
+def test_every_mail_host_is_planned_whatever_parts_name_it(run: RunDirectory) -> None:
     def domain(n: int, *hosts: str) -> Domain:
         mx = [{"host": host, "preference": 10} for host in hosts]
         return Domain(domain=f"d{n}.example", route=Route.EXPLICIT, mx=mx)
@@ -105,13 +105,13 @@ def test_every_mail_host_is_planned_whatever_parts_name_it(run: Run) -> None:
     assert sum(MailHost("shared.example") in rows for rows in shards.values()) == 1
 
 
-def test_no_mail_host_is_a_plan_without_shards(run: Run) -> None:
+def test_no_mail_host_is_a_plan_without_shards(run: RunDirectory) -> None:
     cut_hosts(run, config(), 2, nothing)
     cut_endpoints(run, config(), 2, nothing)
     assert (run.work / "hosts").is_dir() and run.shards(HOSTS) == [] and run.shards(PROBES) == []
 
 
-def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -> None:
+def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: RunDirectory) -> None:
     records = [{"usage": 3, "selector": 1, "matching": 1, "data": b"x" * 32, "usable": True}]
     hosts = [
         Host(host="a.example", addresses=["192.0.2.1", "2001:db8::1"]),
@@ -174,7 +174,7 @@ def test_endpoints_are_hosts_times_addresses_with_their_tlsa_records(run: Run) -
     ]
 
 
-def test_an_endpoint_beyond_a_budget_is_planned_and_marked(run: Run) -> None:
+def test_an_endpoint_beyond_a_budget_is_planned_and_marked(run: RunDirectory) -> None:
     """It gets a row that says so, and the domain's neighbours lose nothing."""
     addresses = [f"2001:db8:{net:x}::1" for net in range(40)]
     hosts = [Host(host=f"mx{n}.flood.example", addresses=addresses) for n in range(50)]
@@ -198,7 +198,7 @@ def test_an_endpoint_beyond_a_budget_is_planned_and_marked(run: Run) -> None:
     assert 50 <= len(kept) - 40 <= 128 + 50
 
 
-def test_addresses_of_one_network_meet_in_one_shard(run: Run) -> None:
+def test_addresses_of_one_network_meet_in_one_shard(run: RunDirectory) -> None:
     addresses = [f"192.0.{net}.{n}" for net in range(40) for n in range(3)]
     addresses += [f"2001:db8:{net:x}:{n}::1" for net in range(40) for n in range(3)]
     put(run, "hosts", "hosts-0000", Host, [Host(host=f"{i}.example", addresses=[a]) for i, a in enumerate(addresses)])
@@ -217,7 +217,7 @@ GIANT = [f"2001:db8:1::{n:x}" for n in range(3_000)]
 """More endpoints in one /48 than all others together."""
 
 
-def plan_giant(run: Run, *, workers: int, per_network: int = 8) -> dict[int, list[Endpoint]]:
+def plan_giant(run: RunDirectory, *, workers: int, per_network: int = 8) -> dict[int, list[Endpoint]]:
     others = [f"192.0.{net}.{n}" for net in range(100) for n in range(10)]
     hosts = [Host(host=f"{i}.example", addresses=[a, a]) for i, a in enumerate(GIANT + others)]
     hosts += [Host(host=f"again{i}.example", addresses=[a]) for i, a in enumerate(GIANT[:200])]
@@ -233,7 +233,7 @@ def plan_giant(run: Run, *, workers: int, per_network: int = 8) -> dict[int, lis
     ("workers", "per_network", "shares"), [(2, 8, [4, 4]), (3, 8, [2, 3, 3]), (1, 8, [8]), (4, 1, [1])]
 )
 def test_a_giant_network_is_cut_into_lots_that_share_its_limit(
-    run: Run, workers: int, per_network: int, shares: list[int]
+    run: RunDirectory, workers: int, per_network: int, shares: list[int]
 ) -> None:
     shards = plan_giant(run, workers=workers, per_network=per_network)
     assert max(map(len, shards.values())) < 750, "no shard is much larger than asked for, so memory does not grow"
@@ -254,7 +254,7 @@ def test_a_giant_network_is_cut_into_lots_that_share_its_limit(
     assert min(lot["endpoints"] for lot in lots) > 3_200 / len(lots) / 2, "about equal"
 
 
-def test_the_shards_of_a_giant_network_divide_its_time_and_the_weight_of_its_hosts(run: Run) -> None:
+def test_the_shards_of_a_giant_network_divide_its_time_and_the_weight_of_its_hosts(run: RunDirectory) -> None:
     """Each shard had the whole time of the network, and a host with addresses in all of them counted in each."""
     put(run, "hosts", "hosts-0000", Host, [Host(host="mx.a.example", addresses=GIANT)])
     put(
@@ -274,7 +274,7 @@ def test_the_shards_of_a_giant_network_divide_its_time_and_the_weight_of_its_hos
     assert abs(sum(row.network_weight for rows in shards.values() for row in rows) - 1.0) < 1e-4
 
 
-def test_without_a_giant_network_nothing_is_divided(run: Run) -> None:
+def test_without_a_giant_network_nothing_is_divided(run: RunDirectory) -> None:
     put(run, "hosts", "hosts-0000", Host, [Host(host=f"{n}.example", addresses=[f"192.0.{n}.1"]) for n in range(250)])
     (run.work / "hosts").mkdir()
     put(run, "_work/hosts", "0000", MailHost, [])
@@ -307,7 +307,7 @@ def test_shards_are_of_the_size_asked_but_keep_every_process_busy(
     assert shard_count(count, size, workers) == shards
 
 
-def test_what_is_no_address_is_planned_too_for_the_guard_to_say_so(run: Run) -> None:
+def test_what_is_no_address_is_planned_too_for_the_guard_to_say_so(run: RunDirectory) -> None:
     """The network of sharding and that of pacing are one function, whatever text comes as an address."""
     odd = ["fe80::1%eth0", "not:an:address", "1.2.3", ""]
     put(run, "hosts", "hosts-0000", Host, [Host(host=f"{n}.example", addresses=[a]) for n, a in enumerate(odd)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput, lookup_of
 from crawler.dataset.steps import HOSTS
 from crawler.dataset.stored_manifest import Manifest
@@ -53,7 +53,7 @@ def test_a_lookup_of_a_host_failed_where_that_of_one_family_did(ipv4: str, ipv6:
 
 
 def test_a_run_whose_lookups_of_ipv6_all_failed_is_suspect(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run=test")
+    run = RunDirectory(tmp_path / "run=test")
     run.path.mkdir()
     run.make_directories({})
     run.write_manifest(Manifest.of({"run": "test"}))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from crawler.dataset.files import process_space, temporary_name
-from crawler.dataset.run import Run
+from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import Step
 from crawler.dataset.stored_manifest import Manifest
 from crawler.dataset.workspace import sweep
@@ -145,15 +145,15 @@ def test_what_is_damaged_while_the_scan_goes_on_ends_it_with_what_to_do(
 def test_a_run_whose_last_word_cannot_be_written_is_not_finished(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, list[dict[str, Any]]]
 ) -> None:
-    genuine = Run.write_manifest
+    genuine = RunDirectory.write_manifest
 
-    def full(run: Run, manifest: Manifest) -> None:
+    def full(run: RunDirectory, manifest: Manifest) -> None:
         if manifest.state == "finished":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         genuine(run, manifest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "write_manifest", full)
+        patch.setattr(RunDirectory, "write_manifest", full)
         out, err = kit.scan("data", code=1)
     last = err.splitlines()[-1]
     assert f"{kit.run('data')}: the manifest could not be written (No space left on device)" in last

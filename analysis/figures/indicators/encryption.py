@@ -1,4 +1,4 @@
-"""Who offers STARTTLS, who completes it, and with what protection: shares over every unit."""
+"""Shares over every unit: STARTTLS offered, TLS negotiated, and the protection that it gives."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def post_quantum(units: pd.DataFrame) -> Share:
 
 @indicator(title="Strict certificate validation", unit=EVERY_UNIT)
 def strict_validation(units: pd.DataFrame) -> Share:
-    """TLS was negotiated and the certificate is trusted, names the mail host and is within its dates.
-    That alone resists no downgrade: without DANE or enforced MTA-STS a sender cannot know that TLS was due.
+    """TLS was negotiated and the certificate is trusted, names the mail host and is within its dates. A valid
+    certificate alone resists no downgrade: without DANE or enforced MTA-STS a sender cannot know that TLS was due.
     """
     return share_of(units, "strict_valid")
 

@@ -1,4 +1,4 @@
-"""Who is on a policy list that was given, and who keeps what it promises (`crawler.policies.list_compliance`).
+"""The domains of a policy list that was given, and whether they keep its promises (`crawler.policies.list_compliance`).
 
 These stand in a section of their own and are part of no other figure.
 """

@@ -1,4 +1,5 @@
-"""What senders would do with mail for the list's domains, each by its own standard (`crawler.policies.senders`)."""
+"""The answer of each kind of sender to mail for the list's domains, by its own standard
+(`crawler.policies.senders`)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ The measured value `unknown` (null) is a value of its own: not having found out 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from crawler.dataset.stored_manifest import read_manifest
 from crawler.dataset.stored_runs import WHOLE
 from crawler.lab.accuracy import policy_list
 from crawler.lab.accuracy.incomplete_chains import incomplete_rows, incomplete_verdicts
@@ -90,13 +90,10 @@ def compare_run(run: Path, source: Path, seed: int) -> Comparison:
 
     Raises `UsageError` when the run is not finished or not there.
     """
-    try:
-        manifest = json.loads((run / "manifest.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{run}: no run with a manifest there; check --data") from error
-    if manifest["state"] not in WHOLE:
-        raise UsageError(f"{run}: the run is {manifest['state']}, not finished; its rows cannot be complete")
-    settings = manifest["configuration"]
+    manifest = read_manifest(run)
+    if manifest.state not in WHOLE:
+        raise UsageError(f"{run}: the run is {manifest.state}, not finished; its rows cannot be complete")
+    settings = manifest.configuration or {}
     # A machine without IPv6 has another lab, and lab.toml said so.
     world = World(seed, _names(source), ipv6=settings["ipv6"])
     return compare(world, read_targets(source), run, settings["pacing"]["names_per_address"])

@@ -54,7 +54,8 @@ def expected(world: World, domains: Iterable[LabDomain], left_out: set[Key]) -> 
 
 
 def measured(run: Path, domains: Iterable[LabDomain]) -> Iterator[tuple[Key, Verdicts]]:
-    """What the dataset under `run` makes of the same members, by the list that the lab would write."""
+    """The verdicts that follow from the dataset under `run` for the same members, by the list that the lab would
+    write."""
     members: list[tuple[str, ListedBehaviour, tuple[str, ...]]] = [
         (domain.name, domain.listed, tuple(host for _, host in domain.mail_hosts)) for domain in domains
     ]

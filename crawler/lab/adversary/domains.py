@@ -91,7 +91,7 @@ class Adversary:
                     yield address, self.server(domain, place)
 
     def server(self, domain: Hostile, place: int) -> Server:
-        """Who is at the domain's address of this number."""
+        """The server at the domain's address of this number."""
         return domain.attack.servers[place % len(domain.attack.servers)]
 
 

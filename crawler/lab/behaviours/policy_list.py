@@ -1,7 +1,7 @@
 """The lab's own policy list: which of its domains are on it, with what promise, and whether they keep it.
 
-This module does no I/O.  A kind is one entry; the truth about it follows from the kind and from the truths of the
-mail hosts, written by hand from RULES.md of STARTTLS Everywhere, never by the code that is measured with it.
+This module does no I/O.  A kind is one entry. The truth about it follows from the kind and from the truths of the mail
+hosts. It is written by hand from RULES.md of STARTTLS Everywhere, never by the code that is measured with it.
 """
 
 from __future__ import annotations

@@ -14,9 +14,9 @@ figures are those of `data/reference/adoption_history.csv`:
 * *Plaintext injection*: 2 % of the servers of 2021 (Poddebniak et al.) answered commands injected by a client;
   what the lab shows, plaintext behind the go-ahead, is rarer: 0.1 %.
 
-What no published figure covers (how many domains have null MX, fail in DNS, or are signed) is set by
-hand and says nothing about the Internet.  Lists of fewer than some thousand names show every
-behaviour at least once, which makes the rare ones more frequent there than these weights say.
+No published figure covers how many domains have null MX, fail in DNS, or are signed. These shares are set by hand and
+say nothing about the Internet.  Lists of fewer than some thousand names show every behaviour at least once, which
+makes the rare ones more frequent there than these weights say.
 """
 
 from __future__ import annotations

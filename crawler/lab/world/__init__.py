@@ -1,1 +1,1 @@
-"""Who lives in the lab, and the truth about them."""
+"""The domains and hosts of the lab, and the truth about them."""

@@ -1,8 +1,7 @@
-"""Who lives in the lab: every name's route, hosts, addresses and the truth about them.
+"""The inhabitants of the lab: every name's route, hosts and addresses, and the truth about them.
 
-This module does no I/O and has no state that answers could depend on.  All follows from the seed, the
-name, and which names of the list were chosen to show the rare behaviours; so the truth can be
-computed anywhere, without the lab.
+This module does no I/O and has no state that answers could depend on.  Everything follows from the seed, the name, and
+the choice of names that show the rare behaviours. So the truth can be computed anywhere, without the lab.
 """
 
 from __future__ import annotations
