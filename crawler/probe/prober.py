@@ -33,6 +33,7 @@ from crawler.probe.shard_rows import (
     Place,
     ProbedShard,
     in_turns,
+    is_dead,
     is_deaf,
     place_of,
     unprobed,
@@ -66,6 +67,7 @@ class _Pending:
     before: Probe | None = None  #: of the last attempt, whose certificates are stored already
     offer: Offer = Offer.MODERN
     offer_alpn: bool = True
+    life: AddressLife | None = None  #: what the address did in the passes before
 
     endpoint: Endpoint = field(init=False)
     provider: str = field(init=False)  #: registrable domain of the host
@@ -186,7 +188,7 @@ class Prober:
         most = self._config.pacing.names_per_address
         spoken: Counter[Place] = Counter()
         silent: set[Place] = set()
-        life = AddressLife(self._config.pacing.silent_ports)
+        life = next((item.life for item in lane if item.life), None) or AddressLife(self._config.pacing.silent_ports)
         waiting = deque(lane)
         while waiting:
             item = waiting.popleft()
@@ -196,6 +198,11 @@ class Prober:
                 continue  # its row comes with those of all others that were not probed
             if item.before is None and place not in spoken and len(spoken) >= self._config.pacing.address_ports:
                 shard.given_up.setdefault(place, Outcome.OVER_BUDGET)
+                continue
+            if item.before is not None and is_dead(item.before) and spoken and life.is_gone:
+                shard.finish(
+                    item.before, endpoint, item.provider
+                )  # one port was asked again, and it is as dead as before
                 continue
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
@@ -221,9 +228,9 @@ class Prober:
             if spoken[place] == 1 and len(waiting) >= most:
                 waiting = _owners_first(owners(probe, chain), waiting, place)
             if not last and probe.tls_alert == NO_ALPN and item.offer_alpn:
-                again.append(_Pending(item.candidate, item.network, probe, item.offer, offer_alpn=False))
+                again.append(_Pending(item.candidate, item.network, probe, item.offer, offer_alpn=False, life=life))
             elif not last and (offer := self._second_try(probe, item)) is not None:
-                again.append(_Pending(item.candidate, item.network, probe, offer, item.offer_alpn))
+                again.append(_Pending(item.candidate, item.network, probe, offer, item.offer_alpn, life))
             else:
                 shard.finish(probe, endpoint, item.provider)
             shard.store(chain, item.provider)

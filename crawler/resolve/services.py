@@ -102,8 +102,10 @@ class _Search:
         """How it ended, the host that was found, and the way."""
         for label in self._protocol.fallbacks:
             name = f"{label}.{self._domain}"
+            if self._excluded(name):  # nobody asks about it
+                return Fallback.OPTED_OUT, None, FoundBy.FALLBACK
             both = await ask_addresses(name, dns, self._config)
-            if any(map(self._excluded, (name, *(alias for answer in both for alias in answer.cnames)))):
+            if any(self._excluded(alias) for answer in both for alias in answer.cnames):
                 return Fallback.OPTED_OUT, None, FoundBy.FALLBACK
             if any(answer.status is LookupStatus.OK for answer in both):
                 if await self._is_of_wildcard(both, dns):

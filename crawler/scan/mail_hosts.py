@@ -13,16 +13,26 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from crawler.dataset.parts import batches, opened
 from crawler.model.columns import MX
 from crawler.model.rows import MailHost
 from crawler.resolve.asked import Gathered, by_mx
 from crawler.settings.config import Config
+from crawler.settings.declared_limits import limit
+
+HELD = limit(
+    20_000,
+    "hosts held while what each is asked is gathered",
+    protects="our memory",
+    cut="nothing is cut: a host then has several rows, which its shard puts together",
+)
+"""A domain may name a hundred hosts, and each of them takes about a kilobyte."""
 
 
-def mail_hosts(part: Path, config: Config) -> Iterator[MailHost]:
-    """The distinct hosts of one part of `domains`, each with what it is asked."""
+def mail_hosts(part: Path, config: Config, held: int = HELD) -> Iterator[MailHost]:
+    """The hosts of one part of `domains`, each with what it is asked; one may come again after `held` others."""
     if not _has_services(config):
         yield from map(MailHost, _of_mx(part))
         return
@@ -35,9 +45,21 @@ def mail_hosts(part: Path, config: Config) -> Iterator[MailHost]:
             for services in batch.column("services").to_pylist():
                 for entry in services or ():
                     found[entry["host"]].add({**entry, "domains": 1})
+                if len(found) > held:
+                    yield from _emptied(found)
+    yield from _emptied(found)
+
+
+def _emptied(found: dict[str, Gathered]) -> Iterator[MailHost]:
     while found:
         host, gathered = found.popitem()
         yield MailHost(host, gathered.entries())
+
+
+def domain_batches(file: pq.ParquetFile, config: Config) -> Iterator[pa.RecordBatch]:
+    """The columns of one part of `domains` that say whom each name leads to; few rows at once where there may be much in one."""
+    columns = ["mx", "services", "domain"]
+    return batches(file, columns) if _has_services(config) else file.iter_batches(columns=columns)
 
 
 def hosts_of_domains(batch: pa.RecordBatch, config: Config) -> pa.Array:

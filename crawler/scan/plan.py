@@ -37,7 +37,7 @@ from crawler.politeness.budgets import EndpointBudgets
 from crawler.politeness.opt_out_reach import Reach
 from crawler.politeness.pacing import NetworkShare, network_of
 from crawler.resolve.endpoints import endpoints_of
-from crawler.scan.mail_hosts import hosts_of_domains, mail_hosts
+from crawler.scan.mail_hosts import domain_batches, hosts_of_domains, mail_hosts
 from crawler.settings.config import Config
 from crawler.settings.declared_limits import limit
 
@@ -116,7 +116,7 @@ def cut_endpoints(run: RunDirectory, config: Config, workers: int, tick: Tick, r
     budgets = EndpointBudgets(config.pacing, _salt(run), len(config.all_services()))
     for part in run.parts("domains"):
         with opened(part) as file:
-            for batch in file.iter_batches(columns=["mx", "services", "domain"]):
+            for batch in domain_batches(file, config):
                 budgets.add_domains(hosts_of_domains(batch, config))
                 if reach:
                     reach.add_domains(batch.column("domain").to_pylist())

@@ -252,7 +252,7 @@ def test_the_program_measures_without_pandas(tmp_path: Path) -> None:
     """pyarrow imports it with the first array that it makes, where it is installed: a quarter of a second of each process."""
     code = (
         "import sys; from crawler.commands.main import main\n"
-        f"sys.argv[1:] = ['rejudge', '--data', {str(tmp_path)!r}]\n"
+        f"sys.argv[1:] = ['rejudge', '--data', {str(tmp_path)!r}, '--out', {str(tmp_path / 'out')!r}]\n"
         "code = main(); import pyarrow as pa; pa.array(['a']); print(code, 'pandas' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

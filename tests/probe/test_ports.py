@@ -48,6 +48,24 @@ def test_silent_ports_say_nothing_of_an_address_that_took_a_connection(monkeypat
     assert played.tries["127.0.0.1"] == 5
 
 
+def test_a_dead_address_is_asked_again_on_one_port_and_on_the_others_if_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = Played(monkeypatch, lambda *_: Outcome.TIMEOUT, attempts=2, unconnected=True)
+    rows = dead.probe(("mx.example", "127.0.0.1"), services=SERVICES)
+    assert dead.tries["127.0.0.1"] == 3, "two ports, and one of them again"
+    assert sorted(len(row.attempts or ()) for row in rows) == [0, 1, 2]
+    assert Counter(row.outcome for row in rows) == {Outcome.TIMEOUT: 2, Outcome.NOT_RUN: 1}
+
+    def back(_: str, number: int) -> str | Outcome:
+        return Outcome.TIMEOUT if number <= 2 else Outcome.CONNECTION_REFUSED
+
+    revived = Played(monkeypatch, back, attempts=2, unconnected=True)
+    rows = revived.probe(("mx.example", "127.0.0.1"), services=SERVICES)
+    assert revived.tries["127.0.0.1"] == 4
+    assert Counter(row.outcome for row in rows) == {Outcome.CONNECTION_REFUSED: 2, Outcome.NOT_RUN: 1}
+
+
 def test_an_address_is_tried_on_so_many_ports_and_on_those_of_the_protocols_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

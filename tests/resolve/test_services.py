@@ -169,6 +169,12 @@ def test_an_alias_into_a_domain_that_opted_out_is_not_followed(records: list[str
     assert "opted_out" in {str(word) for state in states(row, "imap").values() for word in state}
 
 
+def test_nobody_asks_about_a_customary_name_that_opted_out() -> None:
+    row, asked = resolved(zone(MX, "imap.d.example. 60 IN A 192.0.2.1"), "imap.d.example")
+    assert of(row, "imap") == [] and ("imap.d.example", "A") not in asked
+    assert set(states(row, "imap").values()) == {(SrvStatus.ABSENT, Fallback.OPTED_OUT)}
+
+
 def test_srv_records_beyond_the_cap_are_left_out_and_counted() -> None:
     records = [f"_imap._tcp.d.example. 60 IN SRV {n} 0 143 h{n}.example." for n in range(20)]
     row, _ = resolved(zone(MX, *records), dns={"max_srv": 3})

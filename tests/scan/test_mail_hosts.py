@@ -13,6 +13,7 @@ from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.given_up import rows_of
 from crawler.model.rows import Domain, Endpoint, Host, LookupStatus, MailHost, Route, Target, TlsaStatus
 from crawler.resolve.asked import gathered
+from crawler.scan.mail_hosts import mail_hosts
 from crawler.scan.plan import cut_endpoints, cut_hosts, cut_targets
 from crawler.settings.config import Config
 from tests.kit.plans import SIGNATURE, cut, put
@@ -91,6 +92,16 @@ def test_endpoints_of_services_count_towards_the_budgets_and_each_domain_is_divi
     assert {e.host: e.weight for e in endpoints} == {"mx.p.example": 0.5, "imap.p.example": 1.5}
     assert {e.provider_endpoints for e in endpoints} == {3} and {e.provider_weight for e in endpoints} == {2.0}
     assert sum(e.share or 0.0 for e in endpoints) == pytest.approx(2.0), "two domains in all"
+
+
+def test_hosts_are_gathered_a_few_at_a_time_and_come_to_the_same(run: RunDirectory) -> None:
+    rows = [domain(f"d{n}.example", [], service(f"h{n % 7}.example", 993, f"d{n}.example")) for n in range(40)]
+    put(run, "domains", "domains-0000", Domain, rows)
+    part = run.path / "domains" / "domains-0000.parquet"
+    alone = Config.from_mapping({"protocol": ["mail"]})
+    few, all_at_once = (list(mail_hosts(part, alone, held)) for held in (3, 1_000))
+    assert len(all_at_once) == 7 and len(few) > 7
+    assert sorted(map(repr, gathered(few, alone, [0]))) == sorted(map(repr, gathered(all_at_once, alone, [0])))
 
 
 def test_a_host_that_was_given_up_has_the_rows_that_its_services_owe() -> None:

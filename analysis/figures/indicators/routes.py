@@ -14,7 +14,7 @@ from analysis.figures.shares import Distribution, distribution_of
 @indicator(title="Mail routes", population="names of the list, duplicates dropped", unit="list")
 def routes(lines: pd.DataFrame) -> Distribution:
     """Explicit MX, implicit MX (own address), null MX, null MX that does not stand alone, no mail host, no such
-    name, DNS failure, not a name; `no address`: none of the mail hosts has one, or there is none. Only MX, own
+    name, DNS failure, not a name, `host` of a list of hosts; `no address`: none of the mail hosts has one, or there is none. Only MX, own
     address and the hosts beside a null MX, if there is an address, and failures as unknown enter the figures of
     domains.
     """
