@@ -75,10 +75,9 @@ class Progress:
     def conclude(self, text: str) -> None:
         """What the command was for, on standard output; on a terminal its long lines are broken between words."""
         if not self._quiet:
-            text = visible(text)
             if sys.stdout.isatty():
                 text = _broken(text, get_terminal_size().columns)
-            sys.stdout.write(text)
+            sys.stdout.write(visible(text))
             sys.stdout.flush()
 
     def close(self) -> None:
