@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real lint check chaos hostile golden bench bench-dns bench-probe bench-soak bench-crowd bench-trust bench-scan notebooks sample constraints clean
+.PHONY: help setup demo test test-real lint check chaos hostile golden bench bench-dns bench-probe bench-soak bench-crowd bench-trust bench-scan bench-start notebooks sample constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,8 +74,11 @@ bench-crowd: $(READY) ## two processes with 10,000 connections in flight each
 bench-trust: $(READY) ## what verdicts add to PROBE, and fetching policies to RESOLVE
 	@$(BIN)/python -m bench.trust
 
-bench-scan: $(READY) ## list to dataset: domains per CPU-second, memory, bytes (MILLION=1: a million domains)
+bench-scan: $(READY) ## list to dataset beside other programs: CPU with start-up, memory, bytes (MILLION=1: a million domains)
 	@$(BIN)/python -m bench.scan $(if $(MILLION),--million)
+
+bench-start: $(READY) ## CPU of commands that do nearly nothing (AGAINST=DIR: in turns with another source tree)
+	@$(BIN)/python -m bench.startup $(if $(AGAINST),--against $(AGAINST))
 
 notebooks: $(READY) ## run every notebook from top to bottom
 	@for notebook in notebooks/*.ipynb; do echo "$$notebook"; $(BIN)/jupyter-execute "$$notebook" || exit 1; done

@@ -1,39 +1,36 @@
 """`make bench-scan`: the whole pipeline, from a list to a finished dataset, on NSD and nginx.
 
-Three scans of the same list: with the questions of zdns | zgrab2 (MX and A), with every question
-of the crawler, and two names only, which is what start-up costs.  CPU is that of all our processes,
-the parent and its workers, user + system; NSD and nginx are not counted.  Beside it, in the same
-run, dnsperf and `openssl s_time -new` on the same servers: a CPU-second is worth something else on
-every machine, and these two say what.
+Three scans of the same list: with the questions of other pipelines (MX and A), with every question
+of the crawler, and one domain only, which is what start-up costs.  CPU is that of all processes of a program from its
+first instruction on, user + system, start-up included; NSD and nginx are not counted.  Beside it, in the
+same run and on the same servers, the programs of `bench.others` that are on PATH: a CPU-second is worth
+something else on every machine, and they say what.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
-import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
-from bench import scan_world, validated
-from bench.dns import dnsperf
-from bench.measure import Measured
-from bench.probe import s_time
+from bench import others, scan_world, validated
+from bench.others import Given, Row
 from bench.scan_world import World
+from bench.whole import whole
 
 AS_OTHERS = ("--no-tlsa", "--no-mta-sts", "--no-tlsrpt", "--ipv4")
 """What is left is MX and A."""
 
 MILLION = (1_000_000, 50_000)
 
-REFERENCE = {"connections": 940, "answers": 140_000}
-"""What a CPU-second of `openssl s_time -new` and of dnsperf is worth on the machine that the goals are stated for."""
-
+HERE = Path(__file__).resolve().parent.parent
 _PAGE = resource.getpagesize()
 
 
@@ -58,9 +55,12 @@ def main() -> None:
     parser.add_argument("--domains", type=int, default=20_000, help="(default: %(default)s)")
     parser.add_argument("--hosts", type=int, default=5_000, help="mail hosts (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="(default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="of everything (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="of everything (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="for openssl s_time (default: %(default)s)")
     parser.add_argument("--million", action="store_true", help="once, every question, a million domains, 50,000 hosts")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="another source tree, scanned with in turns with ours"
+    )
     options = parser.parse_args()
     if options.million:
         options.domains, options.hosts = MILLION
@@ -71,40 +71,40 @@ def main() -> None:
             scan_world.running(directory, options.domains, options.hosts) as world,
             validated.running(world.dns) as validating,
         ):
+            given = Given(directory, world, options.seconds).write()
             rounds = [
-                _round(directory / f"round-{number}", world, validating, options) for number in range(options.rounds)
+                _round(directory / f"round-{number}", given, validating, options) for number in range(options.rounds)
             ]
-            sys.stdout.write(_scaled(rounds))
+            sys.stdout.write(_side_by_side(rounds))
 
 
-def _round(
-    directory: Path, world: World, validating: int, options: argparse.Namespace
-) -> tuple[list[Measured], list[Scan]]:
+def _round(directory: Path, given: Given, validating: int, options: argparse.Namespace) -> tuple[list[Row], list[Scan]]:
+    world = given.world
     directory.mkdir()
-    both, everything = directory / "two.txt", directory / "list.txt"
-    both.write_text("domain0.test\ndomain1.test\n")
+    one, everything = directory / "one.txt", directory / "list.txt"
+    one.write_text("domain0.test\n")
     everything.write_text("".join(f"domain{n}.test\n" for n in range(world.domains)))
-    asked = directory / "questions.txt"
-    with asked.open("w") as out:
-        out.writelines(f"{name} {kind}\n" for name, kind in scan_world.questions(world.domains, world.hosts))
-    references = [s_time(world.implicit, options.seconds), dnsperf(world.dns, asked)]
 
-    def run(name: str, source: Path, dns: int, *flags: str, shard: int = 20_000) -> Scan:
+    def run(name: str, source: Path, dns: int, *flags: str, tree: Path = HERE) -> Scan:
         config = directory / f"{name}.toml"
-        config.write_text(_settings(world, dns, shard))
+        config.write_text(_settings(world, dns))
         command = ["scan", str(source), "--config", str(config), "--workers", str(options.workers), *flags]
-        return _scanned(name, command, directory / name)
+        return _scanned(name, command, directory / name, tree)
 
-    scans = [run("start-up", both, world.dns, *AS_OTHERS, shard=1)]
+    rows = list(others.rows(given))
+    scans = [run("one domain", one, world.dns, *AS_OTHERS)]
     if not options.million:
         scans.append(run("MX and A", everything, world.dns, *AS_OTHERS))
+    if options.against:
+        other = options.against.resolve()
+        scans.append(run("MX and A, another tree", everything, world.dns, *AS_OTHERS, tree=other))
     scans.append(run("every question", everything, validating))
-    sys.stdout.write(_report(world, references, scans))
+    sys.stdout.write(_report(world, scans))
     sys.stdout.flush()
-    return references, scans
+    return rows, scans
 
 
-def _settings(world: World, dns: int, shard: int) -> str:
+def _settings(world: World, dns: int) -> str:
     """The defaults, but for where everything is and that loopback is one provider's network."""
     return f"""\
 resolver = ["127.0.0.1:{dns}"]
@@ -113,7 +113,6 @@ allow_network = ["127.0.0.0/8"]
 ca_file = "{world.ca_file}"
 port = {{ smtp = {world.smtp} }}
 https = {{ port = {world.https} }}
-shards = {{ domains = {shard} }}
 [pacing]
 per_network = 250
 in_flight = 400
@@ -122,27 +121,23 @@ names_per_address = {max(16, world.shared)}
 """
 
 
-def _scanned(name: str, command: list[str], data: Path) -> Scan:
+def _scanned(name: str, command: list[str], data: Path, tree: Path) -> Scan:
     """Run one scan and watch all its processes."""
-    before, begin = _children_cpu(), time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-m", "crawler", *command, "--data", str(data)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        memory = _Memory(process.pid)
-        out, said = process.communicate()
-        memory.stop()
-    cpu, wall = _children_cpu() - before, time.monotonic() - begin
-    if process.returncode:
-        raise SystemExit(f"bench: the scan failed: {said}")
+    memory = _Memory()
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    command = [sys.executable, "-P", "-m", "crawler", *command, "--data", str(data)]
+    took = whole(command, environment=environment, watch=memory.of)
+    if took.code:
+        raise SystemExit(f"bench: the scan failed: {took.err}")
+    out, said = took.out, took.err
     (run,) = data.glob("run=*")
     domains = next(int(line.split()[1].replace(",", "")) for line in out.splitlines() if line.startswith("  domains"))
     endpoints = next(line for line in out.splitlines() if line.startswith("  probes"))
     if "ok" not in endpoints or len(endpoints.split()) != 4:
         raise SystemExit(f"bench: not every endpoint was probed well: {endpoints}")
     tables = sum(path.stat().st_size for path in run.glob("*/*.parquet"))
-    whole = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
-    return Scan(name, domains, cpu, wall, memory.peak, memory.largest, tables, whole, _steps(said))
+    stored = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    return Scan(name, domains, took.cpu, took.wall, memory.peak, memory.largest, tables, stored, _steps(said))
 
 
 def _steps(said: str) -> list[str]:
@@ -151,24 +146,24 @@ def _steps(said: str) -> list[str]:
     return [line for line in said.splitlines() if " in " in line]
 
 
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 class _Memory:
     """Resident memory of a process and all its descendants, looked at twenty times a second."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self) -> None:
         self.peak = self.largest = 0.0
-        self._pid = pid
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
 
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
+    def of(self, pid: int) -> Callable[[], None]:
+        """Begin to look; returns what ends it."""
+        self._pid = pid
+        thread = threading.Thread(target=self._watch)
+        thread.start()
+
+        def stop() -> None:
+            self._over.set()
+            thread.join()
+
+        return stop
 
     def _watch(self) -> None:
         while not self._over.wait(0.05):
@@ -198,43 +193,47 @@ def _resident(pid: int) -> float:
 # --- what it says ----------------------------------------------------------------------------------
 
 
-def _report(world: World, references: list[Measured], scans: list[Scan]) -> str:
+def _report(world: World, scans: list[Scan]) -> str:
     lines = [f"\n{world.domains:,} domains on {world.hosts:,} mail hosts"]
     if world.shared > 1:
         lines[0] += f", {world.shared} of them at one address (nginx would need a descriptor for each)"
-    lines += [f"  {row.name:40} {row.rate:10,.0f} per CPU-second" for row in references]
-    startup = scans[0].cpu
     lines.append(
-        f"  {'':16} {'CPU s':>6} {'- start':>7} {'domains/CPU-s':>13} {'wall s':>7} "
+        f"  {'':22} {'CPU s':>6} {'domains/CPU-s':>13} {'wall s':>7} "
         f"{'MiB all':>8} {'MiB one':>8} {'tables':>11} {'B/domain':>8} {'all files':>11}"
     )
-    for scan in scans:
-        net = scan.cpu - startup
-        rate = f"{scan.domains / net:13,.0f}" if net > 0 else " " * 13
-        lines.append(
-            f"  {scan.name:16} {scan.cpu:6.2f} {net:7.2f} {rate} {scan.wall:7.1f} {scan.peak:8.0f} {scan.largest:8.0f} "
-            f"{scan.tables:11,} {scan.tables / scan.domains:8.0f} {scan.whole:11,}"
-        )
+    lines += [
+        f"  {scan.name:22} {scan.cpu:6.2f} {scan.domains / scan.cpu:13,.0f} {scan.wall:7.1f} {scan.peak:8.0f} "
+        f"{scan.largest:8.0f} {scan.tables:11,} {scan.tables / scan.domains:8.0f} {scan.whole:11,}"
+        for scan in scans
+    ]
     for scan in scans[1:]:
         lines += [f"    {scan.name}: {line}" for line in scan.steps]
     return "\n".join(lines) + "\n"
 
 
-def _scaled(rounds: list[tuple[list[Measured], list[Scan]]]) -> str:
-    """The mean of all rounds, and what it would be on the machine of the goals, by either reference."""
-    tls, dns = (sum((row for row in rows[1:]), rows[0]) for rows in zip(*(r for r, _ in rounds), strict=True))
-    lines = [f"\nmean of {len(rounds)}, CPU-seconds after start-up"]
-    for scans in zip(*(s for _, s in rounds), strict=True):
-        if scans[0].name == "start-up":
-            startup = sum(scan.cpu for scan in scans) / len(scans)
-            continue
-        net = sum(scan.cpu for scan in scans) / len(scans) - startup
-        lines.append(
-            f"  {scans[0].name:16} {net:6.2f}; where s_time does {REFERENCE['connections']:,}: "
-            f"{net * tls.rate / REFERENCE['connections']:.2f}; where dnsperf does {REFERENCE['answers']:,}: "
-            f"{net * dns.rate / REFERENCE['answers']:.2f}"
-        )
-    return "\n".join(lines) + "\n"
+def _side_by_side(rounds: list[tuple[list[Row], list[Scan]]]) -> str:
+    """Ours and the others in one table, and the quotients of our scans to two of them, each within its round."""
+    both = [[*(_as_row(scan) for scan in scans), *rows] for rows, scans in rounds]
+    lines = [f"\nmedians of {len(rounds)} rounds, start-up included", others.table(both)]
+    for number, scan in enumerate(rounds[0][1][1:], start=1):
+        for name in ("openssl s_time -new", "dnsperf"):
+            if worth := [
+                (scans[number].cpu, row.count / row.cpu)
+                for rows, scans in rounds
+                for row in rows
+                if row.name == name and not row.problem
+            ]:
+                units = median(cpu * rate for cpu, rate in worth)
+                lines.append(f"  {scan.name}: takes the CPU of {units:,.0f} units of {name}\n")
+    return "\n".join(lines)
+
+
+def _as_row(scan: Scan) -> Row:
+    left_out = {"MX and A": "TLSA, MTA-STS and TLSRPT are not asked for", "one domain": "start-up is nearly all of it"}
+    return Row(
+        f"starttls-crawler, {scan.name}", scan.cpu, scan.whole, scan.domains, "domains",
+        others.OURS_DOES, left_out.get(scan.name, ""),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -61,12 +61,16 @@ def questions(domains: int, hosts: int) -> Iterator[tuple[str, str]]:
         yield f"_25._tcp.{host_of(n)}", "TLSA"
 
 
+def address_count(hosts: int) -> int:
+    """Addresses of so many hosts; where hosts share one, a multiple of the providers: all its names have one certificate."""
+    shared = -(-hosts // MAX_ADDRESSES)
+    return hosts if shared == 1 else -(-hosts // shared // PROVIDERS) * PROVIDERS
+
+
 @contextmanager
 def running(directory: Path, domains: int, hosts: int) -> Iterator[World]:
     """NSD and nginx with so many domains on so many hosts."""
-    shared = -(-hosts // MAX_ADDRESSES)
-    # A multiple of the providers, so that all names of an address have its certificate.
-    addresses = hosts if shared == 1 else -(-hosts // shared // PROVIDERS) * PROVIDERS
+    shared, addresses = -(-hosts // MAX_ADDRESSES), address_count(hosts)
     (https,) = nginx.free_ports(1)
     web = "\n    ".join(_policy_servers(directory, domains, https))
     name = "*.provider{}.test"
