@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ def main() -> None:
 
 def dnsperf(port: int, questions: Path) -> Measured:
     """The questions once, in their order, with EDNS and the DO bit as ours have."""
+    if shutil.which("dnsperf") is None:
+        raise SystemExit("bench: dnsperf is needed: apt install dnsperf")
     command = ["dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(questions), "-n", "1", "-e", "-D"]
 
     def count(output: str) -> int:

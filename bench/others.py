@@ -207,7 +207,7 @@ def run(program: Program, given: Given) -> Row:
     took = whole(program.command(given))
     count, expected = program.count(given, took), program.expected(given)
     problem = ""
-    if count is None:
+    if count is None or took.code:
         problem = f"ended with {took.code}: {' '.join((took.err or took.out).split())[-160:]}"
     elif expected is not None and count < expected:
         problem = f"did {count:,} of {expected:,}"

@@ -43,9 +43,14 @@ def whole(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         over = watch(process.pid) if watch else None
-        out, err = process.communicate(timeout=timeout)
-        if over is not None:
-            over()
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()  # otherwise the end of this block would wait for it without a limit
+            raise SystemExit(f"bench: {command[0]} did not end within {timeout:g} s") from None
+        finally:
+            if over is not None:
+                over()
     wall = time.monotonic() - begin
     for orphan in _children() - others:
         _wait_for(orphan)

@@ -53,6 +53,24 @@ def test_a_program_that_does_not_say_what_it_did_is_not_compared(given: Given) -
     assert "not compared: ended with 0: unknown flag" in table([[said(given, "unknown flag")]])
 
 
+def test_a_program_that_ends_with_an_error_is_not_compared_whatever_it_counted(given: Given) -> None:
+    program = next(program for program in PROGRAMS if program.name == "dnsperf")
+    script = "print('Queries completed: 6'); raise SystemExit(3)"
+    row = run(replace(program, command=lambda given: [sys.executable, "-c", script]), given)
+    assert "not compared: ended with 3" in table([[row]])
+
+
+def test_a_program_that_does_not_end_is_killed_and_its_watcher_is_told() -> None:
+    told: list[str] = []
+    with pytest.raises(SystemExit, match="did not end within"):
+        whole(
+            [sys.executable, "-S", "-c", "import time; time.sleep(60)"],
+            watch=lambda pid: lambda: told.append("over"),
+            timeout=0.1,
+        )
+    assert told == ["over"]
+
+
 def test_programs_that_are_not_on_the_path_are_named(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(given.directory))
     assert list(others.rows(given)) == []
