@@ -93,11 +93,20 @@ def _print_figures(out: Console, figures: list[Figure]) -> None:
             for figure in figures
             if figure.view.unit == unit and figure.indicator.name != FACEBOOK and isinstance(figure.value, Share)
         ]
-        if chosen:
+        if any(isinstance(figure.value, Share) and figure.value.all for figure in chosen):
             _print_table(out, f"{title}: {chosen[0].population}", _shares_table(chosen))
+        elif chosen:  # such as the domains of a list of hosts
+            out.print(Text(f"\n{title}: none in this run"))
+    empty = []
     for figure in figures:
-        if not isinstance(figure.value, Share):
+        if isinstance(figure.value, Share):
+            continue
+        if figure.value.total or figure.value.unknown:
             _print_table(out, f"{figure.indicator.title}: {figure.population}", _distribution_table(figure))
+        else:
+            empty.append(figure.indicator.title)
+    if empty:
+        out.print(Text(f"\nNothing to count in this run: {', '.join(empty)}"))
 
 
 def _print_list(out: Console, listed: ListFigures) -> None:

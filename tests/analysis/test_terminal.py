@@ -64,3 +64,15 @@ def test_of_a_run_with_nothing_in_it_one_line_says_so(tmp_path: Path, capsys: py
         first, last = capsys.readouterr().out.splitlines()
         assert first.startswith("run mine (running)")
         assert last == "nothing was measured yet: no domain of this run has a row"
+
+
+def test_what_a_run_has_none_of_is_a_line_and_no_table_of_dashes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A list of hosts has no domains."""
+    listed = domain("mx.a.example", route="host")
+    write_run(tmp_path, [listed, host("mx.a.example", "192.0.2.1"), probe("mx.a.example", "192.0.2.1")])
+    run_stats("--data", str(tmp_path))
+    said = capsys.readouterr().out
+    assert "\nDomains: none in this run\n" in said and "\nMail hosts: " in said
+    assert "–       –" not in said and "Nothing to count in this run: " in said
