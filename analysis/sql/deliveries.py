@@ -46,10 +46,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from analysis.sql import endpoints, names, senders, verdict_sets
-from analysis.sql.endpoints import CRITERIA, columns
+from analysis.sql import endpoints, forms, names, senders, verdict_sets
+from analysis.sql.endpoints import CRITERIA, HAS_MORE_ADDRESSES, columns
 from analysis.sql.verdict_sets import VerdictSets
-from crawler.model.rows import LookupStatus
 from crawler.protocols.registry import services
 
 #: What deliveries, and so domains, are judged by: the criteria of endpoints and those of senders.
@@ -82,6 +81,7 @@ BUILT = {
     "address_units": ("candidates",),
     "endpoint_facts": ("candidates",),
     "primary_parts": ("candidates", *_JOINED, "deliveries", "domain_sets"),
+    "host_forms": (),
 }
 
 _MACROS = (
@@ -110,11 +110,6 @@ FROM (
 )
 """
 
-#: Look-ups that answer whether there is an address, and those that the operator switched off; whatever else may be
-#: said of one leaves that unknown.
-_ANSWERED = (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN, LookupStatus.NOT_ASKED)
-_FAILED = f"({', '.join(repr(str(status)) for status in LookupStatus if status not in _ANSWERED)})"
-
 _SETS = VerdictSets(DOMAIN_CRITERIA)
 
 _CANDIDATES = f"""
@@ -127,11 +122,7 @@ WITH wanted AS (
 ), addressed AS (
     SELECT host, address FROM (SELECT host, unnest(addresses) AS address FROM hosts)
 ), incomplete AS (
-    SELECT wanted.host FROM wanted LEFT JOIN hosts USING (host)
-    WHERE ipv4_status IS NULL OR ipv6_status IS NULL
-        OR ipv4_status IN {_FAILED} OR ipv6_status IN {_FAILED}
-        OR addresses_dropped > 0
-        OR ('not_asked' IN (ipv4_status, ipv6_status) AND coalesce(len(addresses), 0) = 0)
+    SELECT wanted.host FROM wanted LEFT JOIN hosts USING (host) WHERE {HAS_MORE_ADDRESSES}
 ), all_candidates AS (
     SELECT host, address, getvariable('protocol') AS protocol, coalesce(judged.basis, 'unknown') AS basis,
         coalesce(inferred, false) AS inferred, judged.* EXCLUDE (host, address, protocol, basis, inferred)
@@ -198,6 +189,7 @@ _STATEMENTS = {
         SELECT address, {_SETS.verdicts(PLAIN_RULES, CRITERIA)}
         FROM (SELECT address, {_SETS.gathered("every")} FROM candidates WHERE address IS NOT NULL GROUP BY address)
     """,
+    "host_forms": forms.HOST_FORMS,
     "endpoint_facts": """
         CREATE VIEW endpoint_facts AS
         SELECT candidates.*, self_signed

@@ -57,7 +57,7 @@ stage `connect`, or the address is special-purpose space where no stranger's mai
 from __future__ import annotations
 
 from analysis.sql.names import answers
-from crawler.model.rows import MISSING_ISSUER
+from crawler.model.rows import MISSING_ISSUER, LookupStatus
 
 #: Criterion -> how the endpoint's facts decide it.
 CRITERIA = {
@@ -118,6 +118,17 @@ _BY_DIGEST = """
 
 #: What a chain is that known intermediates do not complete: of one that was cut, what was left out might.
 _NOT_COMPLETED = "CASE WHEN coalesce(chain_dropped, 0) = 0 THEN false END"
+
+#: Look-ups that answer whether there is an address, and those that the operator switched off; whatever else may be
+#: said of one leaves that unknown.
+_ANSWERED = (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN, LookupStatus.NOT_ASKED)
+_FAILED = f"({', '.join(repr(str(status)) for status in LookupStatus if status not in _ANSWERED)})"
+
+#: Whether a mail host, given its row of `hosts` or none, may have addresses that are not known.
+HAS_MORE_ADDRESSES = f"""(
+    ipv4_status IS NULL OR ipv6_status IS NULL OR ipv4_status IN {_FAILED} OR ipv6_status IN {_FAILED}
+    OR addresses_dropped > 0 OR ('not_asked' IN (ipv4_status, ipv6_status) AND coalesce(len(addresses), 0) = 0)
+)"""
 
 MACROS = (
     # SHA-256, hex, of the DANE-EE records of one selector; none where SHA-512 outdoes them (RFC 7671 §9).
