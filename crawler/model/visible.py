@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"  # control characters but TAB and LF; some terminals take the upper ones for ESC [
@@ -22,6 +23,10 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+MESSAGES_OF_A_PLACE = 20
+"""Messages of one place in the code that a process writes."""
+
+
 class VisibleFormatter(logging.Formatter):
     """Lines of the log."""
 
@@ -29,8 +34,27 @@ class VisibleFormatter(logging.Formatter):
         return visible(super().format(record))
 
 
+class FewOfEach(logging.Filter):
+    """Lets a few messages of each place in the code through: a fault that thousands of hosts meet is told, and the log stays short.
+
+    The last of them says that more are left out.  The rows have every one (`internal_error`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: Counter[tuple[str, int]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        place = record.pathname, record.lineno
+        self._told[place] += 1
+        if self._told[place] == MESSAGES_OF_A_PLACE:
+            record.msg = f"{record.msg} (more of this kind are not written)"
+        return self._told[place] <= MESSAGES_OF_A_PLACE
+
+
 def log_to_terminal() -> None:
-    """Write warnings to standard error."""
+    """Write warnings to standard error, a few of each kind."""
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(FewOfEach())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

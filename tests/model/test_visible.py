@@ -17,7 +17,7 @@ from rich.text import Text
 
 from crawler.commands.main import main
 from crawler.commands.progress import Progress
-from crawler.model.visible import VisibleFormatter, visible
+from crawler.model.visible import MESSAGES_OF_A_PLACE, FewOfEach, VisibleFormatter, visible
 from crawler.model.visible_console import VisibleConsole
 from tests.kit.small_runs import domain, host, probe, write_run
 
@@ -94,3 +94,20 @@ def test_whatever_is_written_to_the_terminal_goes_through_the_one_door() -> None
             if writes and not ast.unparse(node.args[0] if node.args else node).startswith(("visible(", "(visible(")):
                 beside.append(f"{path.relative_to(ROOT)}:{node.lineno} {called}")
     assert beside == []
+
+
+def test_a_fault_that_thousands_of_hosts_meet_is_told_a_few_times_and_the_last_says_so() -> None:
+    """A source address that went away was a line for each endpoint of the run."""
+    said = io.StringIO()
+    handler = logging.StreamHandler(said)
+    handler.addFilter(FewOfEach())
+    logger = logging.getLogger("starttls-few-of-each")
+    logger.propagate = False
+    logger.addHandler(handler)
+    for number in range(1_000):
+        logger.error("host %d failed", number)
+    logger.error("something else: 100 %")
+    lines = said.getvalue().splitlines()
+    assert lines[:2] == ["host 0 failed", "host 1 failed"] and len(lines) == MESSAGES_OF_A_PLACE + 1
+    assert lines[-2] == f"host {MESSAGES_OF_A_PLACE - 1} failed (more of this kind are not written)"
+    assert lines[-1] == "something else: 100 %"
