@@ -197,13 +197,22 @@ def family(pid: int) -> list[int]:
         return []
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for yet (`Z`) has."""
+    try:
+        state = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
 def killed(process: subprocess.Popen[str]) -> None:
     """Kill a scan, and wait until no process of it is left."""
     workers = family(process.pid)
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 10
-    while any(Path("/proc", str(worker)).exists() for worker in workers):
+    while any(map(is_running, workers)):
         if time.monotonic() > deadline:
             raise Failure(f"workers outlived their scan by 10 s: {workers}")
         time.sleep(0.005)
