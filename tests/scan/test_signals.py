@@ -13,6 +13,7 @@ import pytest
 
 from tests.kit.scan_runs import comes_true, leftovers, line_that_begins
 from tests.kit.scans import Kit
+from tools.chaos import is_running
 
 
 def test_a_killed_worker_is_replaced(kit: Kit, undisturbed: dict[str, list[dict[str, Any]]]) -> None:
@@ -51,7 +52,7 @@ def test_no_worker_outlives_a_killed_scan(kit: Kit) -> None:
         children = children_of(process.pid)
         process.kill()
         process.communicate()
-    assert children and comes_true(lambda: not any(Path("/proc", str(child)).exists() for child in children))
+    assert children and comes_true(lambda: not any(map(is_running, children)))
 
 
 def children_of(pid: int) -> list[int]:
