@@ -58,6 +58,7 @@ from __future__ import annotations
 
 from analysis.sql.names import answers
 from crawler.model.rows import MISSING_ISSUER, LookupStatus
+from crawler.model.vocabulary import FAILED
 
 #: Criterion -> how the endpoint's facts decide it.
 CRITERIA = {
@@ -119,10 +120,7 @@ _BY_DIGEST = """
 #: What a chain is that known intermediates do not complete: of one that was cut, what was left out might.
 _NOT_COMPLETED = "CASE WHEN coalesce(chain_dropped, 0) = 0 THEN false END"
 
-#: Look-ups that answer whether there is an address, and those that the operator switched off; whatever else may be
-#: said of one leaves that unknown.
-_ANSWERED = (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN, LookupStatus.NOT_ASKED)
-_FAILED = f"({', '.join(repr(str(status)) for status in LookupStatus if status not in _ANSWERED)})"
+_FAILED = f"({', '.join(repr(str(status)) for status in LookupStatus if status in FAILED)})"
 
 #: Whether a mail host, given its row of `hosts` or none, may have addresses that are not known.
 HAS_MORE_ADDRESSES = f"""(

@@ -13,18 +13,17 @@ from crawler.dataset.parts import PartWriter
 from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import LAYOUTS, MERGED, Step
 from crawler.model.rows import TABLES, LookupStatus
+from crawler.model.vocabulary import ANSWERED
 
 
 def lookup_of(*statuses: LookupStatus | None) -> LookupStatus | None:
     """How the lookup of a host's addresses ended: a family that failed counts, else one that has some, else one that was asked."""
     asked = [status for status in statuses if status != LookupStatus.NOT_ASKED]
-    failed = [status for status in asked if status not in _ANSWERED]
+    failed = [status for status in asked if status not in ANSWERED]
     if failed:
         return failed[0]
     return LookupStatus.OK if LookupStatus.OK in asked else next(iter(asked), LookupStatus.NOT_ASKED)
 
-
-_ANSWERED = frozenset({LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN})
 
 #: What is counted while rows pass, for the manifest.
 _TALLIED: dict[str, Callable[[Any], object]] = {

@@ -21,6 +21,7 @@ from crawler.dns.question import Question
 from crawler.dns.transport import DATAGRAM, Server
 from crawler.model.errors import ConfigError
 from crawler.model.rows import LookupStatus
+from crawler.model.vocabulary import ANSWERED
 from crawler.settings.config import Config, server_address
 from crawler.settings.declared_limits import limit
 
@@ -36,7 +37,7 @@ USUAL_BYTES = limit(
 )
 #: Extended errors that say validation failed (RFC 8914 §4.7-4.13).
 BOGUS_ERRORS = frozenset(range(6, 13))
-_ANSWERED = frozenset({codec.NOERROR, codec.NXDOMAIN})
+_CONCLUSIVE_RCODES = frozenset({codec.NOERROR, codec.NXDOMAIN})
 
 
 @dataclass(slots=True)
@@ -179,7 +180,7 @@ class DnsClient:
                 question.failure = Answer(question.name, question.rdtype, LookupStatus.MALFORMED)
                 self._retry(question)
                 return
-        if reply.rcode in _ANSWERED:
+        if reply.rcode in _CONCLUSIVE_RCODES:
             self._on_success(question, reply, len(wire))
         elif reply.rcode == codec.REFUSED:
             question.failure = self._answer(question, reply, LookupStatus.REFUSED)
@@ -252,7 +253,7 @@ class DnsClient:
         self._servers[question.server].submit(question)
 
     def _answer(self, question: Question, reply: Response, status: LookupStatus) -> Answer:
-        learnt = status in (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN) or reply.malformed > 0
+        learnt = status in ANSWERED or reply.malformed > 0
         return Answer(
             question.name,
             question.rdtype,
@@ -271,7 +272,7 @@ class DnsClient:
         if question.rdtype in KEPT_TYPES:
             key = (question.name, question.rdtype)
             del self._asked[key]
-            if answer.status in (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN):
+            if answer.status in ANSWERED:
                 self._keep(key, answer, 1 + size // USUAL_BYTES)
         for waiter in question.waiters:
             if not waiter.done():

@@ -133,6 +133,14 @@ class LookupStatus(StrEnum):
     GAVE_UP = "gave_up"  #: our process ended in the middle of it, each time it was tried
 
 
+#: Look-ups that say that there is nothing of the kind.
+ABSENT = frozenset({LookupStatus.NODATA, LookupStatus.NXDOMAIN})
+#: Look-ups that say whether there is something.
+ANSWERED = ABSENT | {LookupStatus.OK}
+#: Look-ups that leave it unknown though it was asked.
+FAILED = frozenset(LookupStatus) - ANSWERED - {LookupStatus.NOT_ASKED}
+
+
 class Dnssec(StrEnum):
     """DNSSEC state as a stub sees it through a resolver it trusts (RFC 4033 §5)."""
 

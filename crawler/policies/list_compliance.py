@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from crawler.certificates.verdicts import does_tls
 from crawler.model.rows import Certificate, Domain, Host, LookupStatus, Probe, Route
 from crawler.model.three_valued import all_of
+from crawler.model.vocabulary import ANSWERED
 from crawler.policies.policy_list import ListedPolicy
 
 
@@ -77,9 +78,6 @@ def of_domain(
     return together(found)
 
 
-_ANSWERED = (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN)
-
-
 def _addresses(host: Host | None) -> Iterator[str | None]:
     """The addresses of a mail host, and None for those that are not known."""
     if host is None:
@@ -89,7 +87,7 @@ def _addresses(host: Host | None) -> Iterator[str | None]:
     statuses = (host.ipv4_status, host.ipv6_status)
     asked = [status for status in statuses if status != LookupStatus.NOT_ASKED]
     if (
-        any(status not in _ANSWERED for status in asked)
+        any(status not in ANSWERED for status in asked)
         or (host.addresses_dropped or 0) > 0
         or (len(asked) < 2 and not host.addresses)
     ):

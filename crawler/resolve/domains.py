@@ -16,10 +16,11 @@ from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import MX, TXT
 from crawler.model.names import suffixes
 from crawler.model.rows import Domain, LookupStatus, MtaStsRecord, Route, Target
+from crawler.model.vocabulary import ABSENT
 from crawler.policies import mta_sts, tlsrpt
 from crawler.policies.text_records import is_too_long
 from crawler.resolve import routing
-from crawler.resolve.lookups import ABSENT, Emit, FetchPolicy, ask_addresses, dnssec_of, for_each
+from crawler.resolve.lookups import Emit, FetchPolicy, ask_addresses, dnssec_of, for_each
 from crawler.resolve.services import find_services
 from crawler.settings.config import Config
 

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import CNAME, TLSA
 from crawler.model.rows import Host, LookupStatus, MailHost, Tlsa, TlsaStatus
+from crawler.model.vocabulary import ABSENT, ANSWERED
 from crawler.policies import dane
 from crawler.politeness.exclusions import is_address
 from crawler.resolve.asked import by_mx, owner_ports, within_limits
-from crawler.resolve.lookups import ABSENT, Emit, ask_addresses, dnssec_of, for_each
+from crawler.resolve.lookups import Emit, ask_addresses, dnssec_of, for_each
 from crawler.settings.config import Config, DnsSettings
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ async def _base_domains(aliases: list[str], host: str, secure: bool, dns: DnsCli
     if not aliases:
         return TlsaStatus.INSECURE
     alias = await dns.ask(host, CNAME)
-    if alias.status is LookupStatus.OK or alias.status in ABSENT:
+    if alias.status in ANSWERED:
         return [host] if alias.secure else TlsaStatus.INSECURE
     return _without_answer(alias)
 

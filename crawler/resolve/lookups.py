@@ -18,7 +18,6 @@ Emit = Callable[[Row], None]
 FetchPolicy = Callable[[Domain, Emit], Awaitable[None]]
 
 #: Answers that say that there is nothing.
-ABSENT = frozenset({LookupStatus.NODATA, LookupStatus.NXDOMAIN})
 
 
 async def for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[None]], at_once: int) -> None:

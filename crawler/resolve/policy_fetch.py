@@ -22,6 +22,7 @@ from crawler import __version__
 from crawler.dns.client import DnsClient
 from crawler.dns.codec import AAAA, A
 from crawler.model.rows import Domain, LookupStatus, MtaStsFetch, Outcome, Policy, printable
+from crawler.model.vocabulary import ANSWERED
 from crawler.policies.mta_sts import InvalidPolicy, parse_policy
 from crawler.politeness.exclusions import Exclusions
 from crawler.politeness.policy_pacing import PolicyPacing
@@ -201,7 +202,7 @@ class PolicyFetcher:
         left_out = [
             f"lookup of {'IPv4' if answer.rdtype == A else 'IPv6'} addresses: {answer.status}"
             for answer in answers
-            if answer.status not in (LookupStatus.OK, LookupStatus.NODATA, LookupStatus.NXDOMAIN)
+            if answer.status not in ANSWERED
         ]
         opted_out = sum(verdict is Outcome.OPTED_OUT for verdict in verdicts.values())
         untried = len(allowed) - self._settings.addresses

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crawler.model.rows import DnsError, LookupStatus, Route
-
-_EXISTS_NOT = frozenset({LookupStatus.NODATA, LookupStatus.NXDOMAIN})
+from crawler.model.vocabulary import ABSENT, FAILED
 
 
 @dataclass(slots=True)
@@ -63,9 +62,9 @@ def without_mx(domain: str, addresses: Sequence[LookupStatus]) -> Routing:
     """
     if LookupStatus.OK in addresses:
         return Routing(Route.IMPLICIT, [{"host": domain, "preference": 0}])
-    if _EXISTS_NOT.issuperset(addresses):
+    if ABSENT.issuperset(addresses):
         return Routing(Route.NO_MAIL_HOST)
-    return unknown(next((status for status in addresses if status not in _EXISTS_NOT | {LookupStatus.NOT_ASKED}), None))
+    return unknown(next((status for status in addresses if status in FAILED), None))
 
 
 def without_answer(status: LookupStatus) -> Routing:

@@ -15,9 +15,10 @@ from typing import Any
 from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import SRV
 from crawler.model.rows import Domain, Fallback, FoundBy, LookupStatus, SrvStatus
+from crawler.model.vocabulary import FAILED
 from crawler.protocols.protocol import Protocol
 from crawler.protocols.registry import Service
-from crawler.resolve.lookups import ABSENT, ask_addresses, dnssec_of
+from crawler.resolve.lookups import ask_addresses, dnssec_of
 from crawler.resolve.srv import Named, Place, named_by
 from crawler.settings.config import Config
 
@@ -111,10 +112,10 @@ class _Search:
                 if await self._is_of_wildcard(both, dns):
                     continue
                 return Fallback.FOUND, name, FoundBy.FALLBACK
-            if any(answer.status not in ABSENT | {LookupStatus.NOT_ASKED} for answer in both):
+            if any(answer.status in FAILED for answer in both):
                 return Fallback.LOOKUP_FAILED, None, FoundBy.FALLBACK
-        for mail_host in row.mx or ():
-            return Fallback.FOUND, mail_host["host"], FoundBy.MX
+        if row.mx:
+            return Fallback.FOUND, row.mx[0]["host"], FoundBy.MX
         return Fallback.NONE if row.mx is not None else Fallback.LOOKUP_FAILED, None, FoundBy.MX
 
     async def _is_of_wildcard(self, both: Sequence[Answer], dns: DnsClient) -> bool:

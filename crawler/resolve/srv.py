@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from crawler.dns.client import Answer
 from crawler.model.rows import LookupStatus, SrvStatus
-from crawler.resolve.lookups import ABSENT
+from crawler.model.vocabulary import ABSENT
 
 
 class Place(NamedTuple):

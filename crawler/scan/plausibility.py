@@ -12,19 +12,9 @@ from typing import Any, NamedTuple
 
 from crawler.executors.outages import GONE, NOT_CONTACTED
 from crawler.model.rows import LookupStatus, Outcome
+from crawler.model.vocabulary import FAILED
 from crawler.protocols.registry import protocol
 from crawler.settings.config import Watch
-
-_FAILED_LOOKUPS = frozenset(
-    {
-        LookupStatus.SERVFAIL,
-        LookupStatus.REFUSED,
-        LookupStatus.TIMEOUT,
-        LookupStatus.MALFORMED,
-        LookupStatus.BOGUS,
-        LookupStatus.GAVE_UP,
-    }
-)
 
 
 class _Part(NamedTuple):
@@ -57,7 +47,7 @@ def _names(counts: Mapping[str, Any], settings: Watch) -> Iterator[str]:
     if asked >= settings.least and routes["unknown"] > settings.implausible * asked:
         yield f"DNS failed for {routes['unknown']:,} of {asked:,} domains"
     in_domains = counts.get("host_lookups_in_domains") or {}
-    failed = _part(counts.get("host_lookups") or {}, in_domains, _FAILED_LOOKUPS, {LookupStatus.NOT_ASKED})
+    failed = _part(counts.get("host_lookups") or {}, in_domains, FAILED, {LookupStatus.NOT_ASKED})
     if failed.all >= settings.least and failed.share > settings.implausible:
         yield f"DNS failed for {failed} mail hosts"
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 import pytest
 
 from crawler.model import rows as records
+from crawler.model.vocabulary import ABSENT, ANSWERED, FAILED, LookupStatus
 from tools import golden
 
 
@@ -51,3 +52,8 @@ def test_words_of_a_column_are_those_of_its_enumeration() -> None:
         field = records.schema_of(records.TABLES[table]).field(name)
         assert field.metadata is not None
         assert " ".join(words) in field.metadata[b"doc"].decode(), f"{table}.{name}"
+
+
+def test_every_end_of_a_look_up_is_an_answer_or_a_failure_or_was_not_asked() -> None:
+    assert ABSENT < ANSWERED and not ANSWERED & FAILED
+    assert ANSWERED | FAILED | {LookupStatus.NOT_ASKED} == set(LookupStatus)
