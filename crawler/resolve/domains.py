@@ -16,7 +16,7 @@ from crawler.dns.client import Answer, DnsClient
 from crawler.dns.codec import MX, TXT
 from crawler.model.names import suffixes
 from crawler.model.rows import Domain, LookupStatus, MtaStsRecord, Route, Target
-from crawler.model.vocabulary import ABSENT
+from crawler.model.vocabulary import ANSWERED
 from crawler.policies import mta_sts, tlsrpt
 from crawler.policies.text_records import is_too_long
 from crawler.resolve import routing
@@ -115,7 +115,7 @@ def _note(row: Domain, found: routing.Routing) -> None:
 
 
 def _texts(answer: Answer, version: bytes, most: int) -> list[bytes] | None:
-    """The TXT records; None if the lookup failed, or a record of that version is longer than we read."""
-    if answer.status is not LookupStatus.OK and answer.status not in ABSENT:
+    """The TXT records; None if the lookup failed, one cannot be read, or one of that version is longer than we read."""
+    if answer.status not in ANSWERED or answer.malformed:
         return None
     return None if is_too_long(answer.records, version, most) else answer.records

@@ -136,6 +136,19 @@ def test_failed_text_lookups_are_null_and_not_absent() -> None:
     assert (row.route, row.mta_sts_record, row.tlsrpt) == (Route.EXPLICIT, None, None)
 
 
+def test_a_text_that_cannot_be_read_may_be_the_record_or_a_second_one() -> None:
+    """It vanished: beside another text there was no record, and beside a record there was but one."""
+    script = zone(
+        "a.test. 60 IN MX 1 mx.test.",
+        '_mta-sts.a.test. 60 IN TXT "v=STSv1; id=1;"',
+        r"_mta-sts.a.test. 60 IN TXT \# 3 0a4141",
+        '_smtp._tls.a.test. 60 IN TXT "v=spf1"',
+        r"_smtp._tls.a.test. 60 IN TXT \# 3 0a4141",
+    )
+    [row] = domains(script, "a.test")
+    assert (row.route, row.mta_sts_record, row.tlsrpt) == (Route.EXPLICIT, None, None)
+
+
 def test_switched_off_questions_are_not_asked() -> None:
     rows, server = run(
         zone("a.test. 60 IN TXT x"),
