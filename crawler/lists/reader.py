@@ -31,6 +31,8 @@ from crawler.settings.config import Lists
 __all__ = ["InputError", "ListFacts", "comes_once", "read_targets", "spool", "survey"]
 
 _BOUNDS = Lists()
+_LINE, _ROW = 4, 1
+"""Bytes that a line with a name has at least (`a.b` and its end), and a row of a Parquet file as it is packed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +75,15 @@ def survey(
     damaged, binary, empty, or more costly to read than `lists` allows.
     """
     must_be_file(path)
-    lines = row_count(path, lists) if is_parquet(path) else _line_count(path, lists)
+    counts_rows = is_parquet(path)
+    lines, unpacked = (row_count(path, lists), path.stat().st_size) if counts_rows else _lines_and_bytes(path, lists)
     with reading(path), path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
         size = raw.tell()
-    if lines > lists.lines and lines >= size:
+    if lines > lists.lines and unpacked < lines * (_ROW if counts_rows else _LINE):
         raise InputError(
-            f"{path}: {lines:,} lines or rows in {size:,} bytes, so most are empty; take out what is empty, or allow more by "
-            "`lists.lines`"
+            f"{path}: {lines:,} {'rows' if counts_rows else 'lines'} in {unpacked:,} bytes, so most are empty; take out what "
+            "is empty, or allow more by `lists.lines`"
         )
     cut = False
 
@@ -119,14 +122,16 @@ def read_targets(
         yield from map(kept, islice(read(stream, told), limit or None))
 
 
-def _line_count(path: Path, lists: Lists) -> int:
-    lines = 0
+def _lines_and_bytes(path: Path, lists: Lists) -> tuple[int, int]:
+    """Of a text, unpacked."""
+    lines = size = 0
     last = b"\n"
     with opened(path, lists) as stream:
         while block := stream.read(1 << 20):
             lines += block.count(b"\n")
+            size += len(block)
             last = block[-1:]
-    return lines + (last != b"\n")  # a last line without an end
+    return lines + (last != b"\n"), size  # a last line without an end
 
 
 def comes_once(path: Path) -> bool:

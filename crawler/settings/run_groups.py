@@ -42,8 +42,8 @@ class Lists:
     )
     lines: int = setting(
         5_000_000,
-        "lines, or rows, that any list may have; a longer one needs more than a byte for each. A name in a packed list takes "
-        "four bytes or more, and an empty line or row next to nothing",
+        "lines, or rows, that any list may have; in a longer one they must have four bytes each on average, unpacked, or a byte "
+        "where it is Parquet: a line with a name has so much, and an empty one has not",
         low=1,
         high=1_000_000_000_000,
     )

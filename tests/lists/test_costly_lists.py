@@ -293,14 +293,18 @@ def _packed_blank_lines(path: Path, lines: int) -> None:
     path.write_bytes(gzip.compress(b"a.example\n" + b"\n" * (lines - 1)))
 
 
-@pytest.mark.parametrize("write", [_parquet_of_nulls, _packed_blank_lines])
+def _blank_lines(path: Path, lines: int) -> None:
+    path.write_bytes(b"a.example\n" + b"\n" * (lines - 1))
+
+
+@pytest.mark.parametrize("write", [_parquet_of_nulls, _packed_blank_lines, _blank_lines])
 def test_a_list_of_nearly_nothing_but_empty_lines_is_refused_by_their_number(
     tmp_path: Path, write: Callable[[Path, int], None]
 ) -> None:
     """Twenty million empty lines in 19 KB took half a minute, two hundred million empty rows no end."""
     path = tmp_path / "list"
     write(path, 100_000)
-    with pytest.raises(InputError, match=r"100,000 lines or rows in [0-9,]+ bytes, so most are empty"):
+    with pytest.raises(InputError, match=r"100,000 (lines|rows) in [0-9,]+ bytes, so most are empty"):
         survey(path, lists=Lists(lines=50_000))
     assert survey(path, lists=Lists(lines=100_000)).contents.valid == 1
 
