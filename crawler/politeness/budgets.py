@@ -227,6 +227,7 @@ class EffortBudget:
 
     Each endpoint has an equal part of its provider's seconds.  Where that is less than a handshake costs, some endpoints
     have one, by chance in proportion: so neither the order of the probes nor the number of processes has a say in whose.
+    An endpoint that is tried again may cost as much each time (`pacing.attempts`).
     """
 
     def __init__(self, limits: Limits, pacing: Pacing) -> None:

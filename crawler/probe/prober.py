@@ -200,9 +200,8 @@ class Prober:
                 shard.given_up.setdefault(place, Outcome.OVER_BUDGET)
                 continue
             if item.before is not None and is_dead(item.before) and spoken and life.is_gone:
-                shard.finish(
-                    item.before, endpoint, item.provider
-                )  # one port was asked again, and it is as dead as before
+                # One port was asked again, and it is as dead as before.
+                shard.finish(item.before, endpoint, item.provider)
                 continue
             if self.exclusions.endpoint(endpoint):  # since the pass began
                 row = unprobed(endpoint, Outcome.OPTED_OUT)
