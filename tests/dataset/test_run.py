@@ -18,7 +18,6 @@ from crawler.dataset.parts import PartWriter, distinct, read_rows, row_count
 from crawler.dataset.run import RunDirectory
 from crawler.dataset.shard_output import ShardOutput
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
-from crawler.dataset.stored_manifest import Manifest
 from crawler.dataset.verify import verify_parts
 from crawler.model.rows import (
     TABLES,
@@ -35,18 +34,14 @@ from crawler.model.rows import (
     Tlsa,
     TlsaStatus,
 )
+from tests.kit.plans import SIGNATURE, begun_run
 
-SIGNATURE = {"run": "test", "config_sha256": "00"}
 NOW = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    made = RunDirectory(tmp_path / "run=test")
-    made.path.mkdir()
-    made.make_directories(SIGNATURE)
-    made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
-    return made
+    return begun_run(tmp_path)
 
 
 def put_shards(run: RunDirectory, step: Any, rows: dict[int, list[Any]]) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from crawler.dataset.parts import PartWriter, read_rows
 from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import Step
+from crawler.dataset.stored_manifest import Manifest
 
 SIGNATURE = {"run": "test", "config_sha256": "00"}
+
+
+def begun_run(folder: Path) -> RunDirectory:
+    """A run in which nothing is done yet."""
+    made = RunDirectory(folder / "run=test")
+    made.path.mkdir()
+    made.make_directories(SIGNATURE)
+    made.write_manifest(Manifest.of({**SIGNATURE}))
+    return made
 
 
 def cut(run: RunDirectory, step: Step) -> dict[int, list[Any]]:

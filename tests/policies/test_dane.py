@@ -16,7 +16,7 @@ from crawler.certificates.signatures import is_signed_by
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.rows import DaneError, DaneStatus, TlsaStatus
 from crawler.policies import dane
-from tests.kit.chains import START, Subject, der, known, pem
+from tests.kit.chains import START, Subject, der, known
 from tests.kit.dane_records import (
     ANCHOR,
     CERT,
@@ -36,14 +36,6 @@ from tests.kit.dane_records import (
     judge,
     record,
 )
-
-
-@pytest.fixture(scope="module")
-def trust(tmp_path_factory: pytest.TempPathFactory) -> TrustStore:
-    """Knows an anchor that none of these chains leads to."""
-    path = tmp_path_factory.mktemp("dane") / "roots.pem"
-    path.write_text(pem(Subject("Elsewhere").root()))
-    return TrustStore(str(path))
 
 
 @pytest.mark.parametrize("selector", [CERT, SPKI])

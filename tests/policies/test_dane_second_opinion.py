@@ -17,7 +17,7 @@ from OpenSSL import SSL
 
 from crawler.certificates.trust_store import TrustStore
 from crawler.model.rows import DaneStatus
-from tests.kit.chains import Subject, pem
+from tests.kit.chains import Subject
 from tests.kit.dane_records import (
     ANCHOR,
     CERT,
@@ -38,15 +38,6 @@ from tests.kit.dane_records import (
     judge,
     record,
 )
-
-
-@pytest.fixture(scope="module")
-def trust(tmp_path_factory: pytest.TempPathFactory) -> TrustStore:
-    """Knows an anchor that none of these chains leads to."""
-    path = tmp_path_factory.mktemp("dane") / "roots.pem"
-    path.write_text(pem(Subject("Elsewhere").root()))
-    return TrustStore(str(path))
-
 
 PAST = ROOT.issue(MIDDLE, ca=True, days=(-30, -1))
 STRANGER = Subject("Stranger").root()

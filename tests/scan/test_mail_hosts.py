@@ -9,25 +9,20 @@ import pytest
 
 from crawler.dataset.run import RunDirectory
 from crawler.dataset.steps import DOMAINS, HOSTS, PROBES
-from crawler.dataset.stored_manifest import Manifest
 from crawler.executors.given_up import rows_of
 from crawler.model.rows import Domain, Endpoint, Host, LookupStatus, MailHost, Route, Target, TlsaStatus
 from crawler.resolve.asked import gathered
 from crawler.scan.mail_hosts import mail_hosts
 from crawler.scan.plan import cut_endpoints, cut_hosts, cut_targets
 from crawler.settings.config import Config
-from tests.kit.plans import SIGNATURE, cut, put
+from tests.kit.plans import begun_run, cut, put
 
 CONFIG = Config.from_mapping({"protocol": ["smtp", "mail"], "shards": {"hosts": 5}})
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    made = RunDirectory(tmp_path / "run=test")
-    made.path.mkdir()
-    made.make_directories(SIGNATURE)
-    made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
-    return made
+    return begun_run(tmp_path)
 
 
 def nothing(rows: int) -> None:

@@ -18,16 +18,12 @@ from crawler.model.rows import Domain, Endpoint, Host, MailHost, Route, Target, 
 from crawler.politeness.pacing import network_of
 from crawler.scan.plan import MAX_SHARDS, _Spread, cut_endpoints, cut_hosts, cut_targets, shard_count
 from crawler.settings.config import Config
-from tests.kit.plans import SIGNATURE, cut, put
+from tests.kit.plans import SIGNATURE, begun_run, cut, put
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    made = RunDirectory(tmp_path / "run=test")
-    made.path.mkdir()
-    made.make_directories(SIGNATURE)
-    made.write_manifest(Manifest.of({"run": "test", "config_sha256": "00"}))
-    return made
+    return begun_run(tmp_path)
 
 
 def config(**shards: int) -> Config:
